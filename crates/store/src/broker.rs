@@ -1,0 +1,222 @@
+//! Messages on their way from a producer to a worker: published, lent, settled.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::{Message, QueueName, Timestamp};
+
+use crate::{Capabilities, FailureReason, Result, StoreResult};
+
+/// Takes messages and lends them to consumers.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// What this broker can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Hands over messages, all in one round trip.
+    ///
+    /// On `Ok` the broker owns all of them, in this order within each queue and priority. Where one server
+    /// holds them all, they become visible together or not at all. On a transient error nobody knows:
+    /// publishing again may publish twice.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`] names the first message over the limit; then nothing was published.
+    async fn publish(&self, messages: Vec<Publish>) -> Result<()>;
+
+    /// Starts a consumer. Queues that do not exist are created, empty.
+    async fn consume(&self, options: ConsumeOptions) -> Result<Subscription>;
+
+    /// What waits, is lent and consumes, for these queues; for every known queue if none is named and the
+    /// server can list them.
+    async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>>;
+
+    /// Removes what waits in a queue, scheduled messages too, and says how many messages that were.
+    /// What is lent stays lent.
+    async fn purge(&self, queue: &QueueName) -> Result<u64>;
+}
+
+/// One message to publish.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publish {
+    /// Where to.
+    pub route: Route,
+    /// What.
+    pub message: Message,
+    /// Not to be delivered before. Until then the schedule of the store holds it.
+    pub due: Option<Timestamp>,
+}
+
+/// Where a message is published to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Route {
+    /// Straight into one queue.
+    Queue(QueueName),
+}
+
+impl Route {
+    /// Straight into this queue.
+    pub fn to(queue: &QueueName) -> Self {
+        Self::Queue(queue.clone())
+    }
+
+    /// The queue it leads to.
+    pub fn queue(&self) -> &QueueName {
+        match self {
+            Self::Queue(queue) => queue,
+        }
+    }
+}
+
+/// How to consume.
+#[derive(Clone, Debug)]
+pub struct ConsumeOptions {
+    /// The queues to take from. Among messages of one priority the longest waiting comes first, whatever its queue.
+    pub queues: Vec<QueueName>,
+    /// The most deliveries that may be unsettled at once; fixed for the life of the consumer.
+    pub prefetch: usize,
+    /// How long a delivery stays ours without renewal.
+    pub lease: Duration,
+    /// For people: the node name of the worker.
+    pub worker: String,
+}
+
+/// A started consumer, in the three parts that live in different places of a worker.
+pub struct Subscription {
+    /// Brings deliveries; belongs to the input loop.
+    pub consumer: Box<dyn Consumer>,
+    /// Settles them; shared by whatever finishes tasks.
+    pub settler: Arc<dyn Settler>,
+    /// Keeps them ours; belongs to a thread that user code cannot block.
+    pub lease: Arc<dyn Lease>,
+}
+
+/// The input half of a subscription.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits until something can be delivered and takes up to `limit` deliveries, highest priority first,
+    /// then in the order of publishing.
+    ///
+    /// The message is either in its queue or recorded as lent, at every instant; its delivery count has risen
+    /// before this returns. Stored bytes that are not a message go to [`crate::FailedTasks`] and are not returned.
+    /// With `prefetch` deliveries unsettled it waits until some are settled. Never returns an empty batch.
+    ///
+    /// Cancel safe: what was taken when the future is dropped comes out of the next call, or goes
+    /// back to its queue by [`Settler::close`], not counted as a delivery.
+    async fn fetch(&mut self, limit: usize) -> Result<Vec<Delivery>>;
+}
+
+/// A message lent to this worker, to be settled once by its tag.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Names this delivery towards the [`Settler`] of the same subscription.
+    pub tag: DeliveryTag,
+    /// The queue it came from.
+    pub queue: QueueName,
+    /// The message itself.
+    pub message: Message,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// How often it has been delivered, this time included. Deliveries that were given back
+    /// with [`Settle::Release`] do not count.
+    pub deliveries: u32,
+    /// Whether its task has been revoked; always `None` without [`Capabilities::fetch_checks_revocations`].
+    pub revoked: Option<bool>,
+}
+
+/// Names one delivery of one subscription; a redelivery has another tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryTag(pub u64);
+
+/// Names one started consumer, for ever: a restarted worker is another one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConsumerId(pub String);
+
+impl fmt::Display for ConsumerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The output half of a subscription.
+#[async_trait]
+pub trait Settler: Send + Sync {
+    /// Makes outcomes durable, all in one round trip: for each, the result is stored, the follow-ups are published
+    /// and the delivery is settled, in one step with [`Capabilities::atomic_finish`], else in that order.
+    ///
+    /// One answer for each, in order. [`Settled::Lost`] means the lease had run out and the delivery
+    /// is somebody else's by now: nothing of that `Finish` took effect.
+    ///
+    /// Finishing again what is already settled answers `Lost`, so a caller may repeat after a transient error.
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Settled>>;
+
+    /// Gives back everything unsettled, as if it had never been delivered, and ends the consumer.
+    /// A waiting [`Consumer::fetch`] ends with [`crate::Error::Closed`].
+    async fn close(&self) -> Result<()>;
+}
+
+/// How one request ended, for the store.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The delivery to settle; `None` if it was settled before (acknowledged early).
+    pub delivery: Option<DeliveryTag>,
+    /// How to settle it.
+    pub settle: Settle,
+    /// The result to store.
+    pub result: Option<StoreResult>,
+    /// Messages to publish: retries, and what the task is linked to.
+    pub follow_ups: Vec<Publish>,
+}
+
+/// How to settle a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settle {
+    /// The message is done with.
+    Ack,
+    /// Back to the head of its queue; this delivery counts.
+    Requeue,
+    /// Back to the head of its queue as if it had never been delivered.
+    Release,
+    /// To the failed tasks, with the message as it came.
+    Fail(FailureReason),
+}
+
+/// What became of one [`Finish`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All of it took effect.
+    Done,
+    /// The delivery was not ours any more; nothing took effect.
+    Lost,
+}
+
+/// Keeps the deliveries of one subscription ours.
+#[async_trait]
+pub trait Lease: Send + Sync {
+    /// How long an unsettled delivery stays ours without renewal.
+    fn length(&self) -> Duration;
+
+    /// Makes the lease of every unsettled delivery of this subscription run anew from now.
+    ///
+    /// To be called every third of [`Lease::length`]. Without [`Capabilities::timed_lease`] it does nothing.
+    /// Deliveries whose lease of another consumer ran out go back to their queue by whoever
+    /// fetches or renews next.
+    async fn renew(&self) -> Result<()>;
+}
+
+/// The state of one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStats {
+    /// The queue.
+    pub queue: QueueName,
+    /// Messages that could be delivered now.
+    pub ready: u64,
+    /// Messages held for later, where the store can tell.
+    pub scheduled: u64,
+    /// Messages lent to consumers and not settled.
+    pub lent: u64,
+    /// Live consumers.
+    pub consumers: u64,
+}

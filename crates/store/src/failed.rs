@@ -1,0 +1,53 @@
+//! Tasks that ended for good without being done, kept unharmed for a person to decide.
+
+use async_trait::async_trait;
+use celeriac_protocol::{Message, QueueName, TaskId, Timestamp, Value};
+
+use crate::Result;
+
+/// Keeps messages that nobody could run. Filled by [`crate::Settle::Fail`].
+#[async_trait]
+pub trait FailedTasks: Send + Sync {
+    /// Up to `limit` failed tasks, the latest first.
+    async fn list(&self, limit: usize) -> Result<Vec<FailedTask>>;
+
+    /// The failed task of this id, if there is one.
+    async fn get(&self, id: &TaskId) -> Result<Option<FailedTask>>;
+
+    /// Publishes these again to the queues they came from, with a delivery count of zero; their results are forgotten.
+    /// Says how many there were.
+    async fn requeue(&self, ids: &[TaskId]) -> Result<u64>;
+
+    /// Removes these for good and says how many there were.
+    async fn drop_failed(&self, ids: &[TaskId]) -> Result<u64>;
+}
+
+/// One failed task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedTask {
+    /// The call; made up by the store if the message has none.
+    pub task_id: TaskId,
+    /// The queue it came from.
+    pub queue: QueueName,
+    /// When it failed.
+    pub failed_at: Timestamp,
+    /// How often it had been delivered.
+    pub deliveries: u32,
+    /// Why.
+    pub reason: FailureReason,
+    /// The message as it came, or nothing if the stored bytes were not one.
+    pub message: Option<Message>,
+    /// The stored bytes, if they were not a message.
+    pub undecodable: Option<Vec<u8>>,
+}
+
+/// Why a task failed for good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailureReason {
+    /// A stable code, such as `delivery-limit` or `unknown-task`.
+    pub code: Box<str>,
+    /// One sentence for people, with what to do.
+    pub text: Box<str>,
+    /// Facts: signal, exit code, memory, run time. A map.
+    pub evidence: Value,
+}

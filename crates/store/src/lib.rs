@@ -1,0 +1,30 @@
+//! Where messages and results are kept.
+//!
+//! The traits say what a store guarantees; the conformance suites hold every store to it. One folder per
+//! server, because one server plays several roles with one connection policy: [`Broker`], [`ResultBackend`],
+//! [`Schedule`], [`Revocations`], [`FailedTasks`] and [`Presence`].
+
+mod broker;
+mod capabilities;
+pub mod clock;
+mod error;
+mod failed;
+mod presence;
+mod results;
+mod revocations;
+mod schedule;
+
+pub use broker::{
+    Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
+    Route, Settle, Settled, Settler, Subscription,
+};
+pub use capabilities::Capabilities;
+pub use error::Error;
+pub use failed::{FailedTask, FailedTasks, FailureReason};
+pub use presence::{Presence, WorkerRecord};
+pub use results::{ResultBackend, StoreResult};
+pub use revocations::{Revocation, RevocationWatch, Revocations};
+pub use schedule::{Schedule, Scheduled};
+
+/// What every operation of a store returns.
+pub type Result<T> = std::result::Result<T, Error>;

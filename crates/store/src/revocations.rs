@@ -1,0 +1,41 @@
+//! Revoked tasks as stored state.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::TaskId;
+
+use crate::Result;
+
+/// Remembers which tasks must not run.
+#[async_trait]
+pub trait Revocations: Send + Sync {
+    /// Marks tasks as revoked. On `Ok` no fetch that starts later delivers them unmarked, and with
+    /// [`crate::Capabilities::random_access`] they have left their queues and the schedule within a second.
+    async fn revoke(&self, revocations: Vec<Revocation>) -> Result<()>;
+
+    /// Which of these tasks are revoked.
+    async fn revoked(&self, ids: &[TaskId]) -> Result<Vec<TaskId>>;
+
+    /// Starts watching: every revocation made from now on comes out of the watch.
+    async fn watch(&self) -> Result<Box<dyn RevocationWatch>>;
+}
+
+/// A stream of revocations.
+#[async_trait]
+pub trait RevocationWatch: Send {
+    /// Waits for the next revocations. Cancel safe. After an error the watch may be asked again;
+    /// what was revoked meanwhile comes out then.
+    async fn next(&mut self) -> Result<Vec<Revocation>>;
+}
+
+/// One revoked task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// The call.
+    pub task_id: TaskId,
+    /// Whether to stop it if it runs already.
+    pub terminate: bool,
+    /// How long the revocation is remembered from now.
+    pub expires_after: Duration,
+}
