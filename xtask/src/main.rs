@@ -1,2 +1,44 @@
-//! Tasks of the repository.
-fn main() {}
+//! The tasks of this repository: `cargo xtask check`, `cargo xtask test`, `cargo xtask bench`.
+
+mod check;
+mod programs;
+mod python;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  check   format, lint, build the documentation and run every test that needs no server
+  test    install what is missing where it can, then check, and run every other test too
+  bench   measure this machine and write benches/RESULTS.md (arguments are passed on)
+
+CELERIAC_TEST_REQUIRE=1 makes a missing program a failure instead of a visible skip.
+CELERIAC_TEST_SEED=N repeats the random tests of an earlier run.
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let outcome = match arguments.next().as_deref() {
+        Some("check") => check::run(),
+        Some("test") => test::run(),
+        Some("bench") => run::cargo(["run", "--release", "--package", "celeriac-benches", "--"], arguments),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask check`: everything that needs no server and no other program.
+
+use std::process::Command;
+
+use crate::run::{self, Result, Tally};
+
+/// Checks form, lints and documentation, and runs the tests of the workspace.
+pub(crate) fn run() -> Result<()> {
+    form()?;
+    let tally = workspace_tests()?;
+    run::conclude(tally)
+}
+
+/// Formatting, lints and documentation, all without a warning.
+pub(crate) fn form() -> Result<()> {
+    run::cargo(["fmt", "--all", "--check"], [""; 0])?;
+    run::cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"], [""; 0])?;
+    let mut doc = Command::new(env!("CARGO"));
+    doc.args(["doc", "--workspace", "--no-deps", "--locked"]).current_dir(run::root());
+    run::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// Unit, integration and documentation tests of every crate.
+pub(crate) fn workspace_tests() -> Result<Tally> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).current_dir(run::root());
+    run::tests(&mut command)
+}
