@@ -1,36 +1,97 @@
 //! The one place that reads the clock.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use celeriac_protocol::Timestamp;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Tells wall-clock time. Cheap to copy.
+/// A sleep asks the wall clock again after this time at the latest, because an administrator may set it.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// Tells wall-clock time. Cheap to clone.
 ///
 /// Elapsed time is measured with [`Instant`] instead.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// For tests: this moment at this instant, and from there on with Tokio's own (pausable) clock.
-    pinned: Option<(Timestamp, Instant)>,
+    /// `None` is the clock of this machine.
+    test: Option<Arc<TestClock>>,
 }
+
+/// Time as a test wants it.
+#[derive(Debug)]
+struct TestClock {
+    /// It was this moment at this instant, and goes on from there with Tokio's own (pausable) clock.
+    start: (Timestamp, Instant),
+    /// How far its [`Hand`] has moved it.
+    moved: watch::Sender<Duration>,
+}
+
+/// Moves a test clock and all its clones forward.
+#[derive(Clone, Debug)]
+pub struct Hand(Arc<TestClock>);
 
 impl Clock {
     /// The clock of this machine.
     pub const fn system() -> Self {
-        Self { pinned: None }
+        Self { test: None }
     }
 
     /// A clock that shows `at` now and goes on with Tokio's clock, which a test can pause and advance.
     pub fn starting_at(at: Timestamp) -> Self {
-        Self { pinned: Some((at, Instant::now())) }
+        Self::with_hand(at).0
+    }
+
+    /// As [`Clock::starting_at`], with a hand to move it at once, in whatever thread it is read.
+    pub fn with_hand(at: Timestamp) -> (Self, Hand) {
+        let test = TestClock { start: (at, Instant::now()), moved: watch::Sender::new(Duration::ZERO) };
+        let test = Arc::new(test);
+        (Self { test: Some(Arc::clone(&test)) }, Hand(test))
     }
 
     /// The wall-clock time now.
     pub fn now(&self) -> Timestamp {
-        match self.pinned {
-            Some((at, since)) => at.saturating_add(since.elapsed()),
+        match &self.test {
+            Some(test) => test.now(),
             None => system_time(),
         }
+    }
+
+    /// Waits until this moment; returns at once if it has passed. Follows the clock when that is set or moved.
+    ///
+    /// Cancel safe.
+    pub async fn sleep_until(&self, moment: Timestamp) {
+        let mut moved = self.test.as_ref().map(|test| test.moved.subscribe());
+        loop {
+            let left = moment.saturating_since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            let nap = tokio::time::sleep(left.min(LONGEST_NAP));
+            match &mut moved {
+                None => nap.await,
+                Some(moved) => tokio::select! {
+                    () = nap => {}
+                    // It cannot fail: the sender lives in the clock that `self` holds.
+                    _ = moved.changed() => {}
+                },
+            }
+        }
+    }
+}
+
+impl TestClock {
+    fn now(&self) -> Timestamp {
+        let (at, since) = self.start;
+        at.saturating_add(since.elapsed()).saturating_add(*self.moved.borrow())
+    }
+}
+
+impl Hand {
+    /// Moves the clock forward; whoever sleeps until a moment passed by this wakes.
+    pub fn advance(&self, by: Duration) {
+        self.0.moved.send_modify(|moved| *moved += by);
     }
 }
 
@@ -38,4 +99,31 @@ impl Clock {
 fn system_time() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp::from_micros(0).saturating_add(since_epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000);
+
+    #[tokio::test]
+    async fn its_hand_moves_every_clone_and_wakes_who_sleeps() {
+        let (clock, hand) = Clock::with_hand(START);
+        let hour = Duration::from_secs(3600);
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until(START.saturating_add(hour)).await }
+        });
+        hand.advance(hour);
+        tokio::time::timeout(Duration::from_secs(10), sleeper).await.unwrap().unwrap();
+        assert!(clock.now() >= START.saturating_add(hour));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_test_clock_goes_with_tokio_time() {
+        let clock = Clock::starting_at(START);
+        clock.sleep_until(START.saturating_add(Duration::from_secs(90))).await;
+        assert_eq!(clock.now().saturating_since(START), Duration::from_secs(90));
+    }
 }
