@@ -1,0 +1,160 @@
+//! How a request ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use celeriac_protocol::Value;
+
+/// How a request ended. Plain data: a child process sends it over its socket as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// The task returned this.
+    Success(Value),
+    /// The task failed for good: it raised, panicked, or could not be called.
+    Failure(Failure),
+    /// The task failed and is to be tried again as a new message with the same id.
+    Retry {
+        /// From now until it is due.
+        delay: Duration,
+        /// Why.
+        failure: Failure,
+    },
+    /// The task asked that nothing be stored.
+    Ignored,
+    /// The task refused its message.
+    Rejected {
+        /// Whether the message goes back to its queue, else to the failed tasks.
+        requeue: bool,
+        /// Why.
+        reason: Box<str>,
+    },
+    /// The task was revoked, or had expired.
+    Revoked(Revoked),
+    /// The hard time limit passed.
+    TimeLimitExceeded(Duration),
+    /// The process that ran it is gone.
+    Lost(ChildDeath),
+    /// The worker stops and gives the task back, without counting this delivery.
+    Returned,
+}
+
+/// Why and how a revoked task did not run to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// Its expiry had passed before it started.
+    Expired,
+    /// It was revoked before it started.
+    BeforeStart,
+    /// It was revoked and stopped while it ran.
+    WhileRunning,
+}
+
+/// A failure as data.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failure {
+    /// The stable code under which the message goes to the failed tasks; `None` for an ordinary failure of a task,
+    /// whose message is done with.
+    pub code: Option<FailureCode>,
+    /// The class name, such as `io::Error`.
+    pub exc_type: Box<str>,
+    /// The module of the class.
+    pub exc_module: Option<Box<str>>,
+    /// What it said.
+    pub message: Box<str>,
+    /// Where, and what caused it.
+    pub traceback: Option<Box<str>>,
+}
+
+/// Why a message goes to the failed tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureCode {
+    /// Nobody registered this name.
+    UnknownTask,
+    /// The body is not what its content type says.
+    UndecodableBody,
+    /// An argument has the wrong type, is missing, or is one too many.
+    WrongArguments,
+    /// The body is over the worker's limit.
+    TooLarge,
+    /// The result is over the store's limit.
+    ResultTooLarge,
+    /// It was delivered too often and never ended.
+    DeliveryLimit,
+    /// The message has no task id or name.
+    NotATask,
+    /// The task refused the message and does not want it again.
+    Rejected,
+}
+
+impl FailureCode {
+    /// The code as it is stored.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownTask => "unknown-task",
+            Self::UndecodableBody => "undecodable-body",
+            Self::WrongArguments => "wrong-arguments",
+            Self::TooLarge => "too-large",
+            Self::ResultTooLarge => "result-too-large",
+            Self::DeliveryLimit => "delivery-limit",
+            Self::NotATask => "not-a-task",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// The one record of the end of a child process.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ChildDeath {
+    /// Its process id.
+    pub pid: u32,
+    /// Why it ended.
+    pub reason: DeathReason,
+    /// Its resident memory when it was last seen, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// For how long its task had run.
+    pub runtime: Duration,
+}
+
+/// Why a child process ended. No two reasons share a message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum DeathReason {
+    /// The kernel killed it because memory ran out.
+    OutOfMemory,
+    /// A signal from somebody else.
+    Signal(i32),
+    /// It ended by itself with this code.
+    Exit(i32),
+    /// It was silent for too long while it started.
+    StartTimeout {
+        /// The phase it was in.
+        phase: Box<str>,
+    },
+    /// We killed it because its task was over its hard time limit.
+    HardLimit,
+    /// We killed it because its task was revoked.
+    Revoked,
+    /// We killed it because the worker stops.
+    Shutdown,
+    /// We replaced it: too many tasks, or too much memory.
+    Recycled,
+    /// It broke the protocol of its socket.
+    Garbled(Box<str>),
+}
+
+impl fmt::Display for DeathReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory => f.write_str("was killed by the kernel because memory ran out"),
+            Self::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            Self::Exit(code) => write!(f, "exited with code {code}"),
+            Self::StartTimeout { phase } => {
+                write!(f, "was silent for too long while starting (phase: {phase})")
+            }
+            Self::HardLimit => f.write_str("was killed because its task was over its hard time limit"),
+            Self::Revoked => f.write_str("was killed because its task was revoked"),
+            Self::Shutdown => f.write_str("was killed because the worker stops"),
+            Self::Recycled => f.write_str("was replaced"),
+            Self::Garbled(what) => write!(f, "broke the protocol of its socket: {what}"),
+        }
+    }
+}

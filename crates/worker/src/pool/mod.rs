@@ -1,0 +1,154 @@
+//! Pools: the slots in which tasks run.
+//!
+//! A pool knows no broker and no store. The loop gives it jobs while it has free slots, and it answers with events on one channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_protocol::{State, Value};
+use tokio::sync::mpsc;
+
+use crate::outcome::{ChildDeath, Outcome};
+use crate::request::Request;
+
+/// What the loop hands to a pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// The request to run.
+    pub request: Arc<Request>,
+}
+
+/// Which pool a task runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PoolKind {
+    /// Futures on the multi-thread runtime.
+    Async,
+    /// Threads of the worker's own.
+    Threads,
+    /// Child processes.
+    Prefork,
+}
+
+impl PoolKind {
+    /// As people read it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Async => "async",
+            Self::Threads => "threads",
+            Self::Prefork => "prefork",
+        }
+    }
+}
+
+/// Slots in which tasks run. Belongs to the loop: no method blocks or waits.
+pub(crate) trait Pool: Send {
+    /// Which pool this is.
+    fn kind(&self) -> PoolKind;
+
+    /// How many jobs it runs at once when nothing is wrong.
+    fn size(&self) -> usize;
+
+    /// How many jobs it takes now. Rises only by [`PoolEvent::Finished`] and [`PoolEvent::Capacity`].
+    fn free(&self) -> usize;
+
+    /// Takes a job. Only to be called while [`Pool::free`] is not zero. The pool answers with one
+    /// [`PoolEvent::Started`] (except the async pool, where submitting is starting) and, always, with exactly one
+    /// [`PoolEvent::Finished`], which frees the slot.
+    fn submit(&mut self, job: Job);
+
+    /// Asks the task of this request to stop: fires its cancellation token. The task may go on.
+    fn ask(&mut self, request: &Request, reason: StopReason);
+
+    /// Stops the task of this request by force, and says what came of it.
+    fn kill(&mut self, request: &Request, reason: StopReason) -> Kill;
+
+    /// The loop has read this request's [`PoolEvent::Finished`]: the slot may be used again.
+    fn finished(&mut self, request: &Request);
+
+    /// No more jobs will come. With `force`, whatever still runs is killed, and its
+    /// [`PoolEvent::Finished`] says [`Outcome::Lost`]; else idle slots end now and the others once they are done.
+    /// The pool's events end with [`PoolEvent::Closed`].
+    fn close(&mut self, force: bool);
+
+    /// Facts for people who inspect the worker: a list with one map for each child or thread.
+    fn facts(&self) -> Value;
+}
+
+/// Why a running task is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// Its soft time limit passed.
+    SoftTimeLimit(Duration),
+    /// Its hard time limit passed.
+    HardTimeLimit(Duration),
+    /// It was revoked.
+    Revoked,
+    /// The worker stops.
+    Shutdown,
+}
+
+/// What came of killing a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// The task makes no further step: the loop decides its outcome now. The slot is free with [`PoolEvent::Finished`].
+    Stopped,
+    /// It is being killed. [`PoolEvent::Finished`] says whether it was ([`Outcome::Lost`]) or had ended by itself just before.
+    Pending,
+    /// This pool cannot stop code by force: the task runs on, asked to stop, and keeps its slot.
+    Unable,
+}
+
+/// What pools tell the loop.
+#[derive(Debug)]
+pub(crate) enum PoolEvent {
+    /// The task of a job runs from now on: its time limits count from here.
+    Started {
+        /// Which one.
+        request: Arc<Request>,
+        /// The process or thread that runs it, as people read it.
+        executor: Box<str>,
+    },
+    /// A running task reports its progress. Ordered before its `Finished`.
+    Report {
+        /// Which one.
+        request: Arc<Request>,
+        /// The state to store.
+        state: State,
+        /// What goes with it.
+        meta: Value,
+    },
+    /// A job ended; its slot is free.
+    Finished {
+        /// Which one.
+        request: Arc<Request>,
+        /// How it ended.
+        outcome: Outcome,
+        /// How long the task ran.
+        runtime: Duration,
+    },
+    /// [`Pool::free`] has risen: a child became ready.
+    Capacity,
+    /// A child died that ran no job. (One that did is an [`Outcome::Lost`].)
+    ChildDied(ChildDeath),
+    /// The pool has closed.
+    Closed(PoolKind),
+}
+
+/// Sends events to the loop. Cheap to clone.
+///
+/// Unbounded, because its content is bounded by the jobs of the pools: two events for each, and one waiting report.
+#[derive(Clone, Debug)]
+pub(crate) struct Events(mpsc::UnboundedSender<PoolEvent>);
+
+impl Events {
+    /// A channel for events, and its other end.
+    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<PoolEvent>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Tells the loop. Without a loop, nobody is told.
+    pub(crate) fn send(&self, event: PoolEvent) {
+        let _ = self.0.send(event);
+    }
+}
