@@ -17,9 +17,10 @@ pub trait Broker: Send + Sync {
 
     /// Hands over messages, all in one round trip.
     ///
-    /// On `Ok` the broker owns all of them, in this order within each queue and priority. Where one server
-    /// holds them all, they become visible together or not at all. On a transient error nobody knows:
-    /// publishing again may publish twice.
+    /// On `Ok` the broker owns all of them, in this order within each queue and priority. With
+    /// [`Capabilities::atomic_publish`] they become visible together or not at all; else a failure may leave some of
+    /// them published. On a transient error nobody knows: publishing again may publish twice.
+    /// Queues that do not exist are created.
     ///
     /// # Errors
     /// [`crate::Error::TooLarge`] names the first message over the limit; then nothing was published.
@@ -28,12 +29,12 @@ pub trait Broker: Send + Sync {
     /// Starts a consumer. Queues that do not exist are created, empty.
     async fn consume(&self, options: ConsumeOptions) -> Result<Subscription>;
 
-    /// What waits, is lent and consumes, for these queues; for every known queue if none is named and the
-    /// server can list them.
+    /// What waits, is lent and consumes, one answer for each of these queues, in order: zeros for a queue
+    /// that does not exist. For every known queue by name if none is named and the server can list them.
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>>;
 
-    /// Removes what waits in a queue, scheduled messages too, and says how many messages that were.
-    /// What is lent stays lent.
+    /// Removes what waits in a queue, with [`Capabilities::random_access`] scheduled messages too, and says
+    /// how many messages that were. What is lent stays lent.
     async fn purge(&self, queue: &QueueName) -> Result<u64>;
 }
 
@@ -73,9 +74,9 @@ impl Route {
 /// How to consume.
 #[derive(Clone, Debug)]
 pub struct ConsumeOptions {
-    /// The queues to take from. Among messages of one priority the longest waiting comes first, whatever its queue.
+    /// The queues to take from; see [`Consumer::fetch`] for the order among them.
     pub queues: Vec<QueueName>,
-    /// The most deliveries that may be unsettled at once; fixed for the life of the consumer.
+    /// The most deliveries that may be unsettled at once; fixed for the life of the consumer. 0 counts as 1.
     pub prefetch: usize,
     /// How long a delivery stays ours without renewal.
     pub lease: Duration,
@@ -96,15 +97,25 @@ pub struct Subscription {
 /// The input half of a subscription.
 #[async_trait]
 pub trait Consumer: Send {
-    /// Waits until something can be delivered and takes up to `limit` deliveries, highest priority first,
-    /// then in the order of publishing.
+    /// Waits until something can be delivered and takes up to `limit` deliveries (0 counts as 1).
+    ///
+    /// Out of one queue the highest priority comes first, as finely as [`Capabilities::priorities`] tells, and among
+    /// equals the longest waiting; a scheduled message waits from its due time. A message without a priority counts
+    /// as 0 where all ten are told apart, else it has the place that other Celery programs give it.
+    /// Out of several queues, [`Capabilities::priorities_across_queues`] and [`Capabilities::age_across_queues`] say
+    /// whether the same order holds as if they were one; in any case no queue is passed over for ever for another
+    /// whose messages have the same priority.
     ///
     /// The message is either in its queue or recorded as lent, at every instant; its delivery count has risen
-    /// before this returns. Stored bytes that are not a message go to [`crate::FailedTasks`] and are not returned.
+    /// before this returns. Stored bytes that are not a message go to [`crate::FailedTasks`], with the code
+    /// `undecodable`, and are not returned.
     /// With `prefetch` deliveries unsettled it waits until some are settled. Never returns an empty batch.
     ///
     /// Cancel safe: what was taken when the future is dropped comes out of the next call, or goes
     /// back to its queue by [`Settler::close`], not counted as a delivery.
+    ///
+    /// # Errors
+    /// [`crate::Error::Closed`] once [`Settler::close`] was called.
     async fn fetch(&mut self, limit: usize) -> Result<Vec<Delivery>>;
 }
 
@@ -119,8 +130,8 @@ pub struct Delivery {
     pub message: Message,
     /// Whether it was delivered before.
     pub redelivered: bool,
-    /// How often it has been delivered, this time included. Deliveries that were given back
-    /// with [`Settle::Release`] do not count.
+    /// How often it has been delivered, this time included. Deliveries that were given back with [`Settle::Release`]
+    /// or [`Settler::close`] do not count. Without [`Capabilities::counts_deliveries`] it is 2 for every redelivery.
     pub deliveries: u32,
     /// Whether its task has been revoked; always `None` without [`Capabilities::fetch_checks_revocations`].
     pub revoked: Option<bool>,
@@ -143,17 +154,24 @@ impl fmt::Display for ConsumerId {
 /// The output half of a subscription.
 #[async_trait]
 pub trait Settler: Send + Sync {
-    /// Makes outcomes durable, all in one round trip: for each, the result is stored, the follow-ups are published
+    /// Makes outcomes durable, all in one round trip: for each, the follow-ups are published, the result is stored
     /// and the delivery is settled, in one step with [`Capabilities::atomic_finish`], else in that order.
     ///
-    /// One answer for each, in order. [`Settled::Lost`] means the lease had run out and the delivery
-    /// is somebody else's by now: nothing of that `Finish` took effect.
+    /// One answer for each, in order. [`Settled::Lost`] means that the delivery was not ours any more when the
+    /// finish began (its lease had run out and somebody else has it, it is settled, or it was given back):
+    /// nothing of that `Finish` took effect, and the others are not touched by it. A `Finish` without a delivery
+    /// is never lost, also after [`Settler::close`].
     ///
     /// Finishing again what is already settled answers `Lost`, so a caller may repeat after a transient error.
+    /// Without atomic finish the settlement may be undone when the connection breaks before the server has read it;
+    /// the message then comes again, after its result.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`] names the first follow-up or result over the limit; then nothing took effect.
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Settled>>;
 
-    /// Gives back everything unsettled, as if it had never been delivered, and ends the consumer.
-    /// A waiting [`Consumer::fetch`] ends with [`crate::Error::Closed`].
+    /// Gives back everything unsettled as [`Settle::Release`] does, and ends the consumer.
+    /// A waiting [`Consumer::fetch`] ends with [`crate::Error::Closed`]. Closing again does nothing.
     async fn close(&self) -> Result<()>;
 }
 
@@ -171,13 +189,16 @@ pub struct Finish {
 }
 
 /// How to settle a delivery.
+///
+/// A message goes back to the head of its queue with [`Capabilities::returns_to_head`], else to whatever place
+/// the server gives it; what goes back in one call keeps its order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settle {
     /// The message is done with.
     Ack,
-    /// Back to the head of its queue; this delivery counts.
+    /// Back to its queue; this delivery counts.
     Requeue,
-    /// Back to the head of its queue as if it had never been delivered.
+    /// Back to its queue as if it had never been delivered.
     Release,
     /// To the failed tasks, with the message as it came.
     Fail(FailureReason),
@@ -201,8 +222,8 @@ pub trait Lease: Send + Sync {
     /// Makes the lease of every unsettled delivery of this subscription run anew from now.
     ///
     /// To be called every third of [`Lease::length`]. Without [`Capabilities::timed_lease`] it does nothing.
-    /// Deliveries whose lease of another consumer ran out go back to their queue by whoever
-    /// fetches or renews next.
+    /// Deliveries of another consumer whose lease ran out go back to their queue, and count as delivered,
+    /// by whoever waits in a fetch then, or fetches or renews next.
     async fn renew(&self) -> Result<()>;
 }
 
@@ -213,10 +234,10 @@ pub struct QueueStats {
     pub queue: QueueName,
     /// Messages that could be delivered now.
     pub ready: u64,
-    /// Messages held for later, where the store can tell.
-    pub scheduled: u64,
-    /// Messages lent to consumers and not settled.
-    pub lent: u64,
-    /// Live consumers.
+    /// Messages held for later, where the server can tell.
+    pub scheduled: Option<u64>,
+    /// Messages lent to consumers and not settled, where the server can tell.
+    pub lent: Option<u64>,
+    /// Live consumers: started, not closed, their lease not run out.
     pub consumers: u64,
 }

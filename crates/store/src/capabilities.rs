@@ -8,15 +8,25 @@ pub struct Capabilities {
     pub durable: bool,
     /// Several processes may use the store at once.
     pub shared: bool,
-    /// [`crate::Settler::finish`] stores the result, publishes the follow-ups and settles in one step.
+    /// [`crate::Broker::publish`] makes all messages of one call visible together.
+    pub atomic_publish: bool,
+    /// [`crate::Settler::finish`] publishes the follow-ups, stores the result and settles in one step.
     pub atomic_finish: bool,
+    /// How many priorities a queue tells apart: 10 (all), fewer where neighbours share a place, 1 (none).
+    pub priorities: u8,
+    /// A consumer of several queues gets the highest priority over all of them first.
+    pub priorities_across_queues: bool,
+    /// A consumer of several queues gets the longest waiting over all of them first, among equal priorities.
+    pub age_across_queues: bool,
+    /// What is requeued, released or lost to a dead consumer comes next, before what waits in its queue.
+    pub returns_to_head: bool,
     /// [`crate::Delivery::deliveries`] counts every delivery, not only "again".
     pub counts_deliveries: bool,
     /// A lease runs out by time; else it ends with the connection and renewing does nothing.
     pub timed_lease: bool,
     /// [`crate::Delivery::revoked`] is filled by the fetch itself; else the worker asks [`crate::Revocations`].
     pub fetch_checks_revocations: bool,
-    /// Messages can be looked at in their queue and removed from its middle.
+    /// Messages can be looked at in their queue and in the schedule, and removed from the middle of both.
     pub random_access: bool,
 }
 
@@ -25,7 +35,12 @@ impl Capabilities {
     pub const ALL: Self = Self {
         durable: true,
         shared: true,
+        atomic_publish: true,
         atomic_finish: true,
+        priorities: 10,
+        priorities_across_queues: true,
+        age_across_queues: true,
+        returns_to_head: true,
         counts_deliveries: true,
         timed_lease: true,
         fetch_checks_revocations: true,

@@ -5,7 +5,8 @@ use celeriac_protocol::{Message, QueueName, TaskId, Timestamp, Value};
 
 use crate::Result;
 
-/// Keeps messages that nobody could run. Filled by [`crate::Settle::Fail`].
+/// Keeps messages that nobody could run. Filled by [`crate::Settle::Fail`], and by the fetch with stored bytes that are
+/// not a message. A task that fails again replaces what was kept of it.
 #[async_trait]
 pub trait FailedTasks: Send + Sync {
     /// Up to `limit` failed tasks, the latest first.
@@ -14,8 +15,8 @@ pub trait FailedTasks: Send + Sync {
     /// The failed task of this id, if there is one.
     async fn get(&self, id: &TaskId) -> Result<Option<FailedTask>>;
 
-    /// Publishes these again to the queues they came from, with a delivery count of zero; their results are forgotten.
-    /// Says how many there were.
+    /// Publishes these again to the queues they came from, with a delivery count of zero, and removes them from here;
+    /// their results are forgotten. Says how many that were. Those whose bytes are not a message stay.
     async fn requeue(&self, ids: &[TaskId]) -> Result<u64>;
 
     /// Removes these for good and says how many there were.

@@ -13,14 +13,16 @@ pub trait Presence: Send + Sync {
     /// Says that a worker is alive and what it does; replaces what it said before.
     async fn announce(&self, record: WorkerRecord) -> Result<()>;
 
-    /// Removes a worker that ends.
+    /// Removes a worker that ends; one that is not there is passed over.
     async fn withdraw(&self, worker: &ConsumerId) -> Result<()>;
 
-    /// What every live worker said last. Asks them to announce anew and gives those that are there up to `patience`
-    /// to do so.
+    /// What every live worker said last, by name. Asks them to announce anew, gives those that are there up to
+    /// `patience` to do so, and returns as soon as all of them have. Those that do not answer are still listed
+    /// while what they said last is valid.
     async fn workers(&self, patience: Duration) -> Result<Vec<WorkerRecord>>;
 
-    /// Waits until somebody asks for fresh announcements. Cancel safe.
+    /// Waits until somebody asks for fresh announcements. Cancel safe. What is asked while nobody waits here
+    /// may go unheard.
     async fn asked(&self) -> Result<()>;
 }
 
@@ -33,7 +35,7 @@ pub struct WorkerRecord {
     pub name: String,
     /// When it said so.
     pub announced_at: Timestamp,
-    /// For how long that counts.
+    /// For how long after `announced_at` that counts.
     pub valid_for: Duration,
     /// Everything else, for people and programs: queues, running, reserved, resources. A map.
     pub facts: Value,

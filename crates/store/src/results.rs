@@ -12,8 +12,8 @@ use crate::Result;
 pub trait ResultBackend: Send + Sync {
     /// Stores records, all in one round trip. On `Ok` every reader sees them.
     ///
-    /// A record in a final state is never replaced by one that is not final: a late `STARTED` or progress
-    /// report changes nothing.
+    /// A record in a final state (`SUCCESS`, `FAILURE`, `REVOKED`) is never replaced by one that is not final: a late
+    /// `STARTED` or progress report changes nothing. Of two final records the later one stays.
     async fn store(&self, results: Vec<StoreResult>) -> Result<()>;
 
     /// The records of these tasks, in the same order; `None` where nothing is known (Celery's `PENDING`).
@@ -21,10 +21,11 @@ pub trait ResultBackend: Send + Sync {
 
     /// Waits until at least one of these tasks has a final state and returns the records of all that have.
     ///
-    /// Waits without end; callers bound it. Cancel safe. Any number of waiters share one subscription.
+    /// Waits without end; callers bound it. Returns at once if no task is named. Cancel safe. Any number of waiters
+    /// share one subscription.
     async fn wait(&self, ids: &[TaskId]) -> Result<Vec<ResultRecord>>;
 
-    /// Removes the records of these tasks.
+    /// Removes the records of these tasks; those that have none are passed over.
     async fn forget(&self, ids: &[TaskId]) -> Result<()>;
 }
 
@@ -33,6 +34,6 @@ pub trait ResultBackend: Send + Sync {
 pub struct StoreResult {
     /// The record.
     pub record: ResultRecord,
-    /// How long it is kept from now.
+    /// How long it is kept from now; then it is as if it had never been stored.
     pub expires_after: Duration,
 }

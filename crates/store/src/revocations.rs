@@ -10,11 +10,14 @@ use crate::Result;
 /// Remembers which tasks must not run.
 #[async_trait]
 pub trait Revocations: Send + Sync {
-    /// Marks tasks as revoked. On `Ok` no fetch that starts later delivers them unmarked, and with
-    /// [`crate::Capabilities::random_access`] they have left their queues and the schedule within a second.
-    async fn revoke(&self, revocations: Vec<Revocation>) -> Result<()>;
+    /// Marks tasks as revoked, waiting, running or not yet sent. On `Ok` [`Revocations::revoked`] names them, and with
+    /// [`crate::Capabilities::fetch_checks_revocations`] no fetch that starts later delivers them unmarked.
+    ///
+    /// With [`crate::Capabilities::random_access`] their messages have left the queues and the schedule when this
+    /// returns. Answers which tasks that were: no worker will see them, so the caller stores their results.
+    async fn revoke(&self, revocations: Vec<Revocation>) -> Result<Vec<TaskId>>;
 
-    /// Which of these tasks are revoked.
+    /// Which of these tasks are revoked, in the order asked.
     async fn revoked(&self, ids: &[TaskId]) -> Result<Vec<TaskId>>;
 
     /// Starts watching: every revocation made from now on comes out of the watch.

@@ -7,7 +7,11 @@ use crate::Result;
 
 /// Looks into what [`crate::Broker::publish`] holds back until it is due.
 ///
-/// Messages become ready by themselves, within 50 ms of their time while a consumer waits on their queue.
+/// Messages become ready by themselves, never before their time and within 50 ms of it while a consumer waits on
+/// their queue. A message that is due already when it is published is ready at once.
+///
+/// Without [`crate::Capabilities::random_access`] nobody can look: then there is no next due time, nothing
+/// is listed, and nothing is cancelled ([`crate::Revocations`] still keeps the task from running).
 #[async_trait]
 pub trait Schedule: Send + Sync {
     /// The earliest due time over all queues.
