@@ -4,6 +4,7 @@
 //! [`request`](self), and hands it as a job to one of the pools: async, threads or prefork. The executor runs the
 //! steps around one task inside a pool's slot and says how it ended; the finisher makes outcomes durable in batches.
 
+mod death;
 mod error;
 mod options;
 mod outcome;

@@ -1,9 +1,10 @@
 //! How a request ended.
 
-use std::fmt;
 use std::time::Duration;
 
 use celeriac_protocol::Value;
+
+use crate::death::ChildDeath;
 
 /// How a request ended. Plain data: a child process sends it over its socket as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,63 +99,6 @@ impl FailureCode {
             Self::DeliveryLimit => "delivery-limit",
             Self::NotATask => "not-a-task",
             Self::Rejected => "rejected",
-        }
-    }
-}
-
-/// The one record of the end of a child process.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ChildDeath {
-    /// Its process id.
-    pub pid: u32,
-    /// Why it ended.
-    pub reason: DeathReason,
-    /// Its resident memory when it was last seen, in bytes.
-    pub resident_bytes: Option<u64>,
-    /// For how long its task had run.
-    pub runtime: Duration,
-}
-
-/// Why a child process ended. No two reasons share a message.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum DeathReason {
-    /// The kernel killed it because memory ran out.
-    OutOfMemory,
-    /// A signal from somebody else.
-    Signal(i32),
-    /// It ended by itself with this code.
-    Exit(i32),
-    /// It was silent for too long while it started.
-    StartTimeout {
-        /// The phase it was in.
-        phase: Box<str>,
-    },
-    /// We killed it because its task was over its hard time limit.
-    HardLimit,
-    /// We killed it because its task was revoked.
-    Revoked,
-    /// We killed it because the worker stops.
-    Shutdown,
-    /// We replaced it: too many tasks, or too much memory.
-    Recycled,
-    /// It broke the protocol of its socket.
-    Garbled(Box<str>),
-}
-
-impl fmt::Display for DeathReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfMemory => f.write_str("was killed by the kernel because memory ran out"),
-            Self::Signal(signal) => write!(f, "was killed by signal {signal}"),
-            Self::Exit(code) => write!(f, "exited with code {code}"),
-            Self::StartTimeout { phase } => {
-                write!(f, "was silent for too long while starting (phase: {phase})")
-            }
-            Self::HardLimit => f.write_str("was killed because its task was over its hard time limit"),
-            Self::Revoked => f.write_str("was killed because its task was revoked"),
-            Self::Shutdown => f.write_str("was killed because the worker stops"),
-            Self::Recycled => f.write_str("was replaced"),
-            Self::Garbled(what) => write!(f, "broke the protocol of its socket: {what}"),
         }
     }
 }

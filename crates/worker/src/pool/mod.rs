@@ -8,7 +8,8 @@ use std::time::Duration;
 use celeriac_protocol::{State, Value};
 use tokio::sync::mpsc;
 
-use crate::outcome::{ChildDeath, Outcome};
+use crate::death::ChildDeath;
+use crate::outcome::Outcome;
 use crate::request::Request;
 
 /// What the loop hands to a pool.
@@ -128,7 +129,7 @@ pub(crate) enum PoolEvent {
     },
     /// [`Pool::free`] has risen: a child became ready.
     Capacity,
-    /// A child died that ran no job. (One that did is an [`Outcome::Lost`].)
+    /// A child died that ran no job. (One that did is an [`Outcome::Lost`].) Already logged.
     ChildDied(ChildDeath),
     /// The pool has closed.
     Closed(PoolKind),

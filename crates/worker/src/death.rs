@@ -1,0 +1,179 @@
+//! Why a child process died: one record per death, and no two reasons share a message.
+
+use std::fmt;
+use std::time::Duration;
+
+use celeriac_protocol::TaskId;
+
+/// The end of one child process: logged once, and the evidence when a task died with it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ChildDeath {
+    /// The name of the child, as its log lines carry it.
+    pub child: Box<str>,
+    /// Its process id, free for others from now on.
+    pub pid: u32,
+    /// Why it ended.
+    pub reason: DeathReason,
+    /// The task that it was running.
+    pub task_id: Option<TaskId>,
+    /// How long that task had been running; zero without one.
+    pub runtime: Duration,
+    /// The most memory it ever held, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// How long the child had lived.
+    pub lived: Duration,
+}
+
+/// The class of reason for the end of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DeathReason {
+    /// The kernel killed it for want of memory.
+    OutOfMemory,
+    /// A signal that this worker did not send.
+    Signal(i32),
+    /// It ended by itself while it should have gone on.
+    Exit(i32),
+    /// It ended before it was ready for its first task.
+    StartFailed {
+        /// How it ended.
+        ending: Ending,
+        /// What it said of it, if it could.
+        said: Option<Box<str>>,
+    },
+    /// It gave no sign of life for so long, and was killed.
+    Silent {
+        /// What it was doing when last heard of.
+        phase: &'static str,
+        /// How long it had been silent.
+        silence: Duration,
+        /// Where it hung, as far as the system tells.
+        hung_in: Option<Box<str>>,
+    },
+    /// Its task ran beyond the hard time limit, and it was killed.
+    HardLimit,
+    /// Its task was revoked with terminate, and it was killed.
+    Revoked,
+    /// It had run as many tasks as a child may.
+    RecycledTasks {
+        /// How many it ran.
+        tasks: u64,
+    },
+    /// It had grown by more memory than a child may.
+    RecycledMemory {
+        /// By how many bytes it had grown since its start.
+        grown: u64,
+    },
+    /// It was told to end because the worker ended, and did.
+    Ended,
+    /// It was killed because the worker ended and it did not, in time.
+    Shutdown,
+    /// What it wrote on its socket was no frame, and it was killed.
+    Garbled(Box<str>),
+    /// Something else in this process waited for it and took its exit status.
+    StatusTaken,
+}
+
+/// How a process ended, as the kernel reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With this exit code.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody knows: its status was taken by something else in this process.
+    Unknown,
+}
+
+impl DeathReason {
+    /// A stable word for the class, as logs and the failed store carry it.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            DeathReason::OutOfMemory => "oom",
+            DeathReason::Signal(_) => "signal",
+            DeathReason::Exit(_) => "exit",
+            DeathReason::StartFailed { .. } => "start-failed",
+            DeathReason::Silent { .. } => "silent",
+            DeathReason::HardLimit => "hard-time-limit",
+            DeathReason::Revoked => "revoked",
+            DeathReason::RecycledTasks { .. } => "recycled-tasks",
+            DeathReason::RecycledMemory { .. } => "recycled-memory",
+            DeathReason::Ended => "ended",
+            DeathReason::Shutdown => "shutdown",
+            DeathReason::Garbled(_) => "garbled",
+            DeathReason::StatusTaken => "status-taken",
+        }
+    }
+
+    /// Whether the child ended as it was meant to.
+    pub(crate) fn is_orderly(&self) -> bool {
+        matches!(
+            self,
+            DeathReason::RecycledTasks { .. } | DeathReason::RecycledMemory { .. } | DeathReason::Ended
+        )
+    }
+}
+
+impl fmt::Display for DeathReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeathReason::OutOfMemory => f.write_str("killed by the kernel for want of memory (OOM)"),
+            DeathReason::Signal(signal) => {
+                write!(f, "killed by {}, not sent by this worker", Signal(*signal))
+            }
+            DeathReason::Exit(code) => write!(f, "ended by itself with exit code {code}"),
+            DeathReason::StartFailed { ending, said: None } => write!(f, "died while it started: {ending}"),
+            DeathReason::StartFailed { ending, said: Some(said) } => {
+                write!(f, "died while it started: {said} ({ending})")
+            }
+            DeathReason::Silent { phase, silence, hung_in } => {
+                write!(f, "killed after {:.1} s of silence while {phase}", silence.as_secs_f64())?;
+                hung_in.iter().try_for_each(|place| write!(f, ", hanging in {place}"))
+            }
+            DeathReason::HardLimit => f.write_str("killed at the hard time limit of its task"),
+            DeathReason::Revoked => f.write_str("killed to terminate its revoked task"),
+            DeathReason::RecycledTasks { tasks } => write!(f, "recycled after {tasks} tasks"),
+            DeathReason::RecycledMemory { grown } => {
+                write!(f, "recycled after growing by {:.1} MiB", *grown as f64 / f64::from(1 << 20))
+            }
+            DeathReason::Ended => f.write_str("ended with the worker"),
+            DeathReason::Shutdown => f.write_str("killed because the worker ended without waiting for it"),
+            DeathReason::Garbled(error) => write!(f, "killed because its socket carried no frames: {error}"),
+            DeathReason::StatusTaken => {
+                f.write_str("ended, and its status was taken by other code of this process")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Exit(code) => write!(f, "exit code {code}"),
+            Ending::Signal(signal) => write!(f, "{}", Signal(*signal)),
+            Ending::Unknown => f.write_str("status unknown"),
+        }
+    }
+}
+
+/// A signal by number and, where it has one everywhere, by name.
+struct Signal(i32);
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            1 => " (SIGHUP)",
+            2 => " (SIGINT)",
+            3 => " (SIGQUIT)",
+            4 => " (SIGILL)",
+            6 => " (SIGABRT)",
+            8 => " (SIGFPE)",
+            9 => " (SIGKILL)",
+            11 => " (SIGSEGV)",
+            13 => " (SIGPIPE)",
+            14 => " (SIGALRM)",
+            15 => " (SIGTERM)",
+            _ => "",
+        };
+        write!(f, "signal {}{name}", self.0)
+    }
+}
