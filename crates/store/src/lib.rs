@@ -13,6 +13,7 @@ mod presence;
 mod results;
 mod revocations;
 mod schedule;
+mod store;
 
 pub use broker::{
     Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
@@ -25,6 +26,7 @@ pub use presence::{Presence, WorkerRecord};
 pub use results::{ResultBackend, StoreResult};
 pub use revocations::{Revocation, RevocationWatch, Revocations};
 pub use schedule::{Schedule, Scheduled};
+pub use store::{ConnectOptions, Durability, Store, connect};
 
 /// What every operation of a store returns.
 pub type Result<T> = std::result::Result<T, Error>;

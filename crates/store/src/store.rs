@@ -1,0 +1,205 @@
+//! The roles of one URL as one value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::{
+    Broker, Error, FailedTasks, Finish, Presence, Publish, Result, ResultBackend, Revocations, Schedule,
+    Settled, Settler, StoreResult,
+};
+
+/// One server (or file) in all the roles it plays. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    url: Arc<str>,
+    broker: Arc<dyn Broker>,
+    results: Arc<dyn ResultBackend>,
+    schedule: Arc<dyn Schedule>,
+    revocations: Arc<dyn Revocations>,
+    failed: Arc<dyn FailedTasks>,
+    presence: Arc<dyn Presence>,
+    /// Whether results live on another server than messages.
+    results_elsewhere: bool,
+}
+
+/// How to reach and use a store.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// What a commit survives. Default: [`Durability::Normal`].
+    pub durability: Durability,
+    /// How long one operation may take, waiting for other processes included. Default: 5 seconds.
+    pub deadline: Duration,
+    /// The largest message or result taken, in bytes, headers included. Default: 64 MiB.
+    pub message_limit: usize,
+    /// Where the store reads the time.
+    pub clock: Clock,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Normal,
+            deadline: Duration::from_secs(5),
+            message_limit: 64 << 20,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// What a commit survives. The death of a process, it always survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// When the machine loses power, the commits of the last moments may be undone; the store stays consistent.
+    #[default]
+    Normal,
+    /// On the disk before anybody hears of it. Each group of commits waits for the disk.
+    Full,
+}
+
+/// Opens the store that `url` names.
+///
+/// `memory://NAME` is shared by all who name it in this process. `sqlite:///relative.db` and
+/// `sqlite:////absolute/path.db` are a file that several processes of one host share.
+///
+/// # Errors
+/// [`Error::Misconfigured`] for a URL that means nothing here; else what the store found when it was opened.
+pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(misconfigured(url, "a store URL looks like sqlite:///tasks.db or memory://NAME"));
+    };
+    match (scheme, rest, options) {
+        // The servers come here, one arm each: `memory::connect(url, rest, options).await`.
+        (_, _, _) => {
+            Err(misconfigured(url, "no such kind of store here: use sqlite:///tasks.db or memory://NAME"))
+        }
+    }
+}
+
+fn misconfigured(url: &str, reason: &str) -> Error {
+    Error::Misconfigured { url: without_password(url), reason: reason.to_owned() }
+}
+
+/// The URL with `***` in place of a password, fit for logs.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    match authority
+        .rsplit_once('@')
+        .and_then(|(user, _)| user.split_once(':').map(|(name, _)| (name, user.len())))
+    {
+        Some((name, length)) => format!("{scheme}://{name}:***{}", &rest[length..]),
+        None => url.to_owned(),
+    }
+}
+
+impl Store {
+    /// The store at `url`, of a server that plays every role.
+    pub fn of<S>(url: &str, server: &Arc<S>) -> Self
+    where
+        S: Broker + ResultBackend + Schedule + Revocations + FailedTasks + Presence + 'static,
+    {
+        Self {
+            url: without_password(url).into(),
+            broker: Arc::clone(server) as _,
+            results: Arc::clone(server) as _,
+            schedule: Arc::clone(server) as _,
+            revocations: Arc::clone(server) as _,
+            failed: Arc::clone(server) as _,
+            presence: Arc::clone(server) as _,
+            results_elsewhere: false,
+        }
+    }
+
+    /// The same store with its results kept in another.
+    #[must_use]
+    pub fn with_results(self, other: &Store) -> Self {
+        Self { results: Arc::clone(&other.results), results_elsewhere: self.url != other.url, ..self }
+    }
+
+    /// Where it is, without the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Takes messages and lends them.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.broker
+    }
+
+    /// Keeps results.
+    pub fn results(&self) -> &Arc<dyn ResultBackend> {
+        &self.results
+    }
+
+    /// Holds messages for later.
+    pub fn schedule(&self) -> &Arc<dyn Schedule> {
+        &self.schedule
+    }
+
+    /// Remembers what must not run.
+    pub fn revocations(&self) -> &Arc<dyn Revocations> {
+        &self.revocations
+    }
+
+    /// Keeps what nobody could run.
+    pub fn failed(&self) -> &Arc<dyn FailedTasks> {
+        &self.failed
+    }
+
+    /// Knows the live workers.
+    pub fn presence(&self) -> &Arc<dyn Presence> {
+        &self.presence
+    }
+
+    /// Makes outcomes durable: as one step where messages and results are on one server that can, else follow-ups
+    /// first, then results, then the settlements.
+    ///
+    /// The answers are those of [`Settler::finish`]. With results on another server, the follow-ups and the result
+    /// of a delivery that turns out to be lost have taken effect already.
+    ///
+    /// # Errors
+    /// Those of the servers. What was done before the error stays done; the same call may be repeated.
+    pub async fn finish(&self, settler: &dyn Settler, mut finishes: Vec<Finish>) -> Result<Vec<Settled>> {
+        if self.results_elsewhere {
+            let follow_ups: Vec<Publish> =
+                finishes.iter_mut().flat_map(|finish| std::mem::take(&mut finish.follow_ups)).collect();
+            let results: Vec<StoreResult> =
+                finishes.iter_mut().filter_map(|finish| finish.result.take()).collect();
+            if !follow_ups.is_empty() {
+                self.broker.publish(follow_ups).await?;
+            }
+            if !results.is_empty() {
+                self.results.store(results).await?;
+            }
+        }
+        settler.finish(finishes).await
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        assert_eq!(without_password("redis://me:secret@host:6379/0"), "redis://me:***@host:6379/0");
+        assert_eq!(without_password("redis://:s@crét@host/0"), "redis://:***@host/0");
+        assert_eq!(without_password("sqlite:////tmp/a:b@c.db"), "sqlite:////tmp/a:b@c.db");
+    }
+
+    #[tokio::test]
+    async fn a_url_that_means_nothing_says_what_would() {
+        for url in ["tasks.db", "sqlite://", "sqlite:///", "mongodb://host/db", "sqlite:///tasks.db?mode=ro"]
+        {
+            let error = connect(url, &ConnectOptions::default()).await.unwrap_err();
+            assert!(matches!(error, Error::Misconfigured { .. }), "{url}: {error}");
+        }
+    }
+}
