@@ -1,0 +1,144 @@
+//! A program: its tasks, resources, signal handlers and settings.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use celeriac_protocol::TaskName;
+
+use crate::Settings;
+use crate::resource::{MissingResource, Resource, ResourcePlan};
+use crate::signals::{Handled, Signal, Signals};
+use crate::task::TaskDefinition;
+
+/// A program: what it can run, and where it sends. Cheap to clone.
+///
+/// ```
+/// use celeriac_app::{App, TaskBody, TaskDefinition, signals};
+///
+/// let app = App::new("urls")
+///     .settings(|settings| settings.task_default_queue = "urls".into())
+///     .on(signals::worker_ready, |worker| println!("{} is ready", worker.name))
+///     .task(TaskDefinition::new("urls.ping", TaskBody::blocking(|_, _, _| Ok(Default::default()))));
+/// assert!(app.find_task("urls.ping").is_some());
+/// ```
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    name: Box<str>,
+    settings: Settings,
+    tasks: HashMap<TaskName, Arc<TaskDefinition>>,
+    /// In order of registration, for people.
+    order: Vec<TaskName>,
+    resources: Vec<Resource>,
+    signals: Signals,
+}
+
+impl App {
+    /// A program of this name, with default settings and nothing in it.
+    pub fn new(name: impl Into<Box<str>>) -> Self {
+        let inner = Inner {
+            name: name.into(),
+            settings: Settings::default(),
+            tasks: HashMap::new(),
+            order: Vec::new(),
+            resources: Vec::new(),
+            signals: Signals::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Changes settings: the first of their four layers.
+    #[must_use]
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.edit().settings);
+        self
+    }
+
+    /// Registers a task. One of the same name is replaced.
+    #[must_use]
+    pub fn task(self, task: impl Into<TaskDefinition>) -> Self {
+        self.tasks([task.into()])
+    }
+
+    /// Registers tasks: `tasks![save_url, count]`.
+    #[must_use]
+    pub fn tasks(mut self, tasks: impl IntoIterator<Item = TaskDefinition>) -> Self {
+        let inner = self.edit();
+        for task in tasks {
+            let name = task.name.clone();
+            if inner.tasks.insert(name.clone(), Arc::new(task)).is_none() {
+                inner.order.push(name);
+            }
+        }
+        self
+    }
+
+    /// Registers a resource. The order counts: resources are built in it and dropped in reverse.
+    #[must_use]
+    pub fn resource(mut self, resource: impl Into<Resource>) -> Self {
+        self.edit().resources.push(resource.into());
+        self
+    }
+
+    /// Connects a handler to a signal.
+    #[must_use]
+    pub fn on<P: 'static, R: Handled>(
+        mut self,
+        signal: Signal<P>,
+        handler: impl Fn(&P) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.edit().signals.connect(signal, handler);
+        self
+    }
+
+    /// The name of the program.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What it is set to.
+    pub fn config(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Who is told of which signal.
+    pub fn signals(&self) -> &Signals {
+        &self.inner.signals
+    }
+
+    /// The task of this name.
+    pub fn find_task(&self, name: &str) -> Option<&Arc<TaskDefinition>> {
+        self.inner.tasks.get(name)
+    }
+
+    /// All tasks, in order of registration.
+    pub fn task_list(&self) -> impl Iterator<Item = &Arc<TaskDefinition>> {
+        self.inner.order.iter().filter_map(|name| self.inner.tasks.get(name))
+    }
+
+    /// The resources that these tasks ask for, to be built in the process that runs them.
+    ///
+    /// # Errors
+    /// The first task that asks for what nobody registered.
+    pub fn resource_plan<'a>(
+        &self,
+        tasks: impl IntoIterator<Item = &'a TaskDefinition>,
+    ) -> Result<ResourcePlan, MissingResource> {
+        ResourcePlan::for_tasks(&self.inner.resources, tasks)
+    }
+
+    fn edit(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.inner)
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("name", &self.inner.name).field("tasks", &self.inner.order).finish()
+    }
+}

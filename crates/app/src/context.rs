@@ -1,0 +1,183 @@
+//! What a task knows of the call it is running.
+
+use std::fmt;
+use std::sync::Arc;
+
+use celeriac_protocol::{Headers, QueueName, State, TaskId, TaskName, Value};
+use celeriac_store::Delivery;
+
+use crate::resource::{Local, LocalSet, Shared, SharedSet};
+use crate::task::{TaskDefinition, TaskError};
+use crate::{App, CancellationToken, Process};
+
+/// Takes what a running task says of itself.
+pub trait Reporter: Send + Sync {
+    /// Takes a state of a running task. Never blocks; what is reported is stored before the outcome of the task.
+    fn report(&self, task: &TaskId, state: State, meta: Value);
+}
+
+/// What all tasks of one pool in one process have in common. Made once by the worker.
+pub struct Workplace {
+    /// The program.
+    pub app: App,
+    /// The process the tasks run in.
+    pub process: Process,
+    /// The resources they share.
+    pub shared: Arc<SharedSet>,
+    /// Takes what they say of themselves.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+/// The call that a task is running: a task with `bind` gets it as its first parameter. Cheap to clone.
+///
+/// ```
+/// use celeriac_app::{Context, TaskResult};
+///
+/// fn resize(task: &Context, pages: u32) -> TaskResult {
+///     for page in 0..pages {
+///         task.cancellation().check()?;
+///         println!("page {page} of {pages}");
+///     }
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    id: TaskId,
+    task: Arc<TaskDefinition>,
+    delivery: Arc<Delivery>,
+    cancellation: CancellationToken,
+    place: Arc<Workplace>,
+}
+
+impl Context {
+    /// The context of one run, for the worker.
+    pub fn new(
+        id: TaskId,
+        task: Arc<TaskDefinition>,
+        delivery: Arc<Delivery>,
+        cancellation: CancellationToken,
+        place: Arc<Workplace>,
+    ) -> Self {
+        Self(Arc::new(Inner { id, task, delivery, cancellation, place }))
+    }
+
+    /// The id of the call.
+    pub fn id(&self) -> &TaskId {
+        &self.0.id
+    }
+
+    /// The name of the task.
+    pub fn name(&self) -> &TaskName {
+        &self.0.task.name
+    }
+
+    /// The task itself.
+    pub fn task(&self) -> &Arc<TaskDefinition> {
+        &self.0.task
+    }
+
+    /// The message headers of the call.
+    pub fn headers(&self) -> &Headers {
+        &self.0.delivery.message.headers
+    }
+
+    /// The delivery that brought the call.
+    pub fn delivery(&self) -> &Arc<Delivery> {
+        &self.0.delivery
+    }
+
+    /// The queue it came from.
+    pub fn queue(&self) -> &QueueName {
+        &self.0.delivery.queue
+    }
+
+    /// How often it has been retried before: 0 in the first run.
+    pub fn retries(&self) -> u32 {
+        self.headers().retries
+    }
+
+    /// How often this message has been delivered: more than 1 after a crash.
+    pub fn deliveries(&self) -> u32 {
+        self.0.delivery.deliveries
+    }
+
+    /// The first task of the workflow: this one, if no other sent it.
+    pub fn root_id(&self) -> &TaskId {
+        self.headers().root_id.as_ref().unwrap_or(&self.0.id)
+    }
+
+    /// The task that sent this one.
+    pub fn parent_id(&self) -> Option<&TaskId> {
+        self.headers().parent_id.as_ref()
+    }
+
+    /// The program, to send more tasks with.
+    pub fn app(&self) -> &App {
+        &self.0.place.app
+    }
+
+    /// The process the task runs in.
+    pub fn process(&self) -> &Process {
+        &self.0.place.process
+    }
+
+    /// Tells the task when it should stop: time limit, revocation, shutdown.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.0.cancellation
+    }
+
+    /// Stores a state of the application's own, such as `PROGRESS`, with whatever describes it.
+    ///
+    /// Never blocks. It is stored before the outcome of the task.
+    pub fn report(&self, state: State, meta: Value) {
+        self.0.place.reporter.report(self.id(), state, meta);
+    }
+
+    /// An error that makes the worker run the task again, as [`TaskError::retry`], because of `cause`.
+    ///
+    /// ```
+    /// # use celeriac_app::{Context, TaskResult};
+    /// # use std::time::Duration;
+    /// fn load(task: &Context) -> TaskResult<String> {
+    ///     std::fs::read_to_string("/run/answer")
+    ///         .map_err(|error| task.retry(error).countdown(Duration::from_secs(10)))
+    /// }
+    /// ```
+    pub fn retry(&self, cause: impl Into<TaskError>) -> TaskError {
+        TaskError::retry().because(cause)
+    }
+
+    /// The shared resource of this type.
+    ///
+    /// # Errors
+    /// A failure that names the type, if it is not there. It is, if the task asked for it.
+    pub fn shared<T: Send + Sync + 'static>(&self) -> Result<Shared<T>, TaskError> {
+        self.0.place.shared.get().ok_or_else(|| missing::<T>("shared"))
+    }
+
+    /// The local resource of this type, from those of this thread.
+    ///
+    /// # Errors
+    /// A failure that names the type, if it is not there or lent already.
+    pub fn local<T: 'static>(&self, locals: &LocalSet) -> Result<Local<T>, TaskError> {
+        locals.get().ok_or_else(|| missing::<T>("local"))
+    }
+}
+
+fn missing<T>(kind: &str) -> TaskError {
+    let name = std::any::type_name::<T>();
+    TaskError::failure(
+        "ResourceMissing",
+        format!("{kind} resource {name} is not built, not registered, or used twice by one task"),
+    )
+    .permanent()
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({}[{}])", self.name(), self.id())
+    }
+}

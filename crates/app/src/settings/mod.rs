@@ -1,0 +1,10 @@
+//! Settings under Celery's names, from four layers: code, a TOML file, the environment, flags.
+//!
+//! A later layer goes before an earlier one. [`SETTINGS`] lists every setting with its type, its default and what
+//! it does; the fields of [`Settings`] are the same list.
+
+mod kinds;
+mod table;
+
+pub use kinds::{Durability, InvalidSetting, SettingKind};
+pub use table::{SETTINGS, Setting, Settings};

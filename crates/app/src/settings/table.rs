@@ -1,0 +1,165 @@
+//! Every setting, once: its name, type, default, and what it does.
+
+use std::time::Duration;
+
+use crate::settings::{Durability, InvalidSetting, SettingKind};
+use crate::task::RateLimit;
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ty = $default:expr;)*) => {
+        /// What a program is set to. Every field is one setting under Celery's name.
+        ///
+        /// ```
+        /// use celeriac_app::Settings;
+        ///
+        /// let mut settings = Settings::default();
+        /// settings.task_default_queue = "urls".into();
+        /// settings.set("worker_concurrency", "8")?;
+        /// assert_eq!(settings.worker_concurrency, Some(8));
+        /// # Ok::<(), celeriac_app::settings::InvalidSetting>(())
+        /// ```
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct Settings {
+            $($(#[doc = $doc])* pub $name: $kind,)*
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        /// Every setting, in the order of the documentation.
+        pub const SETTINGS: &[Setting] = &[
+            $(Setting {
+                name: stringify!($name),
+                expected: <$kind as SettingKind>::EXPECTED,
+                doc: concat!($($doc,)*),
+                show: |settings| settings.$name.show(),
+                set_text: |settings, text| {
+                    settings.$name = SettingKind::from_text(text)?;
+                    Ok(())
+                },
+                set_toml: |settings, value| {
+                    settings.$name = SettingKind::from_toml(value)?;
+                    Ok(())
+                },
+            },)*
+        ];
+    };
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Celery's name of it, or ours.
+    pub name: &'static str,
+    /// What a value looks like, for people.
+    pub expected: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    show: fn(&Settings) -> String,
+    set_text: fn(&mut Settings, &str) -> Result<(), InvalidSetting>,
+    set_toml: fn(&mut Settings, &toml::Value) -> Result<(), InvalidSetting>,
+}
+
+impl Setting {
+    /// The setting of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+
+    /// Its value in `settings`, as text.
+    pub fn show(&self, settings: &Settings) -> String {
+        (self.show)(settings)
+    }
+
+    /// Sets it from text.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    pub fn set(&self, settings: &mut Settings, text: &str) -> Result<(), InvalidSetting> {
+        (self.set_text)(settings, text)
+    }
+
+    /// Sets it from a value of a TOML file.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    pub fn set_toml(&self, settings: &mut Settings, value: &toml::Value) -> Result<(), InvalidSetting> {
+        (self.set_toml)(settings, value)
+    }
+}
+
+settings! {
+    /// Where messages are kept: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `memory://name`.
+    broker_url: String = "sqlite:///celeriac.db".to_owned();
+    /// Where results are kept; none is where messages are.
+    result_backend: Option<String> = None;
+    /// How long results are kept.
+    result_expires: Duration = Duration::from_secs(24 * 60 * 60);
+    /// Whether results carry the name, arguments and worker of their task.
+    result_extended: bool = false;
+
+    /// The queue for tasks that nothing else routes.
+    task_default_queue: String = "celery".to_owned();
+    /// The priority of tasks that say nothing else: 0 (lowest) to 9 (highest).
+    task_default_priority: Option<u8> = None;
+    /// How arguments are written: `json` or `msgpack`.
+    task_serializer: String = "json".to_owned();
+    /// How message bodies are compressed: `gzip`, `bzip2` or `zstd`.
+    task_compression: Option<String> = None;
+    /// How long publishing may take before it fails.
+    task_publish_timeout: Duration = Duration::from_secs(5);
+    /// Whether results are not stored unless a task says otherwise.
+    task_ignore_result: bool = false;
+    /// Whether failures are stored although results are ignored.
+    task_store_errors_even_if_ignored: bool = false;
+    /// Whether `STARTED` is stored when a task starts.
+    task_track_started: bool = false;
+    /// Whether messages are acknowledged together with the outcome of their task (at least once), and not before it
+    /// runs (at most once). Celery's default is false.
+    task_acks_late: bool = true;
+    /// The time after which a task is stopped, unless it says otherwise.
+    task_time_limit: Option<Duration> = None;
+    /// The time after which a task is asked to stop, unless it says otherwise.
+    task_soft_time_limit: Option<Duration> = None;
+    /// How often a task may start on one worker, unless it says otherwise.
+    task_default_rate_limit: Option<RateLimit> = None;
+
+    /// How many blocking tasks run at once on threads, and how many children processes are run in; none is the number of CPUs.
+    worker_concurrency: Option<u32> = None;
+    /// How many asynchronous tasks run at once.
+    worker_async_concurrency: u32 = 1000;
+    /// How many messages a worker takes ahead for each task that it can run at once.
+    worker_prefetch_multiplier: u32 = 4;
+    /// How many tasks a child process runs before a new one takes its place.
+    worker_max_tasks_per_child: Option<u32> = None;
+    /// How many KiB of memory a child process may use before a new one takes its place.
+    worker_max_memory_per_child: Option<u64> = None;
+    /// How long a warm shutdown waits for running tasks before it asks them to stop and gives them back.
+    worker_shutdown_timeout: Duration = Duration::from_secs(25);
+    /// How long a delivered message stays with a worker that gives no sign of life.
+    worker_lease: Duration = Duration::from_secs(30);
+    /// How often a message is delivered before it is kept as failed: crashes count, retries do not.
+    worker_delivery_limit: u32 = 3;
+    /// Whether rate limits are not kept.
+    worker_disable_rate_limits: bool = false;
+
+    /// What an embedded store guarantees after a power cut: `normal` or `full`.
+    sqlite_durability: Durability = Durability::Normal;
+}
+
+impl Settings {
+    /// Sets one setting from text, as flags do.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), InvalidSetting> {
+        match Setting::named(name) {
+            Some(setting) => setting.set(self, text),
+            None => Err(InvalidSetting { expected: "the name of a setting", found: format!("{name:?}") }),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What a task is: its name, its options, its function, and how it ends.
+
+mod definition;
+mod error;
+mod options;
+mod retry;
+
+pub use definition::{AsyncBody, BlockingBody, Returned, TaskBody, TaskDefinition};
+pub use error::{Ending, Failure, RetryRequest, TaskError, TaskResult};
+pub use options::{Acks, InvalidRateLimit, Isolation, RateLimit, TaskOptions};
+pub use retry::{ErrorFilter, RetryFor, RetryPolicy, Verdict, exponential_backoff};
