@@ -78,7 +78,7 @@ pub struct ConsumeOptions {
     pub queues: Vec<QueueName>,
     /// The most deliveries that may be unsettled at once; fixed for the life of the consumer. 0 counts as 1.
     pub prefetch: usize,
-    /// How long a delivery stays ours without renewal.
+    /// How long a delivery stays ours without renewal, counted from its fetch. A fetch may renew the others too.
     pub lease: Duration,
     /// For people: the node name of the worker.
     pub worker: String,
@@ -100,7 +100,7 @@ pub trait Consumer: Send {
     /// Waits until something can be delivered and takes up to `limit` deliveries (0 counts as 1).
     ///
     /// Out of one queue the highest priority comes first, as finely as [`Capabilities::priorities`] tells, and among
-    /// equals the longest waiting; a scheduled message waits from its due time. A message without a priority counts
+    /// equals the longest waiting; a scheduled message waits from when it became ready. A message without a priority counts
     /// as 0 where all ten are told apart, else it has the place that other Celery programs give it.
     /// Out of several queues, [`Capabilities::priorities_across_queues`] and [`Capabilities::age_across_queues`] say
     /// whether the same order holds as if they were one; in any case no queue is passed over for ever for another
@@ -142,7 +142,7 @@ pub struct Delivery {
 pub struct DeliveryTag(pub u64);
 
 /// Names one started consumer, for ever: a restarted worker is another one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId(pub String);
 
 impl fmt::Display for ConsumerId {
@@ -219,7 +219,8 @@ pub trait Lease: Send + Sync {
     /// How long an unsettled delivery stays ours without renewal.
     fn length(&self) -> Duration;
 
-    /// Makes the lease of every unsettled delivery of this subscription run anew from now.
+    /// Makes the lease of every unsettled delivery of this subscription run anew from now; after
+    /// [`Settler::close`] it does nothing.
     ///
     /// To be called every third of [`Lease::length`]. Without [`Capabilities::timed_lease`] it does nothing.
     /// Deliveries of another consumer whose lease ran out go back to their queue, and count as delivered,

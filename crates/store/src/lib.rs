@@ -9,6 +9,7 @@ mod capabilities;
 pub mod clock;
 mod error;
 mod failed;
+pub mod memory;
 mod presence;
 mod results;
 mod revocations;

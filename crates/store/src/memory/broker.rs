@@ -1,0 +1,158 @@
+//! Publishing, lending and settling.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::{QueueName, ResultRecord, Value};
+
+use super::queues::ConsumerTerms;
+use super::{Look, MemoryStore};
+use crate::{
+    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, Error, Finish, Lease, Publish, QueueStats,
+    Result, Settled, Settler, Subscription,
+};
+
+#[async_trait]
+impl Broker for MemoryStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durable: false, shared: false, ..Capabilities::ALL }
+    }
+
+    async fn publish(&self, messages: Vec<Publish>) -> Result<()> {
+        self.check_messages(&messages)?;
+        self.change(|state, now| {
+            for message in messages {
+                state.queues.publish(message, now);
+            }
+        });
+        Ok(())
+    }
+
+    async fn consume(&self, options: ConsumeOptions) -> Result<Subscription> {
+        let ConsumeOptions { queues, prefetch, lease, worker: _ } = options;
+        let terms = self.change(|state, now| {
+            queues.iter().for_each(|queue| state.queues.create(queue));
+            let number = state.queues.next_number();
+            let terms = ConsumerTerms { number, queues, prefetch: prefetch.max(1), lease };
+            state.queues.attend(&terms, now);
+            terms
+        });
+        let subscriber = Arc::new(Subscriber { store: self.clone(), terms, closed: AtomicBool::new(false) });
+        Ok(Subscription {
+            consumer: Box::new(MemoryConsumer(Arc::clone(&subscriber))),
+            settler: subscriber.clone(),
+            lease: subscriber,
+        })
+    }
+
+    async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {
+        Ok(self.read(|state| {
+            let all = if names.is_empty() { state.queues.names() } else { Vec::new() };
+            names.iter().chain(&all).map(|queue| state.queues.stats(queue)).collect()
+        }))
+    }
+
+    async fn purge(&self, queue: &QueueName) -> Result<u64> {
+        Ok(self.change(|state, _| state.queues.purge(queue)))
+    }
+}
+
+impl MemoryStore {
+    fn check_messages(&self, messages: &[Publish]) -> Result<()> {
+        messages.iter().try_for_each(|Publish { message, .. }| {
+            let id = message.headers.id.as_ref();
+            self.check_size(message.body.len(), || {
+                format!("message {}", id.map_or("without id", |id| id.as_str()))
+            })
+        })
+    }
+
+    pub(super) fn check_result(&self, record: &ResultRecord) -> Result<()> {
+        self.check_size(size_of_value(&record.result), || format!("result of {}", record.task_id))
+    }
+
+    fn check_size(&self, size: usize, what: impl FnOnce() -> String) -> Result<()> {
+        let limit = self.shared.largest;
+        if size > limit { Err(Error::TooLarge { what: what(), size, limit }) } else { Ok(()) }
+    }
+}
+
+/// About what a value takes: the bytes of its texts and a few for everything else.
+fn size_of_value(value: &Value) -> usize {
+    match value {
+        Value::String(text) | Value::BigInt(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(size_of_value).sum(),
+        Value::Map(entries) => entries.iter().map(|(key, value)| key.len() + size_of_value(value)).sum(),
+        _ => size_of::<Value>(),
+    }
+}
+
+/// One consumer, in all its parts.
+struct Subscriber {
+    store: MemoryStore,
+    terms: ConsumerTerms,
+    closed: AtomicBool,
+}
+
+struct MemoryConsumer(Arc<Subscriber>);
+
+#[async_trait]
+impl Consumer for MemoryConsumer {
+    async fn fetch(&mut self, limit: usize) -> Result<Vec<Delivery>> {
+        let Subscriber { store, terms, closed } = &*self.0;
+        store
+            .look_for(|state, now| {
+                if closed.load(Ordering::Relaxed) {
+                    return Look::Found(Err(Error::Closed));
+                }
+                let deliveries = state.take(terms, limit.max(1), now);
+                if deliveries.is_empty() {
+                    Look::Nothing(state.queues.next_event())
+                } else {
+                    Look::Found(Ok(deliveries))
+                }
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Settler for Subscriber {
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Settled>> {
+        for finish in &finishes {
+            self.store.check_messages(&finish.follow_ups)?;
+            finish.result.iter().try_for_each(|result| self.store.check_result(&result.record))?;
+        }
+        Ok(self.store.change(|state, now| {
+            finishes.into_iter().map(|finish| state.finish(self.terms.number, finish, now)).collect()
+        }))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.store.change(|state, _| {
+            // Set under the lock, so that no fetch takes anything after this.
+            self.closed.store(true, Ordering::Relaxed);
+            state.queues.leave(self.terms.number);
+        });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Lease for Subscriber {
+    fn length(&self) -> Duration {
+        self.terms.lease
+    }
+
+    async fn renew(&self) -> Result<()> {
+        self.store.change(|state, now| {
+            if !self.closed.load(Ordering::Relaxed) {
+                state.queues.renew(&self.terms, now);
+            }
+        });
+        Ok(())
+    }
+}

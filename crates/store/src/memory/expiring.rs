@@ -1,0 +1,55 @@
+//! A map whose entries vanish at their time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+
+use celeriac_protocol::Timestamp;
+
+/// Values that count until a moment each.
+///
+/// What has expired is gone after [`Expiring::sweep`], which every operation of the store begins with.
+#[derive(Debug)]
+pub(super) struct Expiring<K, V> {
+    values: HashMap<K, (V, Timestamp)>,
+    /// When to look at which key. Entries of values that were replaced or removed stay until their time.
+    deadlines: BTreeSet<(Timestamp, K)>,
+}
+
+impl<K, V> Default for Expiring<K, V> {
+    fn default() -> Self {
+        Self { values: HashMap::new(), deadlines: BTreeSet::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
+    pub(super) fn insert(&mut self, key: K, value: V, until: Timestamp) {
+        self.deadlines.insert((until, key.clone()));
+        self.values.insert(key, (value, until));
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.values.get(key).map(|(value, _)| value)
+    }
+
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.values.contains_key(key)
+    }
+
+    pub(super) fn remove(&mut self, key: &K) {
+        self.values.remove(key);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.values.iter().map(|(key, (value, _))| (key, value))
+    }
+
+    /// Removes what has expired by now.
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        while self.deadlines.first().is_some_and(|(until, _)| *until <= now) {
+            let Some((_, key)) = self.deadlines.pop_first() else { break };
+            if self.values.get(&key).is_some_and(|(_, until)| *until <= now) {
+                self.values.remove(&key);
+            }
+        }
+    }
+}

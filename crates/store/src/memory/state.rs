@@ -1,0 +1,154 @@
+//! All that a memory store knows, and the operations that touch several parts of it.
+
+use std::collections::HashSet;
+
+use celeriac_protocol::{Message, QueueName, ResultRecord, State as TaskState, TaskId, Timestamp, Value};
+use tokio::sync::mpsc;
+
+use super::expiring::Expiring;
+use super::failed::Failed;
+use super::presence::Announced;
+use super::queues::{ConsumerTerms, Content, Lent, Queues};
+use crate::{
+    ConsumerId, Delivery, FailedTask, FailureReason, Finish, Revocation, Settle, Settled, StoreResult,
+};
+
+/// All that a memory store knows.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) queues: Queues,
+    pub(super) results: Expiring<TaskId, ResultRecord>,
+    pub(super) failed: Failed,
+    pub(super) revoked: Expiring<TaskId, ()>,
+    pub(super) revocation_watches: Vec<mpsc::UnboundedSender<Revocation>>,
+    pub(super) workers: Expiring<ConsumerId, Announced>,
+    /// How many times somebody asked for fresh announcements.
+    pub(super) asks: u64,
+}
+
+impl State {
+    /// Does what time brings. Says whether somebody who waits should look again.
+    pub(super) fn pass_time(&mut self, now: Timestamp) -> bool {
+        self.results.sweep(now);
+        self.revoked.sweep(now);
+        self.workers.sweep(now);
+        self.queues.pass_time(now)
+    }
+
+    /// Lends up to `limit` messages.
+    pub(super) fn take(&mut self, terms: &ConsumerTerms, limit: usize, now: Timestamp) -> Vec<Delivery> {
+        let limit = limit.min(self.queues.attend(terms, now));
+        let mut deliveries = Vec::new();
+        while deliveries.len() < limit
+            && let Some((queue, place, stored)) = self.queues.pop(&terms.queues)
+        {
+            let message = match &stored.content {
+                Content::Message(message) => Message::clone(message),
+                Content::Undecodable(bytes) => {
+                    self.failed.keep(undecodable(queue, bytes, now));
+                    continue;
+                }
+            };
+            let deliveries_now = stored.deliveries + 1;
+            let revoked = message.headers.id.as_ref().is_some_and(|id| self.revoked.contains(id));
+            let tag = self.queues.lend(terms, (queue.clone(), place, stored), now);
+            deliveries.push(Delivery {
+                tag,
+                queue,
+                message,
+                redelivered: deliveries_now > 1,
+                deliveries: deliveries_now,
+                revoked: Some(revoked),
+            });
+        }
+        deliveries
+    }
+
+    pub(super) fn finish(&mut self, consumer: u64, finish: Finish, now: Timestamp) -> Settled {
+        let Finish { delivery, settle, result, follow_ups } = finish;
+        if let Some(tag) = delivery {
+            let Some(lent) = self.queues.end_lease(consumer, tag) else { return Settled::Lost };
+            self.settle(lent, settle, now);
+        }
+        for follow_up in follow_ups {
+            self.queues.publish(follow_up, now);
+        }
+        if let Some(result) = result {
+            self.store_result(result, now);
+        }
+        Settled::Done
+    }
+
+    fn settle(&mut self, lent: Lent, settle: Settle, now: Timestamp) {
+        match settle {
+            Settle::Ack => {}
+            Settle::Requeue => self.queues.give_back(lent, true),
+            Settle::Release => self.queues.give_back(lent, false),
+            Settle::Fail(reason) => self.failed.keep(failed(lent, reason, now)),
+        }
+    }
+
+    pub(super) fn store_result(&mut self, result: StoreResult, now: Timestamp) {
+        let StoreResult { record, expires_after } = result;
+        let stays = self.results.get(&record.task_id).is_some_and(|old| is_final(&old.state));
+        if !stays || is_final(&record.state) {
+            self.results.insert(record.task_id.clone(), record, now.saturating_add(expires_after));
+        }
+    }
+
+    /// Remembers revocations, and removes what waits or is scheduled of these tasks.
+    pub(super) fn revoke(&mut self, revocations: &[Revocation], now: Timestamp) -> Vec<TaskId> {
+        for revocation in revocations {
+            self.revoked.insert(revocation.task_id.clone(), (), now.saturating_add(revocation.expires_after));
+        }
+        self.revocation_watches
+            .retain(|watch| revocations.iter().all(|revocation| watch.send(revocation.clone()).is_ok()));
+        let ids: HashSet<&TaskId> = revocations.iter().map(|revocation| &revocation.task_id).collect();
+        let mut removed = self.queues.remove_waiting(&ids);
+        removed.extend(self.queues.cancel(&ids));
+        removed.sort_unstable();
+        removed.dedup();
+        removed
+    }
+}
+
+/// Whether nothing comes after this state.
+pub(super) fn is_final(state: &TaskState) -> bool {
+    matches!(state, TaskState::Success | TaskState::Failure | TaskState::Revoked)
+}
+
+fn failed(lent: Lent, reason: FailureReason, now: Timestamp) -> FailedTask {
+    let (message, undecodable) = match lent.stored.content {
+        Content::Message(message) => (Some(*message), None),
+        Content::Undecodable(bytes) => (None, Some(bytes)),
+    };
+    FailedTask {
+        task_id: message.as_ref().and_then(id_of).unwrap_or_else(TaskId::fresh),
+        queue: lent.queue,
+        failed_at: now,
+        deliveries: lent.stored.deliveries,
+        reason,
+        message,
+        undecodable,
+    }
+}
+
+fn undecodable(queue: QueueName, bytes: &[u8], now: Timestamp) -> FailedTask {
+    FailedTask {
+        task_id: TaskId::fresh(),
+        queue,
+        failed_at: now,
+        deliveries: 0,
+        reason: FailureReason {
+            code: "undecodable".into(),
+            text: "the stored bytes are not a message: look at what published them, then drop them".into(),
+            evidence: Value::Map(Vec::new()),
+        },
+        message: None,
+        undecodable: Some(bytes.to_vec()),
+    }
+}
+
+fn id_of(message: &Message) -> Option<TaskId> {
+    message.headers.id.clone()
+}
