@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::memory::MemoryStore;
 use crate::{
     Broker, Error, FailedTasks, Finish, Presence, Publish, Result, ResultBackend, Revocations, Schedule,
     Settled, Settler, StoreResult,
@@ -69,7 +70,11 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
         return Err(misconfigured(url, "a store URL looks like sqlite:///tasks.db or memory://NAME"));
     };
     match (scheme, rest, options) {
-        // The servers come here, one arm each: `memory::connect(url, rest, options).await`.
+        // The servers come here, one arm each: `sqlite::connect(url, rest, options).await`.
+        ("memory", name, _) if !name.is_empty() => {
+            let ConnectOptions { clock, message_limit, .. } = options;
+            Ok(Store::of(url, &Arc::new(MemoryStore::open(name, clock.clone(), *message_limit))))
+        }
         (_, _, _) => {
             Err(misconfigured(url, "no such kind of store here: use sqlite:///tasks.db or memory://NAME"))
         }
