@@ -1,15 +1,40 @@
 //! What Celery puts on the wire: messages, bodies, signatures and results.
 //!
-//! This crate turns bytes into types and back. It does no I/O, reads no clock and knows no server.
+//! This crate turns bytes into types and back. It does no I/O, reads no clock and knows no server. Every decoder of
+//! outside bytes is total: it returns an error where others would panic, and its memory is bounded by its input.
+//!
+//! - [`Message`] is what brokers carry: [`Headers`], [`Properties`] and an encoded body.
+//! - [`body`] decodes and encodes that body: [`Arguments`] and what follows the task.
+//! - [`Value`] is any argument or result, with serde in both directions.
+//! - [`ResultRecord`] is a stored result; [`TaskException`] a failure in it.
 
+pub mod body;
+pub mod compression;
+mod error;
+mod exception;
+mod headers;
 mod ids;
+pub mod json;
 mod message;
+pub mod msgpack;
+mod properties;
+pub mod repr;
 mod result;
+mod serializer;
+mod signature;
 mod timestamp;
 mod value;
 
+pub use body::{Arguments, Embed};
+pub use compression::Compression;
+pub use error::{DecodeError, EncodeError};
+pub use exception::TaskException;
+pub use headers::{Headers, TimeLimits};
 pub use ids::{QueueName, TaskId, TaskName};
-pub use message::{Headers, Message, Properties, TimeLimits};
-pub use result::{ResultRecord, State, TaskException};
-pub use timestamp::Timestamp;
-pub use value::Value;
+pub use message::Message;
+pub use properties::Properties;
+pub use result::{ResultRecord, State};
+pub use serializer::Serializer;
+pub use signature::Signature;
+pub use timestamp::{Timestamp, TimestampError};
+pub use value::{Value, ValueError};

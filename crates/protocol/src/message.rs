@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::{TaskId, TaskName, Timestamp, Value};
+use crate::json::{ObjectWriter, Parser};
+use crate::{DecodeError, Headers, Properties};
 
 /// One message as a broker carries it.
 ///
@@ -21,79 +22,57 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// Headers of task protocol 2, and every other header as it came.
-///
-/// A header with an unexpected type is kept in [`Headers::other`], so nothing is lost on the way through.
-///
-/// Source: `celery/app/amqp.py`, `AMQP.as_task_v2`, Celery 5.7.0.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Headers {
-    /// `lang`: the language of the producer.
-    pub lang: Option<Box<str>>,
-    /// `task`: the name of the task; absent in protocol 1.
-    pub task: Option<TaskName>,
-    /// `id`: the id of the call.
-    pub id: Option<TaskId>,
-    /// `shadow`: the name to show instead of the task's own.
-    pub shadow: Option<Box<str>>,
-    /// `eta`: not to be started before.
-    pub eta: Option<Timestamp>,
-    /// `expires`: not to be started after.
-    pub expires: Option<Timestamp>,
-    /// `group`: the id of the group the call belongs to.
-    pub group: Option<Box<str>>,
-    /// `group_index`: the place within the group.
-    pub group_index: Option<i64>,
-    /// `retries`: how often the task has been retried.
-    pub retries: u32,
-    /// `timelimit`: hard limit first, then soft limit.
-    pub timelimit: TimeLimits,
-    /// `root_id`: the first task of the workflow.
-    pub root_id: Option<TaskId>,
-    /// `parent_id`: the task that sent this one.
-    pub parent_id: Option<TaskId>,
-    /// `argsrepr`: the positional arguments as people read them.
-    pub argsrepr: Option<Box<str>>,
-    /// `kwargsrepr`: the keyword arguments as people read them.
-    pub kwargsrepr: Option<Box<str>>,
-    /// `origin`: the producer's process, as `gen123@host`.
-    pub origin: Option<Box<str>>,
-    /// `ignore_result`: whether the result is not wanted.
-    pub ignore_result: Option<bool>,
-    /// `replaced_task_nesting`: how deep the task was replaced.
-    pub replaced_task_nesting: i64,
-    /// `compression`: how the body is compressed, as a MIME type such as `application/x-gzip`.
-    pub compression: Option<Box<str>>,
-    /// Every other header, in the order of the wire: stamps and what programs add.
-    pub other: Vec<(Box<str>, Value)>,
+const JSON: &str = "application/json";
+const UTF_8: &str = "utf-8";
+
+impl Message {
+    /// Everything but the body, in the form that our own stores keep: JSON with the names of kombu's envelope.
+    ///
+    /// What is absent or at its default is left out; `content-type` and `content-encoding` are those of JSON then.
+    pub fn encode_head(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        let mut object = ObjectWriter::new(&mut out);
+        self.headers.write_present(object.key("headers"));
+        self.properties.write(object.key("properties"));
+        if &*self.content_type != JSON {
+            object.text("content-type", &self.content_type);
+        }
+        if &*self.content_encoding != UTF_8 {
+            object.text("content-encoding", &self.content_encoding);
+        }
+        object.end();
+        out
+    }
+
+    /// A message from its [head](Self::encode_head) and its body.
+    ///
+    /// # Errors
+    ///
+    /// When `head` is not a JSON object of that form.
+    pub fn decode(head: &[u8], body: Bytes) -> Result<Self, DecodeError> {
+        let mut message =
+            Self { content_type: JSON.into(), content_encoding: UTF_8.into(), body, ..Self::default() };
+        let mut parser = Parser::new(head)?;
+        parser.object(|parser, name| {
+            match name.as_str() {
+                Some("headers") => message.headers = Headers::read(parser)?,
+                Some("properties") => message.properties = Properties::read(parser)?,
+                Some("content-type") => message.content_type = text(parser)?,
+                Some("content-encoding") => message.content_encoding = text(parser)?,
+                _ => drop(parser.value()?),
+            }
+            Ok(())
+        })?;
+        parser.end()?;
+        Ok(message)
+    }
 }
 
-/// The time limits of one task, in the order of the `timelimit` header: hard first, then soft.
-///
-/// Seconds as floats on the wire. Source: `celery/app/amqp.py`, `AMQP.as_task_v2`, Celery 5.7.0.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct TimeLimits {
-    /// The task is stopped after this time.
-    pub hard: Option<std::time::Duration>,
-    /// The task is told after this time.
-    pub soft: Option<std::time::Duration>,
-}
-
-/// AMQP properties of a message.
-///
-/// Source: `kombu/messaging.py`, `Producer.publish`, and `kombu/transport/virtual/base.py`, kombu 5.7.0.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Properties {
-    /// The id of the call again.
-    pub correlation_id: Option<Box<str>>,
-    /// The queue for replies (rpc results).
-    pub reply_to: Option<Box<str>>,
-    /// 0 (lowest) to 9 (highest), as our API and AMQP count; stores translate.
-    pub priority: Option<u8>,
-    /// 1 for messages that may die with the broker, else 2.
-    pub delivery_mode: Option<u8>,
-    /// Milliseconds until the broker may drop the message, as text.
-    pub expiration: Option<Box<str>>,
-    /// Every other property, `delivery_info` among them.
-    pub other: Vec<(Box<str>, Value)>,
+/// Reads text, or nothing for `null`.
+pub(crate) fn text(parser: &mut Parser<'_>) -> Result<Box<str>, DecodeError> {
+    match parser.value()? {
+        crate::Value::String(text) => Ok(text),
+        crate::Value::Null => Ok("".into()),
+        other => Err(DecodeError::shape("message", format!("a {} where text belongs", other.kind()))),
+    }
 }

@@ -1,0 +1,255 @@
+//! The body of a task message: arguments, and what happens after the task.
+
+use bytes::Bytes;
+
+use crate::json::{ObjectWriter, Parser};
+use crate::{
+    Compression, DecodeError, EncodeError, Message, Serializer, Signature, Value, compression, json, msgpack,
+};
+
+/// The decoded body of a task message.
+///
+/// Source: `celery/app/amqp.py`, `AMQP.as_task_v2`, Celery 5.7.0.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arguments {
+    /// Positional arguments.
+    pub args: Vec<Value>,
+    /// Keyword arguments, in the order of the wire.
+    pub kwargs: Vec<(Box<str>, Value)>,
+    /// What happens after the task.
+    pub embed: Embed,
+}
+
+/// What happens after the task: the third part of a body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embed {
+    /// `callbacks`: sent with the result when the task succeeds.
+    pub callbacks: Vec<Signature>,
+    /// `errbacks`: sent when it fails.
+    pub errbacks: Vec<Signature>,
+    /// `chain`: the tasks that follow, the last one first.
+    pub chain: Vec<Signature>,
+    /// `chord`: the body of the chord that the task is a part of.
+    pub chord: Option<Box<Signature>>,
+    /// Every other entry, and known ones of another form than Celery writes.
+    pub other: Vec<(Box<str>, Value)>,
+}
+
+/// Decodes the body of a message of protocol 2 or 1.
+///
+/// # Errors
+///
+/// When the content type or the compression is unknown, or the bytes are not what these promise, or larger than
+/// [`compression::DEFAULT_LIMIT`], or not the body of a task.
+pub fn decode(message: &Message) -> Result<Arguments, DecodeError> {
+    decode_limited(message, compression::DEFAULT_LIMIT)
+}
+
+/// Decodes as [`decode`] does, with a limit of its own on the decompressed size.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_limited(message: &Message, limit: usize) -> Result<Arguments, DecodeError> {
+    let plain = compression::plain_body(&message.body, message.headers.compression.as_deref(), limit)?;
+    match Serializer::from_name(&message.content_type) {
+        Some(Serializer::Json) => decode_json(&plain),
+        Some(Serializer::MessagePack) => Arguments::from_value(msgpack::parse(&plain)?),
+        None => Err(DecodeError::ContentType { content_type: message.content_type.clone() }),
+    }
+}
+
+/// Encodes a body of protocol 2, and compresses it if asked to.
+///
+/// # Errors
+///
+/// When the serializer has no form for a value, which JSON always has.
+pub fn encode(
+    arguments: &Arguments,
+    serializer: Serializer,
+    compression: Option<Compression>,
+) -> Result<Bytes, EncodeError> {
+    let plain = match serializer {
+        Serializer::Json => encode_json(arguments),
+        Serializer::MessagePack => msgpack::to_bytes(&arguments.clone().into_value())?,
+    };
+    match compression {
+        Some(compression) => Ok(compression.compress(&plain)?.into()),
+        None => Ok(plain.into()),
+    }
+}
+
+/// Reads `[args, kwargs, embed]` without a value for the whole.
+fn decode_json(bytes: &[u8]) -> Result<Arguments, DecodeError> {
+    let mut parser = Parser::new(bytes)?;
+    if parser.peek() != Some(b'[') {
+        let value = parser.value()?;
+        parser.end()?;
+        return Arguments::from_value(value);
+    }
+    parser.expect(b'[', "expected a list")?;
+    if parser.peek() != Some(b'[') {
+        return Err(not_a_body("positional arguments that are no list"));
+    }
+    let mut arguments = Arguments { args: parser.list()?, ..Arguments::default() };
+    parser.expect(b',', "expected the keyword arguments")?;
+    if parser.peek() != Some(b'{') {
+        return Err(not_a_body("keyword arguments that are no dictionary"));
+    }
+    arguments.kwargs = parser.entries()?;
+    if parser.take(b',') && !parser.take_null() {
+        let embed = &mut arguments.embed;
+        parser.object(|parser, name| {
+            if !parser.take_null() {
+                let name = name.as_str().ok_or_else(|| not_a_body("a lone surrogate in a name"))?;
+                embed.set(name, parser.value()?);
+            }
+            Ok(())
+        })?;
+    }
+    parser.expect(b']', "expected the end of the body")?;
+    parser.end()?;
+    Ok(arguments)
+}
+
+fn encode_json(arguments: &Arguments) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.push(b'[');
+    json::write_list(&mut out, &arguments.args);
+    out.extend_from_slice(b", ");
+    let mut kwargs = ObjectWriter::new(&mut out);
+    for (name, value) in &arguments.kwargs {
+        kwargs.value(name, value);
+    }
+    kwargs.end();
+    out.extend_from_slice(b", ");
+    if arguments.embed.is_empty() {
+        out.extend_from_slice(br#"{"callbacks": null, "errbacks": null, "chain": null, "chord": null}"#);
+    } else {
+        json::write(&arguments.embed.clone().into_value(), &mut out);
+    }
+    out.push(b']');
+    out
+}
+
+fn not_a_body(reason: impl Into<Box<str>>) -> DecodeError {
+    DecodeError::shape("task body", reason)
+}
+
+impl Arguments {
+    /// Positional arguments alone.
+    pub fn positional(args: Vec<Value>) -> Self {
+        Self { args, ..Self::default() }
+    }
+
+    /// The arguments from a decoded body of protocol 2 or 1.
+    ///
+    /// # Errors
+    ///
+    /// When `body` has the form of neither.
+    pub fn from_value(body: Value) -> Result<Self, DecodeError> {
+        match body {
+            Value::List(parts) => Self::from_parts(parts),
+            Value::Map(entries) => Self::from_protocol_1(entries),
+            other => Err(not_a_body(format!("a {}", other.kind()))),
+        }
+    }
+
+    fn from_parts(parts: Vec<Value>) -> Result<Self, DecodeError> {
+        let mut parts = parts.into_iter();
+        let mut arguments = match (parts.next(), parts.next()) {
+            (Some(Value::List(args)), Some(Value::Map(kwargs))) => {
+                Self { args, kwargs, embed: Embed::default() }
+            }
+            _ => return Err(not_a_body("no arguments")),
+        };
+        match (parts.next(), parts.next()) {
+            (None | Some(Value::Null), None) => {}
+            (Some(Value::Map(entries)), None) => {
+                for (name, value) in entries {
+                    arguments.embed.set(&name, value);
+                }
+            }
+            _ => return Err(not_a_body("more than arguments and what follows")),
+        }
+        Ok(arguments)
+    }
+
+    /// Source: `celery/worker/strategy.py`, `proto1_to_proto2`, Celery 5.7.0.
+    pub(crate) fn from_protocol_1(entries: Vec<(Box<str>, Value)>) -> Result<Self, DecodeError> {
+        let mut arguments = Self::default();
+        for (name, value) in entries {
+            match (&*name, value) {
+                ("args", Value::List(args)) => arguments.args = args,
+                ("kwargs", Value::Map(kwargs)) => arguments.kwargs = kwargs,
+                ("args" | "kwargs", Value::Null) => {}
+                ("args", _) => return Err(not_a_body("positional arguments that are no list")),
+                ("kwargs", _) => return Err(not_a_body("keyword arguments that are no dictionary")),
+                ("callbacks" | "errbacks" | "chord", value) => arguments.embed.set(&name, value),
+                _ => {}
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// The body of protocol 2 as a value.
+    pub fn into_value(self) -> Value {
+        Value::List(vec![Value::List(self.args), Value::Map(self.kwargs), self.embed.into_value()])
+    }
+}
+
+impl Embed {
+    /// Whether nothing happens after the task.
+    pub fn is_empty(&self) -> bool {
+        self.callbacks.is_empty()
+            && self.errbacks.is_empty()
+            && self.chain.is_empty()
+            && self.chord.is_none()
+            && self.other.is_empty()
+    }
+
+    fn set(&mut self, name: &str, value: Value) {
+        let field = match (name, &value) {
+            ("callbacks" | "errbacks" | "chain" | "chord", Value::Null) => return,
+            ("callbacks", _) => &mut self.callbacks,
+            ("errbacks", _) => &mut self.errbacks,
+            ("chain", _) => &mut self.chain,
+            ("chord", _) => match Signature::from_value(value.clone()) {
+                Ok(chord) => return self.chord = Some(Box::new(chord)),
+                Err(_) => return self.other.push((name.into(), value)),
+            },
+            _ => return self.other.push((name.into(), value)),
+        };
+        match signatures(&value) {
+            Some(signatures) => *field = signatures,
+            None => self.other.push((name.into(), value)),
+        }
+    }
+
+    fn into_value(self) -> Value {
+        let list = |signatures: Vec<Signature>| match signatures.is_empty() {
+            true => Value::Null,
+            false => Value::List(signatures.into_iter().map(Signature::into_value).collect()),
+        };
+        let known = [
+            ("callbacks", list(self.callbacks)),
+            ("errbacks", list(self.errbacks)),
+            ("chain", list(self.chain)),
+            ("chord", self.chord.map_or(Value::Null, |chord| chord.into_value())),
+        ];
+        let other = self.other;
+        let mut entries = Vec::with_capacity(known.len() + other.len());
+        for (name, value) in known {
+            if !other.iter().any(|(kept, _)| &**kept == name) {
+                entries.push((name.into(), value));
+            }
+        }
+        entries.extend(other);
+        Value::Map(entries)
+    }
+}
+
+/// The signatures of a list, if that is what `value` is.
+fn signatures(value: &Value) -> Option<Vec<Signature>> {
+    value.as_list()?.iter().map(|signature| Signature::from_value(signature.clone()).ok()).collect()
+}

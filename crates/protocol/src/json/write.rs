@@ -1,0 +1,224 @@
+//! Writing JSON, byte for byte as `json.dumps` does.
+
+use super::wrapper;
+use crate::Value;
+
+/// The JSON of `value`.
+pub fn to_bytes(value: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    write(value, &mut out);
+    out
+}
+
+/// Appends the JSON of `value` to `out`.
+pub fn write(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Int(int) => write_int(out, *int),
+        Value::BigInt(digits) => out.extend_from_slice(digits.as_bytes()),
+        Value::Float(float) => write_float(out, *float),
+        Value::String(text) => write_str(out, text),
+        Value::Surrogates(wtf8) => write_wtf8(out, wtf8),
+        Value::Bytes(bytes) => wrapper::write_bytes(out, bytes),
+        Value::DateTime(text) => wrapper::write_text(out, "datetime", text),
+        Value::Date(text) => wrapper::write_text(out, "date", text),
+        Value::Time(text) => wrapper::write_text(out, "time", text),
+        Value::Decimal(text) => wrapper::write_text(out, "decimal", text),
+        Value::Uuid(uuid) => wrapper::write_uuid(out, *uuid),
+        Value::List(items) => write_list(out, items),
+        Value::Map(entries) => {
+            let mut object = ObjectWriter::new(out);
+            for (key, value) in entries {
+                object.value(key, value);
+            }
+            object.end();
+        }
+    }
+}
+
+/// Appends the JSON of a list to `out`.
+pub(crate) fn write_list(out: &mut Vec<u8>, items: &[Value]) {
+    out.push(b'[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write(item, out);
+    }
+    out.push(b']');
+}
+
+/// Writes an object entry by entry.
+pub(crate) struct ObjectWriter<'a> {
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> ObjectWriter<'a> {
+    pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    /// Writes a key; the caller writes the value into what this returns.
+    pub(crate) fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        if !self.first {
+            self.out.extend_from_slice(b", ");
+        }
+        self.first = false;
+        write_str(self.out, key);
+        self.out.extend_from_slice(b": ");
+        self.out
+    }
+
+    /// Writes an entry.
+    pub(crate) fn value(&mut self, key: &str, value: &Value) {
+        write(value, self.key(key));
+    }
+
+    /// Writes an entry of text.
+    pub(crate) fn text(&mut self, key: &str, text: &str) {
+        write_str(self.key(key), text);
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+/// Appends an integer in decimal.
+pub(crate) fn write_int(out: &mut Vec<u8>, int: i64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = int.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if int < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn write_float(out: &mut Vec<u8>, float: f64) {
+    let word: &[u8] = if float.is_nan() {
+        b"NaN"
+    } else if float == f64::INFINITY {
+        b"Infinity"
+    } else if float == f64::NEG_INFINITY {
+        b"-Infinity"
+    } else {
+        return out.extend_from_slice(float_text(float).as_bytes());
+    };
+    out.extend_from_slice(word);
+}
+
+/// A float in the form of Python's `repr`: the shortest digits that read back, with an exponent below 1e-4 and from
+/// 1e16 on.
+///
+/// Source: `Objects/floatobject.c`, `float_repr`, and `Python/pystrtod.c`, `format_float_short`, CPython 3.11.
+pub(crate) fn float_text(float: f64) -> String {
+    if !float.is_finite() {
+        return if float.is_nan() {
+            "nan"
+        } else if float > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        }
+        .into();
+    }
+    let magnitude = float.abs();
+    if float == 0.0 || (1e-4..1e16).contains(&magnitude) {
+        let mut text = float.to_string();
+        if !text.contains('.') {
+            text.push_str(".0");
+        }
+        return text;
+    }
+    let text = format!("{float:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+/// Whether a byte is written as it is.
+#[inline]
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+/// Appends text in quotes, in ASCII.
+pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let plain = bytes.iter().position(|&byte| !is_plain(byte)).unwrap_or(bytes.len());
+    out.extend_from_slice(&bytes[..plain]);
+    if plain < bytes.len() {
+        write_escaped(out, &text[plain..]);
+    }
+    out.push(b'"');
+}
+
+#[cold]
+fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    for char in text.chars() {
+        match char {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            ' '..='~' => out.push(char as u8),
+            _ => {
+                for unit in char.encode_utf16(&mut [0; 2]) {
+                    write_unit(out, *unit);
+                }
+            }
+        }
+    }
+}
+
+/// Appends `\uXXXX`.
+fn write_unit(out: &mut Vec<u8>, unit: u16) {
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(b"0123456789abcdef"[usize::from(unit >> shift & 0xf)]);
+    }
+}
+
+/// Appends WTF-8 text in quotes, in ASCII: its lone surrogates as `\uXXXX`.
+fn write_wtf8(out: &mut Vec<u8>, wtf8: &[u8]) {
+    out.push(b'"');
+    let mut rest = wtf8;
+    while !rest.is_empty() {
+        let valid = match std::str::from_utf8(rest) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&rest[..error.valid_up_to()]).unwrap_or_default(),
+        };
+        write_escaped(out, valid);
+        rest = &rest[valid.len()..];
+        rest = match rest {
+            [0xed, second, third, after @ ..] => {
+                write_unit(out, 0xd000 | u16::from(second & 0x3f) << 6 | u16::from(third & 0x3f));
+                after
+            }
+            // Not WTF-8: only a hand-made value gets here.
+            [_, after @ ..] => {
+                write_unit(out, 0xfffd);
+                after
+            }
+            [] => rest,
+        };
+    }
+    out.push(b'"');
+}

@@ -1,0 +1,3 @@
+//! Tests of the wire format, in both directions.
+
+mod round_trips;
