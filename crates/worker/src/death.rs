@@ -67,6 +67,8 @@ pub(crate) enum DeathReason {
     Ended,
     /// It was killed because the worker ended and it did not, in time.
     Shutdown,
+    /// It was told to end, did not within this time, and was killed.
+    Lingering(Duration),
     /// What it wrote on its socket was no frame, and it was killed.
     Garbled(Box<str>),
     /// Something else in this process waited for it and took its exit status.
@@ -84,6 +86,29 @@ pub(crate) enum Ending {
     Unknown,
 }
 
+impl ChildDeath {
+    /// The one line of the log about it.
+    pub(crate) fn log(&self) {
+        let (child, task_id) = (&*self.child, self.task_id.as_ref().map(TaskId::as_str));
+        let (pid, code, lived, resident_bytes) =
+            (self.pid, self.reason.code(), self.lived, self.resident_bytes);
+        if self.reason.is_orderly() && task_id.is_none() {
+            tracing::info!(child, pid, code, ?lived, resident_bytes, "child process {}", self.reason);
+        } else {
+            tracing::error!(
+                child,
+                pid,
+                code,
+                task_id,
+                ?lived,
+                resident_bytes,
+                "child process {}",
+                self.reason
+            );
+        }
+    }
+}
+
 impl DeathReason {
     /// A stable word for the class, as logs and the failed store carry it.
     pub(crate) fn code(&self) -> &'static str {
@@ -99,6 +124,7 @@ impl DeathReason {
             DeathReason::RecycledMemory { .. } => "recycled-memory",
             DeathReason::Ended => "ended",
             DeathReason::Shutdown => "shutdown",
+            DeathReason::Lingering(_) => "lingering",
             DeathReason::Garbled(_) => "garbled",
             DeathReason::StatusTaken => "status-taken",
         }
@@ -137,6 +163,9 @@ impl fmt::Display for DeathReason {
             }
             DeathReason::Ended => f.write_str("ended with the worker"),
             DeathReason::Shutdown => f.write_str("killed because the worker ended without waiting for it"),
+            DeathReason::Lingering(time) => {
+                write!(f, "killed because it had not ended {:.1} s after it was told to", time.as_secs_f64())
+            }
             DeathReason::Garbled(error) => write!(f, "killed because its socket carried no frames: {error}"),
             DeathReason::StatusTaken => {
                 f.write_str("ended, and its status was taken by other code of this process")

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use celeriac_protocol::Value;
+use serde::{Deserialize, Serialize};
 
 use crate::death::ChildDeath;
 
@@ -51,7 +52,7 @@ pub(crate) enum Revoked {
 }
 
 /// A failure as data.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// The stable code under which the message goes to the failed tasks; `None` for an ordinary failure of a task,
     /// whose message is done with.
@@ -67,7 +68,8 @@ pub(crate) struct Failure {
 }
 
 /// Why a message goes to the failed tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum FailureCode {
     /// Nobody registered this name.
     UnknownTask,

@@ -2,6 +2,8 @@
 //!
 //! A pool knows no broker and no store. The loop gives it jobs while it has free slots, and it answers with events on one channel.
 
+mod prefork;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use celeriac_protocol::{State, Value};
 use tokio::sync::mpsc;
 
 use crate::death::ChildDeath;
+use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::request::Request;
 
@@ -131,6 +134,8 @@ pub(crate) enum PoolEvent {
     Capacity,
     /// A child died that ran no job. (One that did is an [`Outcome::Lost`].) Already logged.
     ChildDied(ChildDeath),
+    /// The pool cannot work as it is set up: the worker ends with this error.
+    Unfit(Error),
     /// The pool has closed.
     Closed(PoolKind),
 }

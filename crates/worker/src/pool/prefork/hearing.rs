@@ -1,0 +1,191 @@
+//! What the supervisor makes of the news of its children.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use celeriac_protocol::{State, TaskId, Value, json};
+use tokio::time::Instant;
+
+use super::doom::Doom;
+use super::link::{From, News};
+use super::protocol::{FromChild, TaskEnding, ToChild, VERSION, Welcome};
+use super::reap::Remains;
+use super::slot::Phase;
+use super::supervisor::Supervisor;
+use crate::death::{ChildDeath, Ending};
+use crate::error::Error;
+use crate::outcome::Outcome;
+use crate::pool::PoolEvent;
+
+/// How many reports a child may have on their way to the store.
+const REPORTS: u32 = 2;
+
+const SIGKILL: i32 = 9;
+
+impl Supervisor {
+    /// Takes news of a child, unless it is long gone.
+    pub(super) fn hear(&mut self, from: From, news: News, now: Instant) {
+        let index = from.slot;
+        let Some(member) = self.members.get_mut(index).filter(|member| member.number == from.number) else {
+            return;
+        };
+        member.slot.heard(now);
+        match news {
+            News::Alive => return,
+            News::Frame(head, body) => self.understand(index, head, body, now),
+            News::Garbled(why) => self.condemn(index, Doom::Garbled(why), now),
+            News::Exited(remains) => self.bury(index, remains, now),
+        }
+        self.update_row(index);
+    }
+
+    fn understand(&mut self, index: usize, said: FromChild, body: Bytes, now: Instant) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        match said {
+            FromChild::Hello { version, .. } => self.welcome(index, version, now),
+            FromChild::Phase { .. } => member.slot.reached(Phase::Init),
+            FromChild::Resources => {
+                let resources = json::parse(&body).unwrap_or_default();
+                self.board.edit(index, |row| row.resources = resources);
+            }
+            FromChild::Beat { memory } => member.slot.measured(memory),
+            FromChild::Ready { memory, .. } => self.ready(index, memory),
+            FromChild::Started { id } => self.started(index, &id, now),
+            FromChild::Report { id, state } => self.report(index, &id, &state, &body),
+            FromChild::Confirmed { id } => {
+                if let Some(action) = member.slot.confirmed(&id, now) {
+                    self.carry_out(index, action);
+                }
+            }
+            FromChild::Done { id, ending, runtime, memory } => {
+                member.slot.measured(memory);
+                self.done(index, &id, ending, &body, runtime, now);
+            }
+            FromChild::Failed { why } => member.slot.said(why),
+        }
+    }
+
+    fn welcome(&mut self, index: usize, version: u32, now: Instant) {
+        if version != VERSION {
+            let why =
+                format!("it speaks version {version} of the protocol and this worker version {VERSION}");
+            return self.condemn(index, Doom::Garbled(why.into()), now);
+        }
+        let Some(member) = self.members.get(index) else { return };
+        let welcome = Welcome {
+            version: VERSION,
+            limit: self.options.frame_limit,
+            beat: self.options.silence / 4,
+            reports: REPORTS,
+            name: member.name.clone(),
+            number: member.number,
+            index,
+            node: self.options.node.clone(),
+            settings: self.options.settings.clone(),
+        };
+        self.say(index, &ToChild::Hello(welcome), Bytes::new());
+    }
+
+    fn ready(&mut self, index: usize, memory: u64) {
+        if let Some(reason) = self.options.limits.refuse(memory) {
+            self.outbox.push(PoolEvent::Unfit(Error::Misconfigured {
+                option: "worker_max_memory_per_child",
+                reason,
+            }));
+        }
+        let Some(member) = self.members.get_mut(index) else { return };
+        member.slot.measured(memory);
+        member.slot.reached(Phase::Ready);
+        tracing::debug!(child = &*member.name, memory, "child process ready");
+    }
+
+    fn started(&mut self, index: usize, id: &TaskId, now: Instant) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        if !member.slot.started(id, now) {
+            return self.breach(index, "it started a task that it had not been given", now);
+        }
+        if let Some(job) = &member.job {
+            let (request, executor) = (job.request.clone(), member.name.clone());
+            self.outbox.push(PoolEvent::Started { request, executor });
+        }
+    }
+
+    fn report(&mut self, index: usize, id: &TaskId, state: &str, body: &[u8]) {
+        let Some(member) = self.members.get(index) else { return };
+        if let Some(job) = member.job.as_ref().filter(|job| job.request.id == *id) {
+            let (request, state) = (job.request.clone(), State::from(state));
+            match json::parse(body) {
+                Ok(meta) => self.outbox.push(PoolEvent::Report { request, state, meta }),
+                Err(error) => {
+                    tracing::warn!(task_id = %id, %error, "a report of a child process is undecodable")
+                }
+            }
+        }
+        self.say(index, &ToChild::Credit { reports: 1 }, Bytes::new());
+    }
+
+    fn done(
+        &mut self,
+        index: usize,
+        id: &TaskId,
+        ending: TaskEnding,
+        body: &[u8],
+        runtime: Duration,
+        now: Instant,
+    ) {
+        let outcome = match outcome_of(ending, body) {
+            Ok(outcome) => outcome,
+            Err(error) => return self.breach(index, &format!("its result is undecodable: {error}"), now),
+        };
+        let Some(member) = self.members.get_mut(index) else { return };
+        if !member.slot.done(id, now) {
+            return self.breach(index, "it ended a task that it was not running", now);
+        }
+        if let Some(job) = member.job.take() {
+            self.finish(job, outcome, runtime);
+        }
+    }
+
+    fn breach(&mut self, index: usize, why: &str, now: Instant) {
+        self.condemn(index, Doom::Garbled(why.into()), now);
+    }
+
+    /// Writes the one record of a death, and hands on the task that died with the child.
+    fn bury(&mut self, index: usize, remains: Remains, now: Instant) {
+        let oom_kill = remains.ending == Ending::Signal(SIGKILL) && self.oom_kills.explain_one(now);
+        let Some(member) = self.members.get_mut(index) else { return };
+        let Some(death) = member.slot.died(remains.ending, oom_kill, now) else { return };
+        let (child, job) = (member.name.clone(), member.job.take());
+        let (task_id, runtime) = death.run.unzip();
+        let death = ChildDeath {
+            child,
+            pid: self.let_go(index).unwrap_or(0),
+            reason: death.reason,
+            task_id,
+            runtime: runtime.unwrap_or_default(),
+            resident_bytes: remains.peak_memory,
+            lived: death.lived,
+        };
+        death.log();
+        self.board.edit(index, |row| row.last_death = Some(death.reason.to_string().into()));
+        match job {
+            Some(job) => {
+                let runtime = death.runtime;
+                self.finish(job, Outcome::Lost(death), runtime);
+            }
+            None => self.outbox.push(PoolEvent::ChildDied(death)),
+        }
+    }
+}
+
+fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_protocol::DecodeError> {
+    Ok(match ending {
+        TaskEnding::Success => {
+            Outcome::Success(if body.is_empty() { Value::Null } else { json::parse(body)? })
+        }
+        TaskEnding::Failure { failure } => Outcome::Failure(failure),
+        TaskEnding::Retry { delay, failure } => Outcome::Retry { delay, failure },
+        TaskEnding::Ignored => Outcome::Ignored,
+        TaskEnding::Rejected { requeue, reason } => Outcome::Rejected { requeue, reason },
+    })
+}

@@ -1,0 +1,235 @@
+//! The parent's side of one child: one async task that owns its socket, its outputs and its pidfd.
+//!
+//! Nothing here is shared with another child, and nothing waits for this child alone: a child that is stopped, or
+//! dies in the middle of a frame, keeps only its own link busy.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use celeriac_protocol::TaskId;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
+
+use super::capture::{Capture, Stream};
+use super::frame::{self, Encoded};
+use super::process::Process;
+use super::protocol::FromChild;
+use super::reap::Remains;
+use super::spawner::Spawned;
+
+/// How many orders may wait for one child. Each job, cancellation or credit is one.
+pub(super) const ORDERS: usize = 64;
+
+/// How much is read from a child before others have their turn.
+const PIECE: usize = 64 << 10;
+
+/// How often bytes that are not yet a frame are reported as a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
+
+/// What the supervisor tells a child through its link.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) frame: Encoded,
+    /// The task that this starts, as whose lines the child's output is logged from then on.
+    pub(super) starts: Option<TaskId>,
+    /// Whether the child is told to leave: what it leaves in its process group is then its own affair.
+    pub(super) is_last: bool,
+}
+
+/// What a link tells the supervisor of its child.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Bytes came that are not yet a frame.
+    Alive,
+    /// A frame.
+    Frame(FromChild, Bytes),
+    /// What came is no frame. Nothing more will be read.
+    Garbled(Box<str>),
+    /// The child is dead and reaped. The last news.
+    Exited(Remains),
+}
+
+/// Where news come from: a slot, and which of its children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct From {
+    pub(super) slot: usize,
+    pub(super) number: u32,
+}
+
+pub(super) type NewsSender = mpsc::Sender<(From, News)>;
+
+/// The link of one child while it lives.
+pub(super) struct Link {
+    from: From,
+    name: Box<str>,
+    process: AsyncFd<Arc<Process>>,
+    socket: UnixStream,
+    can_read: bool,
+    received: BytesMut,
+    sending: VecDeque<Bytes>,
+    outputs: [Capture; 2],
+    task: Option<TaskId>,
+    limit: usize,
+    news: NewsSender,
+    said_alive: Instant,
+    may_leave_processes: bool,
+}
+
+impl Link {
+    /// Takes the parent's ends of a fresh child.
+    pub(super) fn new(
+        from: From,
+        name: Box<str>,
+        spawned: Spawned,
+        limit: usize,
+        news: NewsSender,
+    ) -> io::Result<(Self, Arc<Process>)> {
+        spawned.socket.set_nonblocking(true)?;
+        let process = Arc::new(spawned.process);
+        let link = Self {
+            from,
+            name,
+            process: AsyncFd::new(Arc::clone(&process))?,
+            socket: UnixStream::from_std(spawned.socket)?,
+            can_read: true,
+            received: BytesMut::new(),
+            sending: VecDeque::new(),
+            outputs: [Capture::new(spawned.stdout, Stream::Out)?, Capture::new(spawned.stderr, Stream::Err)?],
+            task: None,
+            limit,
+            news,
+            said_alive: Instant::now(),
+            may_leave_processes: false,
+        };
+        Ok((link, process))
+    }
+
+    /// Carries frames, output and the end of the child until it is dead and everything it sent has been told.
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            let [out, err] = &self.outputs;
+            tokio::select! {
+                dead = self.process.readable() => {
+                    // An error here could only mean that the runtime ends, and with it everything.
+                    if let Ok(mut guard) = dead {
+                        guard.clear_ready();
+                    }
+                    if let Some(remains) = self.process.get_ref().reap(!self.may_leave_processes) {
+                        return self.finish(remains).await;
+                    }
+                }
+                Some(order) = orders.recv(), if self.sending.len() < 4 => self.take(order),
+                _ = self.socket.writable(), if !self.sending.is_empty() => self.write(),
+                _ = self.socket.readable(), if self.can_read => self.read().await,
+                () = out.readable(), if out.is_open() => self.outputs[0].log(&self.name, self.task.as_ref(), false),
+                () = err.readable(), if err.is_open() => self.outputs[1].log(&self.name, self.task.as_ref(), false),
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        if order.starts.is_some() {
+            self.task = order.starts;
+        }
+        self.may_leave_processes |= order.is_last;
+        self.sending.push_back(order.frame.start.into());
+        if !order.frame.body.is_empty() {
+            self.sending.push_back(order.frame.body);
+        }
+        self.write();
+    }
+
+    /// Writes as much as the child takes now.
+    fn write(&mut self) {
+        while let Some(next) = self.sending.front_mut() {
+            match self.socket.try_write(next) {
+                Ok(written) => next.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The child closed its end: it is about to die, which its pidfd will tell.
+                Err(_) => self.sending.clear(),
+            }
+            if self.sending.front().is_some_and(Bytes::is_empty) {
+                self.sending.pop_front();
+            }
+        }
+    }
+
+    async fn read(&mut self) {
+        self.received.reserve(PIECE);
+        match self.socket.try_read_buf(&mut self.received) {
+            Ok(0) => self.can_read = false,
+            Ok(_) => self.tell_frames().await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.can_read = false,
+        }
+    }
+
+    /// Tells every complete frame among what was received.
+    async fn tell_frames(&mut self) {
+        let mut told = false;
+        while self.can_read {
+            match frame::decode(&mut self.received, self.limit) {
+                Ok(Some(frame)) => self.tell_frame(&frame).await,
+                Ok(None) => break,
+                Err(error) => self.give_up(error.to_string()).await,
+            }
+            told = true;
+        }
+        if !told && self.said_alive.elapsed() >= SIGN_OF_LIFE {
+            self.said_alive = Instant::now();
+            self.tell(News::Alive).await;
+        }
+    }
+
+    async fn tell_frame(&mut self, frame: &frame::Frame) {
+        match serde_json::from_slice::<FromChild>(&frame.head) {
+            Ok(head) => {
+                if matches!(head, FromChild::Done { .. }) {
+                    // Whatever the task printed is in the pipes by now, and is not to pass for the next task's.
+                    self.log_outputs();
+                    self.task = None;
+                }
+                self.tell(News::Frame(head, frame.body.clone())).await;
+            }
+            Err(error) => self.give_up(error.to_string()).await,
+        }
+    }
+
+    fn log_outputs(&mut self) {
+        for output in &mut self.outputs {
+            output.log(&self.name, self.task.as_ref(), true);
+        }
+    }
+
+    async fn give_up(&mut self, why: String) {
+        self.can_read = false;
+        self.tell(News::Garbled(why.into())).await;
+    }
+
+    /// Tells what the dead child still had sent, and then that it is dead.
+    async fn finish(&mut self, remains: Remains) {
+        let mut piece = vec![0; PIECE];
+        while self.can_read {
+            // Not through the runtime, which may not have noticed yet that there is something to read.
+            match rustix::io::read(&self.socket, &mut piece) {
+                Ok(length) if length > 0 => {
+                    self.received.extend_from_slice(&piece[..length]);
+                    self.tell_frames().await;
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        self.log_outputs();
+        self.tell(News::Exited(remains)).await;
+    }
+
+    async fn tell(&mut self, news: News) {
+        // Without a supervisor nobody is told: the worker has ended, and its children end with their sockets.
+        let _ = self.news.send((self.from, news)).await;
+    }
+}

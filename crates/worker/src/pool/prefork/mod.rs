@@ -1,0 +1,122 @@
+//! The prefork pool: tasks in processes of their own.
+//!
+//! A child is this same executable, started again. It builds its own resources, runs one task at a time, and when
+//! it crashes, hangs or must be killed, nothing else is hurt. What each file is for:
+//!
+//! - both sides: [`frame`] cuts the socket into frames, [`protocol`] says what is in them;
+//! - the parent: [`supervisor`] decides and [`hearing`] listens, by the rules of [`slot`], [`doom`] and [`recycle`];
+//!   [`spawner`] starts children, [`link`] carries, [`capture`] logs what they print, [`process`], [`reap`] and
+//!   [`oom`] ask the kernel, [`board`] is for people;
+//! - the child: [`child`].
+
+mod backoff;
+mod board;
+mod capture;
+mod doom;
+mod frame;
+mod hearing;
+mod link;
+mod oom;
+mod options;
+mod process;
+mod protocol;
+mod reap;
+mod recycle;
+mod slot;
+mod spawner;
+mod supervisor;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use celeriac_app::App;
+use celeriac_protocol::Value;
+use tokio::sync::mpsc;
+
+use self::board::Board;
+pub(crate) use self::options::Options;
+pub(crate) use self::recycle::Limits;
+use self::spawner::Spawner;
+use self::supervisor::{Command, Supervisor};
+use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
+use crate::error::Error;
+use crate::request::Request;
+
+/// The pool of child processes, as the loop of the worker holds it.
+pub(crate) struct Prefork {
+    size: usize,
+    /// How many jobs could be running now.
+    capacity: Arc<AtomicUsize>,
+    /// How many jobs were submitted and are not known to have finished.
+    busy: usize,
+    commands: mpsc::UnboundedSender<Command>,
+    board: Board,
+}
+
+impl Prefork {
+    /// Starts the pool. Its children are started at once and take jobs as soon as they are ready.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`] if not even the thread that starts them can be started.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime with I/O and time.
+    pub(crate) fn start(app: &App, options: Options, events: Events) -> Result<Self, Error> {
+        let size = options.processes;
+        let spawner = Spawner::start(options.program.clone()).map_err(|source| Error::Spawn {
+            what: "the thread that starts child processes".into(),
+            source,
+        })?;
+        let (commands, obeyed) = mpsc::unbounded_channel();
+        let (supervisor, inbox) = Supervisor::new(app.clone(), options, spawner, obeyed, events);
+        let pool =
+            Self { size, capacity: supervisor.capacity(), busy: 0, commands, board: supervisor.board() };
+        tokio::spawn(supervisor.run(inbox));
+        Ok(pool)
+    }
+
+    fn command(&self, command: Command) {
+        // After the last event of the pool there is nothing left to command.
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Pool for Prefork {
+    fn kind(&self) -> PoolKind {
+        PoolKind::Prefork
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn free(&self) -> usize {
+        self.capacity.load(Ordering::Acquire).saturating_sub(self.busy)
+    }
+
+    fn submit(&mut self, job: Job) {
+        self.busy += 1;
+        self.command(Command::Submit(job));
+    }
+
+    fn ask(&mut self, request: &Request, reason: StopReason) {
+        self.command(Command::Ask(request.id.clone(), reason));
+    }
+
+    fn kill(&mut self, request: &Request, reason: StopReason) -> Kill {
+        self.command(Command::Kill(request.id.clone(), reason));
+        Kill::Pending
+    }
+
+    fn finished(&mut self, _request: &Request) {
+        self.busy = self.busy.saturating_sub(1);
+    }
+
+    fn close(&mut self, force: bool) {
+        self.command(Command::Close { force });
+    }
+
+    fn facts(&self) -> Value {
+        self.board.to_value()
+    }
+}

@@ -1,0 +1,59 @@
+//! How the prefork pool runs: plain data.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::frame;
+use super::recycle::Limits;
+use super::slot::Rules;
+use super::spawner::Program;
+
+/// How the prefork pool runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// How many children there are.
+    pub(crate) processes: usize,
+    /// What is started as a child.
+    pub(crate) program: Program,
+    /// The node name of the worker.
+    pub(crate) node: Box<str>,
+    /// The settings of the worker by name, which every child takes over.
+    pub(crate) settings: Vec<(String, String)>,
+    /// When a child is replaced.
+    pub(crate) limits: Limits,
+    /// A child that gives no sign of life for so long is killed. It gives four in this time.
+    pub(crate) silence: Duration,
+    /// How long a child may live after SIGTERM.
+    pub(crate) grace: Duration,
+    /// How long a child without a task may take to end once it was told to.
+    pub(crate) leave: Duration,
+    /// The largest frame, in bytes.
+    pub(crate) frame_limit: usize,
+    /// The file that counts kills for want of memory; found by itself unless it is given.
+    pub(crate) oom_counter: Option<PathBuf>,
+}
+
+impl Options {
+    /// So many children of this program with the default times.
+    pub(crate) fn new(processes: usize, node: &str) -> Self {
+        Self {
+            processes,
+            program: Program::this(),
+            node: node.into(),
+            settings: Vec::new(),
+            limits: Limits::default(),
+            silence: Duration::from_secs(30),
+            grace: Duration::from_secs(1),
+            leave: Duration::from_secs(60),
+            frame_limit: frame::DEFAULT_LIMIT,
+            oom_counter: None,
+        }
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules { silence: self.silence, answer: ANSWER, grace: self.grace, leave: self.leave }
+    }
+}
+
+/// How long a child may take to say whether it still runs the task it is to be killed for.
+const ANSWER: Duration = Duration::from_millis(100);

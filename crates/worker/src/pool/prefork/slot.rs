@@ -1,0 +1,433 @@
+//! The life of one child after another in one slot of the pool. Pure: the supervisor does what it asks for.
+//!
+//! ```text
+//!          spawned         says ready        assign
+//!  Down ───────────▶ Starting ─────▶ Ready, idle ◀────▶ busy
+//!   ▲                   │               │     done        │
+//!   │      died         ▼               ▼                 ▼     a sentence: no more jobs, then stop, TERM or KILL
+//!   └───────────────────┴───────────────┴─────────────────┘
+//! ```
+
+use std::time::Duration;
+
+use celeriac_protocol::TaskId;
+use tokio::time::Instant;
+
+use super::backoff;
+use super::doom::{self, Doom, Evidence};
+use crate::death::{DeathReason, Ending};
+
+/// The times a slot goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// A child that gives no sign of life for so long is killed.
+    pub(super) silence: Duration,
+    /// How long a child may take to say whether it still runs a task, before it is killed unasked.
+    pub(super) answer: Duration,
+    /// How long a child may live after SIGTERM.
+    pub(super) grace: Duration,
+    /// How long a child without a task may take to end once it was told to.
+    pub(super) leave: Duration,
+}
+
+/// What the supervisor is to do to the child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Ask whether it still runs this task.
+    Confirm(TaskId),
+    /// Tell it to end once it has nothing to do.
+    Stop,
+    /// Send SIGTERM.
+    Terminate,
+    /// Send SIGKILL.
+    Kill,
+}
+
+/// How far a child has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The process exists; `main` has not yet reached the child's role.
+    Starting,
+    /// It builds resources and runs `worker_process_init`.
+    Init,
+    /// It takes tasks.
+    Ready,
+}
+
+impl Phase {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Init => "initializing",
+            Phase::Ready => "ready",
+        }
+    }
+}
+
+/// One slot of the pool and the child that is in it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    rules: Rules,
+    life: Life,
+    /// How many children in a row failed to start.
+    failures: u32,
+}
+
+#[derive(Debug)]
+enum Life {
+    /// No child; the next is due then.
+    Down { due: Instant },
+    /// The spawner thread has been asked for a child.
+    Spawning,
+    /// There is a child.
+    Alive(Child),
+    /// No child, and none will come.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Child {
+    phase: Phase,
+    run: Option<Run>,
+    sentence: Option<Sentence>,
+    born: Instant,
+    heard: Instant,
+    start_memory: u64,
+    memory: u64,
+    tasks: u64,
+    said: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Run {
+    id: TaskId,
+    /// When it was assigned, and then when the child said that it started.
+    since: Instant,
+}
+
+/// The decision that a child is to end, and how it is carried out.
+#[derive(Debug)]
+struct Sentence {
+    doom: Doom,
+    next: Option<(Instant, Blow)>,
+    struck: bool,
+    /// The milder sentence that stands again should this one be lifted.
+    milder: Option<Doom>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    /// It was told to end, and has not.
+    GiveUp,
+    Terminate,
+    Kill,
+}
+
+/// How a child ended, as far as its slot can tell.
+#[derive(Debug, PartialEq)]
+pub(super) struct Death {
+    pub(super) reason: DeathReason,
+    /// The task it was running, and for how long.
+    pub(super) run: Option<(TaskId, Duration)>,
+    pub(super) lived: Duration,
+}
+
+impl Slot {
+    /// An empty slot whose first child is due now.
+    pub(super) fn new(rules: Rules, now: Instant) -> Self {
+        Self { rules, life: Life::Down { due: now }, failures: 0 }
+    }
+
+    /// Whether a child is to be started now. Counts as asked for once it says so.
+    pub(super) fn take_spawn(&mut self, now: Instant) -> bool {
+        let is_due = matches!(self.life, Life::Down { due } if due <= now);
+        if is_due {
+            self.life = Life::Spawning;
+        }
+        is_due
+    }
+
+    /// The child was started.
+    pub(super) fn spawned(&mut self, now: Instant) {
+        self.life = Life::Alive(Child {
+            phase: Phase::Starting,
+            run: None,
+            sentence: None,
+            born: now,
+            heard: now,
+            start_memory: 0,
+            memory: 0,
+            tasks: 0,
+            said: None,
+        });
+    }
+
+    /// The child could not be started: tried again later.
+    pub(super) fn spawn_failed(&mut self, now: Instant) -> Duration {
+        let delay = self.back_off();
+        self.life = Life::Down { due: now + delay };
+        delay
+    }
+
+    /// The child gave a sign of life.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let Some(child) = self.child_mut() {
+            child.heard = now;
+        }
+    }
+
+    /// The child said what it is doing at its start.
+    pub(super) fn reached(&mut self, phase: Phase) {
+        if let Some(child) = self.child_mut() {
+            child.phase = phase;
+        }
+    }
+
+    /// The child said how much memory it holds.
+    pub(super) fn measured(&mut self, memory: u64) {
+        if let Some(child) = self.child_mut() {
+            if child.phase != Phase::Ready {
+                child.start_memory = memory;
+            }
+            child.memory = memory;
+        }
+    }
+
+    /// The child said why it cannot go on.
+    pub(super) fn said(&mut self, why: Box<str>) {
+        if let Some(child) = self.child_mut() {
+            child.said = Some(why);
+        }
+    }
+
+    /// Whether the child is one that tasks are given to, busy or not.
+    pub(super) fn is_open(&self) -> bool {
+        self.child().is_some_and(|child| child.phase == Phase::Ready && child.sentence.is_none())
+    }
+
+    /// Whether the child can be given a task now.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_open() && self.run().is_none()
+    }
+
+    /// Whether no child is here or will come.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.life, Life::Closed)
+    }
+
+    /// Gives an idle child its next task.
+    pub(super) fn assign(&mut self, id: TaskId, now: Instant) {
+        if let Some(child) = self.child_mut() {
+            child.run = Some(Run { id, since: now });
+        }
+    }
+
+    /// The child started its task. False if that is not the task it was given.
+    pub(super) fn started(&mut self, id: &TaskId, now: Instant) -> bool {
+        match self.run_mut() {
+            Some(run) if run.id == *id => {
+                run.since = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The child ended its task by itself. False if that is not the task it was given.
+    ///
+    /// If it was to be killed because of that task and no signal has been sent, it lives on.
+    pub(super) fn done(&mut self, id: &TaskId, now: Instant) -> bool {
+        let leave = self.rules.leave;
+        let Some(child) = self.child_mut() else { return false };
+        if child.run.take_if(|run| run.id == *id).is_none() {
+            return false;
+        }
+        child.tasks += 1;
+        if let Some(lifted) = child.sentence.take_if(|it| it.doom.is_of_its_task() && !it.struck) {
+            let again = |doom| Sentence { doom, next: None, struck: false, milder: None };
+            child.sentence = lifted.milder.map(again);
+        }
+        if let Some(mild) = child.sentence.as_mut().filter(|sentence| !sentence.doom.kills()) {
+            mild.next = Some((now + leave, Blow::GiveUp));
+        }
+        self.failures = 0;
+        true
+    }
+
+    /// Decides that the child shall end. From now on it gets no more tasks.
+    ///
+    /// A milder sentence than the standing one changes nothing.
+    pub(super) fn condemn(&mut self, doom: Doom, now: Instant) -> Option<Action> {
+        let Rules { answer, leave, .. } = self.rules;
+        let child = self.child_mut()?;
+        let severity = doom.severity();
+        let outweighs = |standing: &Sentence| {
+            // To be killed at once outweighs to be killed soon.
+            standing.doom.severity() >= severity && !(severity == doom::DEADLY && standing.next.is_some())
+        };
+        if child.sentence.as_ref().is_some_and(outweighs) {
+            return None;
+        }
+        let (next, struck, action) = match (&doom, &child.run) {
+            (doom, run) if !doom.kills() => {
+                (run.is_none().then_some((now + leave, Blow::GiveUp)), false, Action::Stop)
+            }
+            (doom, Some(run)) if doom.is_of_its_task() => {
+                (Some((now + answer, Blow::Terminate)), false, Action::Confirm(run.id.clone()))
+            }
+            (doom, None) if doom.is_of_its_task() => return None,
+            _ => (None, true, Action::Kill),
+        };
+        // A child that is already being killed for one reason does not die of another.
+        match &mut child.sentence {
+            Some(standing) if standing.struck => standing.next = None,
+            sentence => {
+                let milder = sentence.take().map(|standing| standing.doom).filter(|milder| !milder.kills());
+                *sentence = Some(Sentence { doom, next, struck, milder });
+            }
+        }
+        Some(action)
+    }
+
+    /// The child answered that it still runs this task: if it is to be killed for that, now it is.
+    pub(super) fn confirmed(&mut self, id: &TaskId, now: Instant) -> Option<Action> {
+        let runs = self.run().is_some_and(|run| run.id == *id);
+        let asked =
+            self.sentence_mut().is_some_and(|sentence| sentence.doom.is_of_its_task() && !sentence.struck);
+        (runs && asked).then(|| self.strike(Blow::Terminate, now))
+    }
+
+    /// Carries out what has become due.
+    pub(super) fn tick(&mut self, now: Instant) -> Option<Action> {
+        match self.sentence_mut()?.next {
+            Some((due, blow)) if due <= now => Some(self.strike(blow, now)),
+            _ => None,
+        }
+    }
+
+    fn strike(&mut self, blow: Blow, now: Instant) -> Action {
+        let Rules { grace, leave, .. } = self.rules;
+        let (next, action) = match blow {
+            Blow::GiveUp | Blow::Terminate => (Some((now + grace, Blow::Kill)), Action::Terminate),
+            Blow::Kill => (None, Action::Kill),
+        };
+        if let Some(sentence) = self.sentence_mut() {
+            if matches!(blow, Blow::GiveUp) {
+                sentence.doom = Doom::Lingering(leave);
+            }
+            sentence.next = next;
+            sentence.struck = true;
+        }
+        action
+    }
+
+    /// How long the child has been silent, if that is too long.
+    pub(super) fn too_silent(&self, now: Instant) -> Option<Duration> {
+        let child = self.child()?;
+        let is_struck =
+            child.sentence.as_ref().is_some_and(|sentence| sentence.doom.severity() == doom::DEADLY);
+        let silence = now.duration_since(child.heard);
+        (silence >= self.rules.silence && !is_struck).then_some(silence)
+    }
+
+    /// When the next thing is to be done here without anything happening.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match &self.life {
+            Life::Down { due } => Some(*due),
+            Life::Spawning | Life::Closed => None,
+            Life::Alive(child) => {
+                let blow = child.sentence.as_ref().and_then(|sentence| sentence.next).map(|(due, _)| due);
+                let is_deadly = |sentence: &Sentence| sentence.doom.severity() == doom::DEADLY;
+                let silent = child.heard + self.rules.silence;
+                let silent = (!child.sentence.as_ref().is_some_and(is_deadly)).then_some(silent);
+                blow.into_iter().chain(silent).min()
+            }
+        }
+    }
+
+    /// The child is dead. The next one is due at once, or after a back-off if this one never became ready.
+    pub(super) fn died(&mut self, ending: Ending, oom_kills_rose: bool, now: Instant) -> Option<Death> {
+        let Life::Alive(child) = std::mem::replace(&mut self.life, Life::Down { due: now }) else {
+            return None;
+        };
+        let was_ready = child.phase == Phase::Ready;
+        let doom = child.sentence.map(|sentence| sentence.doom);
+        // A child that was to end after its task, and ended in its midst, did not end because it was told to.
+        let doom = doom.filter(|doom| doom.kills() || child.run.is_none());
+        let fell_silent = matches!(doom, Some(Doom::Silent { .. }));
+        let reason = doom::classify(Evidence { ending, doom, was_ready, said: child.said, oom_kills_rose });
+        if !was_ready || fell_silent {
+            let delay = self.back_off();
+            self.life = Life::Down { due: now + delay };
+        }
+        let run = child.run.map(|run| (run.id, now.duration_since(run.since)));
+        Some(Death { reason, run, lived: now.duration_since(child.born) })
+    }
+
+    /// No further child comes into this slot.
+    pub(super) fn close(&mut self) {
+        if let Life::Down { .. } = self.life {
+            self.life = Life::Closed;
+        }
+    }
+
+    fn back_off(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        backoff::delay(self.failures)
+    }
+
+    /// How far the child has come, if there is one.
+    pub(super) fn phase(&self) -> Option<Phase> {
+        self.child().map(|child| child.phase)
+    }
+
+    /// How many tasks the child has ended.
+    pub(super) fn tasks(&self) -> u64 {
+        self.child().map_or(0, |child| child.tasks)
+    }
+
+    /// The memory of the child when it became ready, and when it was last measured, in bytes.
+    pub(super) fn memory(&self) -> Option<(u64, u64)> {
+        let child = self.child()?;
+        (child.phase == Phase::Ready).then_some((child.start_memory, child.memory))
+    }
+
+    /// How many children in a row failed to start.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The task that the child runs.
+    pub(super) fn task(&self) -> Option<&TaskId> {
+        self.run().map(|run| &run.id)
+    }
+
+    fn child(&self) -> Option<&Child> {
+        match &self.life {
+            Life::Alive(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    fn child_mut(&mut self) -> Option<&mut Child> {
+        match &mut self.life {
+            Life::Alive(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    fn run(&self) -> Option<&Run> {
+        self.child()?.run.as_ref()
+    }
+
+    fn run_mut(&mut self) -> Option<&mut Run> {
+        self.child_mut()?.run.as_mut()
+    }
+
+    fn sentence_mut(&mut self) -> Option<&mut Sentence> {
+        self.child_mut()?.sentence.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The rules by which a child lives and dies.
+
+use super::*;
+
+const RULES: Rules = Rules {
+    silence: Duration::from_secs(30),
+    answer: Duration::from_millis(100),
+    grace: Duration::from_secs(1),
+    leave: Duration::from_secs(10),
+};
+
+fn task(name: &str) -> TaskId {
+    TaskId::new(name)
+}
+
+fn ready(now: Instant) -> Slot {
+    let mut slot = Slot::new(RULES, now);
+    assert!(slot.take_spawn(now) && !slot.take_spawn(now));
+    slot.spawned(now);
+    slot.reached(Phase::Init);
+    assert!(!slot.is_open());
+    slot.reached(Phase::Ready);
+    slot
+}
+
+fn busy(now: Instant) -> Slot {
+    let mut slot = ready(now);
+    assert!(slot.is_idle());
+    slot.assign(task("t"), now);
+    assert!(slot.started(&task("t"), now) && !slot.is_idle());
+    slot
+}
+
+#[test]
+fn a_child_is_killed_only_once_it_confirmed_its_task() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    assert_eq!(slot.condemn(Doom::Revoked, now), Some(Action::Confirm(task("t"))));
+    assert!(!slot.is_open(), "dispatch stops before any signal");
+    assert_eq!(slot.confirmed(&task("other"), now), None);
+    assert_eq!(slot.confirmed(&task("t"), now), Some(Action::Terminate));
+    assert_eq!(slot.confirmed(&task("t"), now), None, "one TERM is enough");
+    assert_eq!(slot.tick(now + RULES.grace), Some(Action::Kill));
+    let death = slot.died(Ending::Signal(9), false, now).unwrap();
+    assert_eq!(death.reason, DeathReason::Revoked);
+    assert_eq!(death.run.unwrap().0, task("t"));
+}
+
+#[test]
+fn a_task_that_ended_before_the_signal_saves_its_child() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    slot.condemn(Doom::HardLimit, now);
+    assert!(slot.done(&task("t"), now));
+    assert!(slot.is_idle());
+    assert_eq!(slot.confirmed(&task("t"), now), None);
+    assert_eq!(slot.tick(now + Duration::from_secs(60)), None);
+}
+
+#[test]
+fn a_child_that_was_told_to_end_is_not_reopened_by_a_lifted_sentence() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    slot.condemn(Doom::End, now);
+    slot.condemn(Doom::Revoked, now);
+    slot.done(&task("t"), now);
+    assert!(!slot.is_open());
+    assert_eq!(slot.died(Ending::Exit(0), false, now).unwrap().reason, DeathReason::Ended);
+}
+
+#[test]
+fn a_child_that_does_not_answer_is_killed_all_the_same() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    slot.condemn(Doom::HardLimit, now);
+    assert_eq!(slot.tick(now + RULES.answer), Some(Action::Terminate));
+    assert_eq!(slot.tick(now + RULES.answer), None);
+    assert_eq!(slot.tick(now + RULES.answer + RULES.grace), Some(Action::Kill));
+}
+
+#[test]
+fn an_idle_child_cannot_be_killed_for_a_task() {
+    let mut slot = ready(Instant::now());
+    assert_eq!(slot.condemn(Doom::Revoked, Instant::now()), None);
+    assert!(slot.is_idle());
+}
+
+#[test]
+fn a_worse_sentence_replaces_a_milder_one_and_never_the_reverse() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    assert_eq!(slot.condemn(Doom::End, now), Some(Action::Stop));
+    assert_eq!(slot.condemn(Doom::RecycleTasks { tasks: 1 }, now), None);
+    assert_eq!(slot.condemn(Doom::HardLimit, now), Some(Action::Confirm(task("t"))));
+    assert_eq!(slot.condemn(Doom::Shutdown, now), Some(Action::Kill));
+    assert_eq!(slot.condemn(Doom::End, now), None);
+    assert_eq!(slot.died(Ending::Signal(9), false, now).unwrap().reason, DeathReason::Shutdown);
+}
+
+#[test]
+fn a_child_that_does_not_end_when_told_to_is_killed() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    slot.condemn(Doom::End, now);
+    assert_eq!(slot.tick(now + RULES.leave), None, "its task may take any time");
+    slot.done(&task("t"), now);
+    assert_eq!(slot.tick(now + RULES.leave), Some(Action::Terminate));
+    let death = slot.died(Ending::Signal(15), false, now).unwrap();
+    assert_eq!(death.reason, DeathReason::Lingering(RULES.leave));
+}
+
+#[test]
+fn an_exit_in_the_midst_of_a_task_is_not_the_end_it_was_told_to_make() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    slot.condemn(Doom::End, now);
+    assert_eq!(slot.died(Ending::Exit(0), false, now).unwrap().reason, DeathReason::Exit(0));
+}
+
+#[test]
+fn children_that_fail_to_start_are_started_less_and_less_often() {
+    let mut now = Instant::now();
+    let mut slot = Slot::new(RULES, now);
+    let mut last = Duration::ZERO;
+    for _ in 0..4 {
+        assert!(slot.take_spawn(now));
+        slot.spawned(now);
+        slot.died(Ending::Exit(1), false, now).unwrap();
+        let due = slot.next_deadline().unwrap();
+        assert!(due - now > last, "{:?} after {last:?}", due - now);
+        last = due - now;
+        assert!(!slot.take_spawn(now));
+        now = due;
+    }
+}
+
+#[test]
+fn only_a_silent_child_is_too_silent() {
+    let now = Instant::now();
+    let mut slot = Slot::new(RULES, now);
+    slot.take_spawn(now);
+    slot.spawned(now);
+    let long = Duration::from_secs(3600);
+    slot.heard(now + long);
+    assert_eq!(slot.too_silent(now + long + Duration::from_secs(29)), None);
+    assert_eq!(slot.too_silent(now + long + RULES.silence), Some(RULES.silence));
+}

@@ -1,0 +1,436 @@
+//! The loop that keeps the children: it starts them, gives them jobs, watches them and ends them.
+//!
+//! It alone decides; links carry, slots keep the rules. It never waits for any one child.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use celeriac_app::{App, signals};
+use celeriac_protocol::TaskId;
+use rustix::process::Signal;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::doom::Doom;
+use super::link::{From, Link, News, NewsSender, ORDERS, Order};
+use super::oom::OomKills;
+use super::options::Options;
+use super::process::Process;
+use super::protocol::{self, JobHead, ToChild};
+use super::slot::{Action, Phase, Slot};
+use super::spawner::{Spawned, Spawner};
+use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
+use crate::pool::{Events, Job, PoolEvent, PoolKind, StopReason};
+
+/// How many news of all children may wait. A link with more waits, and so does its child.
+const NEWS: usize = 256;
+
+/// What the loop of the worker tells the supervisor.
+#[derive(Debug)]
+pub(super) enum Command {
+    Submit(Job),
+    Ask(TaskId, StopReason),
+    Kill(TaskId, StopReason),
+    Close { force: bool },
+}
+
+/// Keeps the children of one pool.
+pub(super) struct Supervisor {
+    pub(super) options: Options,
+    pub(super) members: Vec<Member>,
+    pub(super) oom_kills: OomKills,
+    pub(super) board: Board,
+    /// Events that are sent once the capacity that goes with them is known.
+    pub(super) outbox: Vec<PoolEvent>,
+    pub(super) is_closing: bool,
+    app: App,
+    spawner: Spawner,
+    /// How many children have ever been started.
+    started: u32,
+    /// Jobs for which there was a child when they were submitted, but not any more.
+    waiting: VecDeque<Job>,
+    capacity: Arc<AtomicUsize>,
+    events: Events,
+    news: NewsSender,
+    spawned: mpsc::UnboundedSender<(From, io::Result<Spawned>)>,
+}
+
+/// One slot, its child, and what the child is doing.
+pub(super) struct Member {
+    pub(super) slot: Slot,
+    /// Counts the children of all slots; a child is known by it.
+    pub(super) number: u32,
+    pub(super) name: Box<str>,
+    pub(super) job: Option<Job>,
+    hand: Option<Hand>,
+}
+
+/// How the supervisor reaches a living child.
+struct Hand {
+    orders: mpsc::Sender<Order>,
+    process: Arc<Process>,
+}
+
+/// The ends that the supervisor listens on.
+pub(super) struct Inbox {
+    commands: mpsc::UnboundedReceiver<Command>,
+    news: mpsc::Receiver<(From, News)>,
+    spawned: mpsc::UnboundedReceiver<(From, io::Result<Spawned>)>,
+}
+
+impl Supervisor {
+    /// A supervisor of slots that are all empty, and where it listens.
+    pub(super) fn new(
+        app: App,
+        options: Options,
+        spawner: Spawner,
+        commands: mpsc::UnboundedReceiver<Command>,
+        events: Events,
+    ) -> (Self, Inbox) {
+        let now = Instant::now();
+        let (news, news_inbox) = mpsc::channel(NEWS);
+        let (spawned, spawned_inbox) = mpsc::unbounded_channel();
+        let empty = || Member {
+            slot: Slot::new(options.rules(), now),
+            number: 0,
+            name: Box::default(),
+            job: None,
+            hand: None,
+        };
+        let oom_kills = match &options.oom_counter {
+            Some(counter) => OomKills::at(Some(counter.clone())),
+            None => OomKills::of_this_group(),
+        };
+        let supervisor = Self {
+            members: std::iter::repeat_with(empty).take(options.processes).collect(),
+            board: Board::new(options.processes),
+            oom_kills,
+            outbox: Vec::new(),
+            is_closing: false,
+            app,
+            spawner,
+            started: 0,
+            waiting: VecDeque::new(),
+            capacity: Arc::new(AtomicUsize::new(0)),
+            events,
+            news,
+            spawned,
+            options,
+        };
+        (supervisor, Inbox { commands, news: news_inbox, spawned: spawned_inbox })
+    }
+
+    /// How many jobs could be running now, for the loop of the worker to read.
+    pub(super) fn capacity(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.capacity)
+    }
+
+    pub(super) fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// Keeps the children until the pool was closed and the last of them is dead and reaped.
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
+        self.turn(Instant::now());
+        while !self.members.iter().all(|member| member.slot.is_closed()) {
+            let deadline = self.members.iter().filter_map(|member| member.slot.next_deadline()).min();
+            let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                // Without anybody to command, the worker is gone.
+                command = inbox.commands.recv() => self.obey(command.unwrap_or(Command::Close { force: true })),
+                Some((from, news)) = inbox.news.recv() => self.hear(from, news, Instant::now()),
+                Some((from, spawned)) = inbox.spawned.recv() => self.receive(from, spawned, Instant::now()),
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            self.turn(Instant::now());
+        }
+        self.events.send(PoolEvent::Closed(PoolKind::Prefork));
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Submit(job) if self.is_closing => self.give_back(job),
+            Command::Submit(job) => self.waiting.push_back(job),
+            Command::Ask(id, reason) => {
+                if let Some(index) = self.index_of(&id) {
+                    self.say(index, &ToChild::Cancel { id, reason: reason.into() }, Bytes::new());
+                }
+            }
+            Command::Kill(id, reason) => self.kill(&id, reason, now),
+            Command::Close { force } => self.close(force, now),
+        }
+    }
+
+    /// Does everything that has become due or possible, and then tells the loop of the worker.
+    fn turn(&mut self, now: Instant) {
+        for index in 0..self.members.len() {
+            self.watch(index, now);
+        }
+        self.recycle(now);
+        self.dispatch(now);
+        let open = self.open();
+        let before = self.capacity.swap(open, Ordering::AcqRel);
+        for event in self.outbox.drain(..) {
+            self.events.send(event);
+        }
+        if open > before {
+            self.events.send(PoolEvent::Capacity);
+        }
+    }
+
+    /// Does what has become due for one slot.
+    fn watch(&mut self, index: usize, now: Instant) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        if let Some(silence) = member.slot.too_silent(now) {
+            let phase = member.slot.phase().map_or("starting", Phase::as_str);
+            let hung_in = member.hand.as_ref().and_then(|hand| hand.process.hung_in());
+            self.condemn(index, Doom::Silent { phase, silence, hung_in }, now);
+        }
+        let Some(member) = self.members.get_mut(index) else { return };
+        if let Some(action) = member.slot.tick(now) {
+            self.carry_out(index, action);
+        } else if member.slot.take_spawn(now) {
+            self.spawn(index);
+        }
+    }
+
+    /// Replaces one child that has served long enough, if all others are there to take over its work.
+    fn recycle(&mut self, now: Instant) {
+        if self.is_closing || self.open() < self.members.len() {
+            return;
+        }
+        let limits = self.options.limits;
+        let due = |member: &Member| limits.due(member.slot.tasks(), member.slot.memory());
+        let first = self.members.iter().enumerate().find_map(|(index, member)| Some((index, due(member)?)));
+        if let Some((index, doom)) = first {
+            self.condemn(index, doom, now);
+        }
+    }
+
+    /// Gives waiting jobs to idle children, to those first that are not to be replaced soon.
+    fn dispatch(&mut self, now: Instant) {
+        while !self.waiting.is_empty() {
+            let limits = self.options.limits;
+            let idle = self.members.iter().enumerate().filter(|(_, member)| member.slot.is_idle());
+            let fittest = idle.min_by_key(|(_, it)| limits.due(it.slot.tasks(), it.slot.memory()).is_some());
+            let Some((index, _)) = fittest else { return };
+            if let Some(job) = self.waiting.pop_front() {
+                self.assign(index, job, now);
+            }
+        }
+    }
+
+    fn assign(&mut self, index: usize, job: Job, now: Instant) {
+        let frame = match encode_job(&job, self.options.frame_limit) {
+            Ok(frame) => frame,
+            Err(error) => {
+                let failure = Failure {
+                    code: Some(FailureCode::TooLarge),
+                    exc_type: "MessageTooLarge".into(),
+                    exc_module: None,
+                    message: format!("the message cannot be handed to a child process: {error}").into(),
+                    traceback: None,
+                };
+                return self.finish(job, Outcome::Failure(failure), Duration::ZERO);
+            }
+        };
+        let id = job.request.id.clone();
+        let Some(member) = self.members.get_mut(index) else { return };
+        member.slot.assign(id.clone(), now);
+        member.job = Some(job);
+        self.board.edit(index, |row| row.task = Some(id.clone()));
+        self.order(index, Order { frame, starts: Some(id), is_last: false });
+    }
+
+    /// Stops one task by force: its child, if there is one that runs it.
+    fn kill(&mut self, id: &TaskId, reason: StopReason, now: Instant) {
+        if let Some(at) = self.waiting.iter().position(|job| job.request.id == *id) {
+            let Some(job) = self.waiting.remove(at) else { return };
+            return match reason {
+                StopReason::Revoked => {
+                    self.finish(job, Outcome::Revoked(Revoked::BeforeStart), Duration::ZERO)
+                }
+                _ => self.give_back(job),
+            };
+        }
+        let Some(index) = self.index_of(id) else { return };
+        let doom = match reason {
+            StopReason::HardTimeLimit(_) | StopReason::SoftTimeLimit(_) => Doom::HardLimit,
+            StopReason::Revoked => Doom::Revoked,
+            StopReason::Shutdown => Doom::GivenUp,
+        };
+        self.condemn(index, doom, now);
+    }
+
+    fn close(&mut self, force: bool, now: Instant) {
+        self.is_closing = true;
+        while let Some(job) = self.waiting.pop_front() {
+            self.give_back(job);
+        }
+        for index in 0..self.members.len() {
+            self.condemn(index, if force { Doom::Shutdown } else { Doom::End }, now);
+            if let Some(member) = self.members.get_mut(index) {
+                member.slot.close();
+            }
+        }
+    }
+
+    /// The job was not started: it is to be delivered again as if it never had been.
+    fn give_back(&mut self, job: Job) {
+        self.finish(job, Outcome::Returned, Duration::ZERO);
+    }
+
+    pub(super) fn finish(&mut self, job: Job, outcome: Outcome, runtime: Duration) {
+        self.outbox.push(PoolEvent::Finished { request: job.request, outcome, runtime });
+    }
+
+    pub(super) fn condemn(&mut self, index: usize, doom: Doom, now: Instant) {
+        let action = self.members.get_mut(index).and_then(|member| member.slot.condemn(doom, now));
+        if let Some(action) = action {
+            self.carry_out(index, action);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, index: usize, action: Action) {
+        match action {
+            Action::Confirm(id) => self.say(index, &ToChild::Confirm { id }, Bytes::new()),
+            Action::Stop => self.say(index, &ToChild::Stop, Bytes::new()),
+            Action::Terminate => self.signal(index, Signal::TERM),
+            Action::Kill => self.signal(index, Signal::KILL),
+        }
+    }
+
+    fn signal(&self, index: usize, signal: Signal) {
+        if let Some(hand) = self.members.get(index).and_then(|member| member.hand.as_ref()) {
+            hand.process.signal(signal);
+        }
+    }
+
+    /// Says something small to a child.
+    pub(super) fn say(&mut self, index: usize, what: &ToChild, body: Bytes) {
+        match protocol::encode(what, body, self.options.frame_limit) {
+            Ok(frame) => {
+                self.order(index, Order { frame, starts: None, is_last: matches!(what, ToChild::Stop) });
+            }
+            Err(error) => tracing::error!(%error, "a frame for a child process was not sent"),
+        }
+    }
+
+    fn order(&mut self, index: usize, order: Order) {
+        let Some(hand) = self.members.get(index).and_then(|member| member.hand.as_ref()) else { return };
+        // If its link has ended, the child is dead and that news is on its way.
+        if let Err(mpsc::error::TrySendError::Full(_)) = hand.orders.try_send(order) {
+            let why = format!("it has not read the last {ORDERS} orders");
+            self.condemn(index, Doom::Garbled(why.into()), Instant::now());
+        }
+    }
+
+    fn spawn(&mut self, index: usize) {
+        let node = &self.options.node;
+        self.app
+            .signals()
+            .send(signals::worker_before_create_process, || signals::WorkerNode { name: node.clone() });
+        self.started += 1;
+        let Some(member) = self.members.get_mut(index) else { return };
+        member.number = self.started;
+        member.name = format!("child-{}", self.started).into();
+        let from = From { slot: index, number: member.number };
+        let (answer, spawned) = (self.spawner.spawn(), self.spawned.clone());
+        tokio::spawn(async move {
+            let result =
+                answer.await.unwrap_or_else(|_| Err(io::Error::other("the spawner thread has ended")));
+            // Without a supervisor nobody wants the child: it is dropped, and ends with its socket.
+            let _ = spawned.send((from, result));
+        });
+    }
+
+    /// Takes charge of a child that has been started, or tries again later.
+    fn receive(&mut self, from: From, spawned: io::Result<Spawned>, now: Instant) {
+        let Some(member) = self.members.get_mut(from.slot) else { return };
+        let (limit, news) = (self.options.frame_limit, self.news.clone());
+        let linked = spawned.and_then(|spawned| Link::new(from, member.name.clone(), spawned, limit, news));
+        match linked {
+            Ok((link, process)) => {
+                let (orders, inbox) = mpsc::channel(ORDERS);
+                let pid = process.id();
+                member.hand = Some(Hand { orders, process });
+                member.slot.spawned(now);
+                tracing::debug!(child = &*member.name, pid, "child process started");
+                tokio::spawn(link.run(inbox));
+                self.update_row(from.slot);
+                if self.is_closing {
+                    self.condemn(from.slot, Doom::End, now);
+                }
+            }
+            Err(error) => {
+                let delay = member.slot.spawn_failed(now);
+                tracing::error!(%error, ?delay, "a child process could not be started; trying again later");
+                if self.is_closing {
+                    member.slot.close();
+                }
+                self.board.edit(from.slot, |row| row.last_death = Some(error.to_string().into()));
+            }
+        }
+    }
+
+    /// The slot is empty again. Gives the process id of the child that was in it.
+    pub(super) fn let_go(&mut self, index: usize) -> Option<u32> {
+        let member = self.members.get_mut(index)?;
+        if self.is_closing {
+            member.slot.close();
+        }
+        member.hand.take().map(|hand| hand.process.id())
+    }
+
+    /// Shows people how a slot fares.
+    pub(super) fn update_row(&self, index: usize) {
+        let Some(member) = self.members.get(index) else { return };
+        self.board.edit(index, |row| {
+            row.name = member.name.clone();
+            row.pid = member.hand.as_ref().map(|hand| hand.process.id());
+            row.phase = match member.slot.phase() {
+                None => "down",
+                Some(Phase::Ready) if !member.slot.is_open() => "leaving",
+                Some(Phase::Ready) if member.slot.task().is_some() => "busy",
+                Some(phase) => phase.as_str(),
+            };
+            row.task = member.slot.task().cloned();
+            row.tasks = member.slot.tasks();
+            row.memory = member.slot.memory().map_or(0, |(_, memory)| memory);
+            row.failed_starts = member.slot.failures();
+        });
+    }
+
+    fn open(&self) -> usize {
+        self.members.iter().filter(|member| member.slot.is_open()).count()
+    }
+
+    fn index_of(&self, id: &TaskId) -> Option<usize> {
+        self.members.iter().position(|member| member.slot.task() == Some(id))
+    }
+}
+
+fn encode_job(job: &Job, limit: usize) -> Result<super::frame::Encoded, super::frame::Error> {
+    let delivery = &job.request.delivery;
+    let headers = delivery.message.encode_head();
+    let head = JobHead {
+        id: job.request.id.clone(),
+        task: job.request.name.clone(),
+        queue: delivery.queue.as_str().into(),
+        deliveries: delivery.deliveries,
+        redelivered: delivery.redelivered,
+        hard: job.request.limits.hard,
+        soft: job.request.limits.soft,
+        headers: headers.len(),
+    };
+    let mut body = BytesMut::with_capacity(headers.len() + delivery.message.body.len());
+    body.extend_from_slice(&headers);
+    body.extend_from_slice(&delivery.message.body);
+    protocol::encode(&ToChild::Job(head), body.freeze(), limit)
+}
