@@ -4,12 +4,31 @@
 //! [`request`](self), and hands it as a job to one of the pools: async, threads or prefork. The executor runs the
 //! steps around one task inside a pool's slot and says how it ended; the finisher makes outcomes durable in batches.
 
+mod admission;
 mod death;
+mod decode;
 mod error;
+mod executor;
+mod failure;
+mod finish;
+mod finisher;
+mod lease;
+mod nearest;
 mod options;
+mod os_signals;
 mod outcome;
+mod panic;
 mod pool;
+mod prefetch;
+mod rate;
+mod reports;
 mod request;
+mod retry;
+mod shutdown;
+mod table;
+mod timers;
 
 pub use error::{Error, Exit};
-pub use options::Options;
+pub use options::{Options, Placement};
+pub use os_signals::shutdown_by_signals;
+pub use shutdown::{Shutdown, Stopper};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use celeriac_app::Settings;
+use celeriac_app::task::{Acks, RateLimit};
 use celeriac_protocol::QueueName;
 use celeriac_store::clock::Clock;
 
@@ -36,16 +38,38 @@ pub struct Options {
     pub max_tasks_per_child: Option<u64>,
     /// A child process is replaced once it has grown by more than this many bytes.
     pub max_memory_per_child: Option<u64>,
-    /// Whether `STARTED` is stored when a task starts.
+    /// When messages of tasks that say nothing else are acknowledged.
+    pub acks: Acks,
+    /// Whether `STARTED` is stored when a task starts that says nothing else.
     pub track_started: bool,
+    /// Whether results of tasks that say nothing else are not stored.
+    pub ignore_result: bool,
+    /// Whether failures are stored although results are ignored.
+    pub store_errors_even_if_ignored: bool,
+    /// How often a task that says nothing else may start.
+    pub rate_limit: Option<RateLimit>,
+    /// Whether rate limits are not kept.
+    pub disable_rate_limits: bool,
     /// How long results are kept.
     pub result_expires: Duration,
     /// A message body larger than this is not decoded; its task goes to the failed tasks.
     pub max_body_bytes: usize,
+    /// On which threads async tasks and the renewal of leases run.
+    pub placement: Placement,
     /// The clock.
     pub clock: Clock,
     /// The seed of every random choice, such as retry jitter; for tests.
     pub seed: Option<u64>,
+}
+
+/// On which threads async tasks and the renewal of leases run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// On threads of their own, so that a task that blocks its thread delays neither the worker nor its leases.
+    #[default]
+    Own,
+    /// On the runtime that runs the worker: for tests, whose paused clock then rules all of it.
+    Current,
 }
 
 impl Default for Options {
@@ -54,7 +78,7 @@ impl Default for Options {
         Self {
             node_name: "celery@localhost".to_owned(),
             queues: vec![QueueName::new("celery")],
-            async_concurrency: 100,
+            async_concurrency: 1000,
             threads: cores,
             processes: cores,
             prefetch_multiplier: 4,
@@ -66,11 +90,48 @@ impl Default for Options {
             soft_time_limit: None,
             max_tasks_per_child: None,
             max_memory_per_child: None,
+            acks: Acks::Late,
             track_started: false,
+            ignore_result: false,
+            store_errors_even_if_ignored: false,
+            rate_limit: None,
+            disable_rate_limits: false,
             result_expires: Duration::from_secs(24 * 60 * 60),
             max_body_bytes: 256 << 20,
+            placement: Placement::Own,
             clock: Clock::system(),
             seed: None,
+        }
+    }
+}
+
+impl Options {
+    /// What these settings say, for a worker of this node name.
+    pub fn from_settings(settings: &Settings, node_name: impl Into<String>) -> Self {
+        let default = Self::default();
+        let concurrency = settings.worker_concurrency.map(|count| count as usize);
+        Self {
+            node_name: node_name.into(),
+            queues: vec![QueueName::new(&settings.task_default_queue)],
+            async_concurrency: settings.worker_async_concurrency as usize,
+            threads: concurrency.unwrap_or(default.threads),
+            processes: concurrency.unwrap_or(default.processes),
+            prefetch_multiplier: settings.worker_prefetch_multiplier as usize,
+            lease: settings.worker_lease,
+            delivery_limit: settings.worker_delivery_limit,
+            shutdown_timeout: Some(settings.worker_shutdown_timeout),
+            time_limit: settings.task_time_limit,
+            soft_time_limit: settings.task_soft_time_limit,
+            max_tasks_per_child: settings.worker_max_tasks_per_child.map(u64::from),
+            max_memory_per_child: settings.worker_max_memory_per_child.map(|kib| kib.saturating_mul(1024)),
+            acks: if settings.task_acks_late { Acks::Late } else { Acks::Early },
+            track_started: settings.task_track_started,
+            ignore_result: settings.task_ignore_result,
+            store_errors_even_if_ignored: settings.task_store_errors_even_if_ignored,
+            rate_limit: settings.task_default_rate_limit,
+            disable_rate_limits: settings.worker_disable_rate_limits,
+            result_expires: settings.result_expires,
+            ..default
         }
     }
 }

@@ -1,9 +1,14 @@
 //! One delivered task inside a worker, and the states it passes through.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use celeriac_app::task::Acks;
+use celeriac_app::{CancellationToken, TaskDefinition};
 use celeriac_protocol::{TaskId, TaskName, TimeLimits, Timestamp};
 use celeriac_store::Delivery;
+
+use crate::Options;
 
 /// One delivered task inside a worker.
 ///
@@ -13,26 +18,79 @@ pub(crate) struct Request {
     /// The call.
     pub id: TaskId,
     /// The task.
-    pub name: TaskName,
+    pub task: Arc<TaskDefinition>,
     /// The message, and what the broker knows of it.
-    pub delivery: Delivery,
+    pub delivery: Arc<Delivery>,
     /// The limits that apply: those of the message, else of the task, else of the worker.
     pub limits: TimeLimits,
     /// When this worker got it.
     pub received_at: Timestamp,
+    /// Whether its delivery is acknowledged before it runs.
+    pub acks_early: bool,
+    /// What is stored of how it ends.
+    pub stores: Stores,
+    /// Whether `STARTED` is stored when it starts.
+    pub track_started: bool,
+    /// Asks its task to stop. Fired by the pool that runs it.
+    pub cancellation: CancellationToken,
     decided: AtomicBool,
 }
 
+/// What is stored of how a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stores {
+    /// Every result.
+    Everything,
+    /// Failures only.
+    Failures,
+    /// Nothing.
+    Nothing,
+}
+
 impl Request {
-    /// A request for this delivery.
+    /// A request for this delivery of `task`.
     pub(crate) fn new(
         id: TaskId,
-        name: TaskName,
-        delivery: Delivery,
-        limits: TimeLimits,
+        task: Arc<TaskDefinition>,
+        delivery: Arc<Delivery>,
+        options: &Options,
         received_at: Timestamp,
     ) -> Self {
-        Self { id, name, delivery, limits, received_at, decided: AtomicBool::new(false) }
+        let headers = &delivery.message.headers;
+        let ignored = headers.ignore_result.or(task.options.ignore_result).unwrap_or(options.ignore_result);
+        let keeps_errors =
+            task.options.store_errors_even_if_ignored.unwrap_or(options.store_errors_even_if_ignored);
+        let stores = match (ignored, keeps_errors) {
+            (false, _) => Stores::Everything,
+            (true, true) => Stores::Failures,
+            (true, false) => Stores::Nothing,
+        };
+        let limits = TimeLimits {
+            hard: headers.timelimit.hard.or(task.options.time_limit).or(options.time_limit),
+            soft: headers.timelimit.soft.or(task.options.soft_time_limit).or(options.soft_time_limit),
+        };
+        Self {
+            id,
+            limits,
+            received_at,
+            acks_early: task.options.acks.unwrap_or(options.acks) == Acks::Early,
+            stores,
+            track_started: task.options.track_started.unwrap_or(options.track_started),
+            cancellation: CancellationToken::new(),
+            decided: AtomicBool::new(false),
+            task,
+            delivery,
+        }
+    }
+
+    /// The name of its task.
+    pub(crate) fn name(&self) -> &TaskName {
+        &self.task.name
+    }
+
+    /// How often it has been retried before.
+    pub(crate) fn retries(&self) -> u32 {
+        self.delivery.message.headers.retries
     }
 
     /// Claims the right to say how this request ended; true for the first caller only.
@@ -49,8 +107,8 @@ impl Request {
 pub(crate) enum RequestState {
     /// Waits for a slot of its pool.
     Reserved,
-    /// Waits until its early acknowledgement is durable.
-    Acknowledging,
+    /// Waits until what has to be durable before it runs is: its early acknowledgement, or the mark that it starts.
+    Preparing,
     /// In its pool, which has not yet said that it runs.
     Submitted,
     /// Runs.
@@ -64,8 +122,8 @@ pub(crate) enum RequestState {
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Its early acknowledgement is on its way to the store.
-    Acknowledge,
+    /// What has to be durable before it runs is on its way to the store.
+    Prepare,
     /// Its pool takes it.
     Submit,
     /// Its pool started it.
@@ -87,12 +145,12 @@ pub(crate) struct IllegalStep {
 impl RequestState {
     /// The state after `step`. Pure: the caller does what the new state asks for.
     pub(crate) fn next(self, step: Step) -> Result<Self, IllegalStep> {
-        use RequestState::{Acknowledging, Finishing, Reserved, Running, Settled, Submitted};
+        use RequestState::{Finishing, Preparing, Reserved, Running, Settled, Submitted};
         match (self, step) {
-            (Reserved, Step::Acknowledge) => Ok(Acknowledging),
-            (Reserved | Acknowledging, Step::Submit) => Ok(Submitted),
+            (Reserved, Step::Prepare) => Ok(Preparing),
+            (Reserved | Preparing, Step::Submit) => Ok(Submitted),
             (Submitted, Step::Start) => Ok(Running),
-            (Reserved | Acknowledging | Submitted | Running, Step::Finish) => Ok(Finishing),
+            (Reserved | Preparing | Submitted | Running, Step::Finish) => Ok(Finishing),
             (Finishing, Step::Settle) => Ok(Settled),
             (from, step) => Err(IllegalStep { from, step }),
         }
@@ -111,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_settled_request_takes_no_step() {
-        for step in [Step::Acknowledge, Step::Submit, Step::Start, Step::Finish, Step::Settle] {
+        for step in [Step::Prepare, Step::Submit, Step::Start, Step::Finish, Step::Settle] {
             assert!(RequestState::Settled.next(step).is_err(), "{step:?}");
         }
     }
@@ -119,6 +177,6 @@ mod tests {
     #[test]
     fn nothing_starts_without_a_slot() {
         assert!(RequestState::Reserved.next(Step::Start).is_err());
-        assert!(RequestState::Acknowledging.next(Step::Start).is_err());
+        assert!(RequestState::Preparing.next(Step::Start).is_err());
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! A pool knows no broker and no store. The loop gives it jobs while it has free slots, and it answers with events on one channel.
 
+mod asynchronous;
 mod prefork;
+mod slot;
+mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use celeriac_app::Reason;
 use celeriac_protocol::{State, Value};
 use tokio::sync::mpsc;
 
@@ -14,6 +18,9 @@ use crate::death::ChildDeath;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::request::Request;
+
+pub(crate) use asynchronous::AsyncPool;
+pub(crate) use threads::{ThreadPool, ThreadSetup};
 
 /// What the loop hands to a pool.
 #[derive(Clone, Debug)]
@@ -91,6 +98,17 @@ pub(crate) enum StopReason {
     Shutdown,
 }
 
+impl From<StopReason> for Reason {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::SoftTimeLimit(_) => Self::SoftTimeLimit,
+            StopReason::HardTimeLimit(_) => Self::HardTimeLimit,
+            StopReason::Revoked => Self::Revoked,
+            StopReason::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
 /// What came of killing a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kill {
@@ -125,7 +143,7 @@ pub(crate) enum PoolEvent {
     Finished {
         /// Which one.
         request: Arc<Request>,
-        /// How it ended.
+        /// How it ended; of no account if the loop has decided that before.
         outcome: Outcome,
         /// How long the task ran.
         runtime: Duration,

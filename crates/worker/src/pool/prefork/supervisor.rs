@@ -421,7 +421,7 @@ fn encode_job(job: &Job, limit: usize) -> Result<super::frame::Encoded, super::f
     let headers = delivery.message.encode_head();
     let head = JobHead {
         id: job.request.id.clone(),
-        task: job.request.name.clone(),
+        task: job.request.name().clone(),
         queue: delivery.queue.as_str().into(),
         deliveries: delivery.deliveries,
         redelivered: delivery.redelivered,

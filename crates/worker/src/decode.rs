@@ -1,0 +1,43 @@
+//! The arguments of a call, out of the body of its message.
+
+use celeriac_app::Arguments;
+use celeriac_protocol::{DecodeError, Message, body};
+
+use crate::outcome::{Failure, FailureCode};
+
+/// Decodes the body of a message, or says why nobody could and what to do.
+///
+/// `limit` bounds the body in bytes, before and after decompression.
+pub(crate) fn arguments(message: &Message, limit: usize) -> Result<Arguments, Failure> {
+    if message.body.len() > limit {
+        return Err(too_large(message.body.len(), limit));
+    }
+    match body::decode_limited(message, limit) {
+        Ok(decoded) => {
+            if !decoded.embed.is_empty() {
+                tracing::warn!("this message names tasks to follow it, which this worker does not send yet");
+            }
+            Ok(Arguments { args: decoded.args, kwargs: decoded.kwargs })
+        }
+        Err(error @ DecodeError::TooLarge { .. }) => {
+            Err(Failure::new("DecodeError", KOMBU, error.to_string()).with_code(FailureCode::TooLarge))
+        }
+        Err(error) => {
+            let text = format!(
+                "the body of {size} bytes cannot be decoded as {kind}: {error}; correct the producer and send the task again",
+                size = message.body.len(),
+                kind = message.content_type,
+            );
+            Err(Failure::new("DecodeError", KOMBU, text).with_code(FailureCode::UndecodableBody))
+        }
+    }
+}
+
+const KOMBU: Option<&str> = Some("kombu.exceptions");
+
+fn too_large(size: usize, limit: usize) -> Failure {
+    let text = format!(
+        "the body of {size} bytes is larger than the limit of {limit}: store the data elsewhere and send a reference"
+    );
+    Failure::new("DecodeError", KOMBU, text).with_code(FailureCode::TooLarge)
+}

@@ -1,0 +1,83 @@
+//! The failures that the worker itself reports, under the names that Celery gives them.
+
+use std::fmt;
+use std::time::Duration;
+
+use celeriac_app::TaskError;
+use celeriac_app::task::{Ending, Failure as TaskFailure};
+use celeriac_protocol::Value;
+
+use crate::death::ChildDeath;
+use crate::finish::exception;
+use crate::outcome::{Failure, FailureCode};
+
+const CELERY: &str = "celery.exceptions";
+const BILLIARD: &str = "billiard.exceptions";
+
+impl Failure {
+    /// An ordinary failure of this class.
+    pub(crate) fn new(exc_type: &str, exc_module: Option<&str>, message: impl Into<Box<str>>) -> Self {
+        Self {
+            code: None,
+            exc_type: exc_type.into(),
+            exc_module: exc_module.map(Into::into),
+            message: message.into(),
+            traceback: None,
+        }
+    }
+
+    /// One whose message goes to the failed tasks.
+    pub(crate) fn with_code(self, code: FailureCode) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// The hard time limit passed.
+    pub(crate) fn time_limit(limit: Duration) -> Self {
+        Self::new("TimeLimitExceeded", Some(BILLIARD), format!("TimeLimitExceeded({})", limit.as_secs_f64()))
+    }
+
+    /// The soft time limit passed, and the task ended because it was told.
+    pub(crate) fn soft_time_limit(limit: Duration) -> Self {
+        let text = format!("SoftTimeLimitExceeded({})", limit.as_secs_f64());
+        Self::new("SoftTimeLimitExceeded", Some(BILLIARD), text)
+    }
+
+    /// The process that ran the task is gone.
+    pub(crate) fn lost(death: &ChildDeath) -> Self {
+        let text = format!("process {} was {}", death.pid, death.reason);
+        Self::new("WorkerLostError", Some(BILLIARD), text)
+    }
+
+    /// The worker stopped while a task ran that had been acknowledged early, so it cannot be given back.
+    pub(crate) fn stopped() -> Self {
+        let text = "the worker stopped while it ran, and it was acknowledged early";
+        Self::new("WorkerShutdown", Some(CELERY), text)
+    }
+
+    /// The task refused its message for good.
+    pub(crate) fn rejected(reason: Box<str>) -> Self {
+        Self::new("Reject", Some(CELERY), reason).with_code(FailureCode::Rejected)
+    }
+
+    /// As data for readers of the result.
+    pub(crate) fn exception(&self) -> Value {
+        exception(&self.exc_type, self.exc_module.as_deref(), &self.message)
+    }
+}
+
+impl Failure {
+    /// As signal handlers get it, when there is no error of the task itself.
+    pub(crate) fn to_task_failure(&self) -> TaskFailure {
+        let error = TaskError::failure(self.exc_type.clone(), self.message.clone());
+        let Ending::Failure(mut failure) = error.into_ending() else { unreachable!("a failure was made") };
+        failure.exc_module.clone_from(&self.exc_module);
+        failure.traceback = self.traceback.as_deref().map(ToOwned::to_owned);
+        failure
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.exc_type, self.message)
+    }
+}

@@ -1,0 +1,232 @@
+//! What an outcome means for the store: the result, the follow-ups, and how the delivery is settled. Pure.
+
+use std::time::Duration;
+
+use celeriac_protocol::{ResultRecord, State, TaskException, TaskId, Timestamp, Value};
+use celeriac_store::{Delivery, FailureReason, Finish, Publish, Route, Settle, StoreResult};
+
+use crate::death::ChildDeath;
+use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
+use crate::request::{Request, Stores};
+
+/// The rules of this worker that decide how outcomes are stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// How long results are kept.
+    pub result_expires: Duration,
+    /// How often a task is delivered before it is taken to kill its workers.
+    pub delivery_limit: u32,
+}
+
+impl Rules {
+    /// The end of a request that had a task to run.
+    pub(crate) fn finish(&self, request: &Request, outcome: Outcome, now: Timestamp) -> Finish {
+        let ending = self.ending(request, outcome, now);
+        let stored = ending.record.filter(|(state, ..)| match request.stores {
+            Stores::Everything => true,
+            Stores::Failures => *state == State::Failure,
+            Stores::Nothing => false,
+        });
+        let result = stored.map(|(state, result, traceback)| {
+            self.store(&request.delivery, request.id.clone(), state, result, traceback, now)
+        });
+        Finish {
+            delivery: (!request.acks_early).then_some(request.delivery.tag),
+            settle: ending.settle,
+            result,
+            follow_ups: ending.follow_ups,
+        }
+    }
+
+    /// The end of a delivery that is no task this worker could run: kept unharmed among the failed tasks.
+    pub(crate) fn refuse(&self, delivery: &Delivery, refusal: Refusal, now: Timestamp) -> Finish {
+        let id = delivery.message.headers.id.clone();
+        let exception = exception(refusal.exc_type, None, &refusal.text);
+        Finish {
+            delivery: Some(delivery.tag),
+            settle: Settle::Fail(FailureReason {
+                code: refusal.code.as_str().into(),
+                text: refusal.text,
+                evidence: refusal.evidence,
+            }),
+            result: id.map(|id| self.store(delivery, id, State::Failure, exception, None, now)),
+            follow_ups: Vec::new(),
+        }
+    }
+
+    /// A progress report, to be stored as it is.
+    pub(crate) fn report(&self, task_id: TaskId, state: State, meta: Value) -> StoreResult {
+        let record = ResultRecord::new(task_id, state, meta, None);
+        StoreResult { record, expires_after: self.result_expires }
+    }
+
+    fn ending(&self, request: &Request, outcome: Outcome, now: Timestamp) -> Ending {
+        match outcome {
+            Outcome::Success(value) => Ending::ack(State::Success, value),
+            Outcome::Failure(failure) => Ending::failed(failure),
+            Outcome::Retry { delay, failure } => Ending {
+                record: Some((State::Retry, failure.exception(), failure.traceback)),
+                settle: Settle::Ack,
+                follow_ups: vec![again(&request.delivery, delay, now)],
+            },
+            Outcome::Ignored => Ending { record: None, settle: Settle::Ack, follow_ups: Vec::new() },
+            Outcome::Rejected { requeue: true, .. } => {
+                Ending { record: None, settle: Settle::Requeue, follow_ups: Vec::new() }
+            }
+            Outcome::Rejected { requeue: false, reason } => Ending::failed(Failure::rejected(reason)),
+            Outcome::Revoked(revoked) => Ending::ack(State::Revoked, revoked_exception(revoked)),
+            Outcome::TimeLimitExceeded(limit) => Ending::failed(Failure::time_limit(limit)),
+            Outcome::Lost(death) => self.lost(request, &death),
+            Outcome::Returned if request.acks_early => Ending::failed(Failure::stopped()),
+            Outcome::Returned => Ending { record: None, settle: Settle::Release, follow_ups: Vec::new() },
+        }
+    }
+
+    /// A task whose process died is tried again, until it has been delivered too often.
+    fn lost(&self, request: &Request, death: &ChildDeath) -> Ending {
+        let deliveries = request.delivery.deliveries;
+        let failure = Failure::lost(death);
+        if request.acks_early {
+            return Ending::failed(failure);
+        }
+        if deliveries < self.delivery_limit {
+            return Ending { record: None, settle: Settle::Requeue, follow_ups: Vec::new() };
+        }
+        let text = format!(
+            "delivered {deliveries} times, and the last time its process {pid} was {reason}: \
+             find out why before `failed requeue {id}`",
+            pid = death.pid,
+            reason = death.reason,
+            id = request.id,
+        );
+        Ending {
+            record: Some((State::Failure, failure.exception(), None)),
+            settle: Settle::Fail(FailureReason {
+                code: FailureCode::DeliveryLimit.as_str().into(),
+                text: text.into(),
+                evidence: evidence(death, deliveries),
+            }),
+            follow_ups: Vec::new(),
+        }
+    }
+
+    fn store(
+        &self,
+        delivery: &Delivery,
+        task_id: TaskId,
+        state: State,
+        result: Value,
+        traceback: Option<Box<str>>,
+        now: Timestamp,
+    ) -> StoreResult {
+        let headers = &delivery.message.headers;
+        let mut other = Vec::new();
+        if let Some(group) = &headers.group {
+            other.push(("group_id".into(), Value::String(group.clone())));
+        }
+        if let Some(parent) = &headers.parent_id {
+            other.push(("parent_id".into(), Value::String(parent.as_str().into())));
+        }
+        let record =
+            ResultRecord { traceback, other, ..ResultRecord::new(task_id, state, result, Some(now)) };
+        StoreResult { record, expires_after: self.result_expires }
+    }
+}
+
+/// Why a delivery is refused before it becomes a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refusal {
+    /// The stable code.
+    pub code: FailureCode,
+    /// The exception that readers of the result see.
+    pub exc_type: &'static str,
+    /// What is wrong and what to do.
+    pub text: Box<str>,
+    /// Facts.
+    pub evidence: Value,
+}
+
+/// What one outcome asks of the store.
+struct Ending {
+    record: Option<(State, Value, Option<Box<str>>)>,
+    settle: Settle,
+    follow_ups: Vec<Publish>,
+}
+
+impl Ending {
+    fn ack(state: State, result: Value) -> Self {
+        Self { record: Some((state, result, None)), settle: Settle::Ack, follow_ups: Vec::new() }
+    }
+
+    fn failed(failure: Failure) -> Self {
+        let settle = match failure.code {
+            None => Settle::Ack,
+            Some(code) => Settle::Fail(FailureReason {
+                code: code.as_str().into(),
+                text: failure.message.clone(),
+                evidence: Value::Map(Vec::new()),
+            }),
+        };
+        Self {
+            record: Some((State::Failure, failure.exception(), failure.traceback)),
+            settle,
+            follow_ups: Vec::new(),
+        }
+    }
+}
+
+/// The same call once more, after a delay, counted as a retry.
+fn again(delivery: &Delivery, delay: Duration, now: Timestamp) -> Publish {
+    let mut message = delivery.message.clone();
+    let due = (!delay.is_zero()).then(|| now.saturating_add(delay));
+    message.headers.retries += 1;
+    message.headers.eta = due;
+    Publish { route: Route::to(&delivery.queue), message, due }
+}
+
+/// The message of a delivery, moved into the schedule as it is.
+pub(crate) fn postpone(delivery: &Delivery, due: Timestamp) -> Finish {
+    Finish {
+        delivery: Some(delivery.tag),
+        settle: Settle::Ack,
+        result: None,
+        follow_ups: vec![Publish {
+            route: Route::to(&delivery.queue),
+            message: delivery.message.clone(),
+            due: Some(due),
+        }],
+    }
+}
+
+/// A delivery settled with nothing stored.
+pub(crate) fn settle(delivery: &Delivery, settle: Settle) -> Finish {
+    Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: Vec::new() }
+}
+
+fn revoked_exception(revoked: Revoked) -> Value {
+    let reason = match revoked {
+        Revoked::Expired => "expired",
+        Revoked::BeforeStart => "revoked",
+        Revoked::WhileRunning => "terminated",
+    };
+    exception("TaskRevokedError", Some("celery.exceptions"), reason)
+}
+
+/// An exception as data, out of a class of this module.
+pub(crate) fn exception(exc_type: &str, exc_module: Option<&str>, message: &str) -> Value {
+    TaskException { exc_module: exc_module.map(Into::into), ..TaskException::new(exc_type, message) }
+        .into_value()
+}
+
+fn evidence(death: &ChildDeath, deliveries: u32) -> Value {
+    let integer = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    Value::Map(vec![
+        ("deliveries".into(), Value::Int(i64::from(deliveries))),
+        ("reason".into(), Value::String(death.reason.code().into())),
+        ("what".into(), Value::String(death.reason.to_string().into())),
+        ("child".into(), Value::String(death.child.clone())),
+        ("pid".into(), Value::Int(i64::from(death.pid))),
+        ("resident_bytes".into(), death.resident_bytes.map_or(Value::Null, integer)),
+        ("runtime_seconds".into(), Value::Float(death.runtime.as_secs_f64())),
+    ])
+}

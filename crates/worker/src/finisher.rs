@@ -1,0 +1,170 @@
+//! Makes outcomes durable, as many at once as have come while the store was busy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_protocol::{State, Value};
+use celeriac_store::{Error, FailureReason, Finish, Settle, Settled, Settler, Store};
+use tokio::sync::mpsc;
+
+use crate::finish::exception;
+use crate::outcome::FailureCode;
+use crate::reports::Reports;
+use crate::table::Key;
+
+/// One outcome on its way to the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// The request it belongs to; `None` for a delivery that never became one.
+    pub key: Option<Key>,
+    /// What to make durable.
+    pub finish: Finish,
+}
+
+/// What became of one [`Item`].
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The request it belongs to.
+    pub key: Option<Key>,
+    /// Whether its delivery is back in its queue.
+    pub returned: bool,
+    /// What the store said.
+    pub settled: Settled,
+}
+
+/// Takes outcomes from the loop and answers when they are durable.
+///
+/// Batching adds no latency: a batch is whatever has come while the one before was being stored.
+pub(crate) struct Finisher {
+    pub(crate) store: Store,
+    pub(crate) settler: Arc<dyn Settler>,
+    pub(crate) reports: Arc<Reports>,
+    /// Unbounded, because the prefetch bounds how many outcomes there can be.
+    pub(crate) items: mpsc::UnboundedReceiver<Item>,
+    pub(crate) answers: mpsc::UnboundedSender<Vec<Answer>>,
+}
+
+/// The most outcomes in one round trip.
+const LARGEST_BATCH: usize = 2048;
+
+/// How long to wait before a failing store is asked again: doubling from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often one outcome alone may fail for no reason that we know before it is given up, and left to be delivered again.
+const ATTEMPTS: u32 = 8;
+
+impl Finisher {
+    /// Works until the loop has dropped its end and everything is durable.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                received = self.items.recv_many(&mut batch, LARGEST_BATCH) => if received == 0 { break },
+                () = self.reports.added() => {}
+            }
+            self.store_reports().await;
+            if !batch.is_empty() {
+                self.finish(std::mem::take(&mut batch)).await;
+            }
+        }
+        self.store_reports().await;
+    }
+
+    /// Stores progress before the outcomes that came after it. Progress is for people who watch: it is not tried again.
+    async fn store_reports(&self) {
+        let reports = self.reports.take();
+        if reports.is_empty() {
+            return;
+        }
+        let count = reports.len();
+        if let Err(error) = self.store.results().store(reports).await {
+            tracing::warn!(%error, count, "progress reports were not stored");
+        }
+    }
+
+    /// Finishes a batch, in halves as long as one part of it is refused.
+    async fn finish(&self, batch: Vec<Item>) {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.finish_patiently(&part).await {
+                Ok(settled) => self.answer(&part, &settled),
+                Err(_) if part.len() > 1 => {
+                    let mut first = part;
+                    let second = first.split_off(first.len() / 2);
+                    parts.push(second);
+                    parts.push(first);
+                }
+                Err(error @ Error::TooLarge { .. }) if !part.iter().any(was_replaced) => {
+                    parts.push(part.into_iter().map(|item| replaced(item, &error)).collect());
+                }
+                Err(error) => self.give_up(&part, &error),
+            }
+        }
+    }
+
+    /// Asks until the store answers. Fails only for what waiting does not mend.
+    async fn finish_patiently(&self, part: &[Item]) -> Result<Vec<Settled>, Error> {
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let finishes = part.iter().map(|item| item.finish.clone()).collect();
+            let error = match self.store.finish(&*self.settler, finishes).await {
+                Ok(settled) => return Ok(settled),
+                Err(error @ (Error::TooLarge { .. } | Error::Closed)) => return Err(error),
+                Err(error @ Error::Failed { .. }) if attempt >= ATTEMPTS => return Err(error),
+                Err(error) => error,
+            };
+            tracing::error!(%error, attempt, outcomes = part.len(), again_in = ?pause, "outcomes are not durable yet");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    fn answer(&self, part: &[Item], settled: &[Settled]) {
+        let answers = part
+            .iter()
+            .zip(settled)
+            .map(|(item, settled)| Answer {
+                key: item.key.clone(),
+                returned: matches!(item.finish.settle, Settle::Requeue | Settle::Release),
+                settled: *settled,
+            })
+            .collect();
+        // Without a loop there is nobody who waits for the answer.
+        let _ = self.answers.send(answers);
+    }
+
+    fn give_up(&self, part: &[Item], error: &Error) {
+        tracing::error!(%error, outcomes = part.len(), "outcomes were refused; their tasks will be delivered again");
+        self.answer(part, &vec![Settled::Lost; part.len()]);
+    }
+}
+
+fn was_replaced(item: &Item) -> bool {
+    matches!(&item.finish.settle, Settle::Fail(reason) if &*reason.code == FailureCode::ResultTooLarge.as_str())
+}
+
+/// The outcome that says that the real one was too large to be stored.
+fn replaced(item: Item, error: &Error) -> Item {
+    let text: Box<str> = error.to_string().into();
+    let result = item.finish.result.map(|mut result| {
+        result.record.state = State::Failure;
+        result.record.result = exception("ResultTooLarge", None, &text);
+        result.record.traceback = None;
+        result
+    });
+    let reason = FailureReason {
+        code: FailureCode::ResultTooLarge.as_str().into(),
+        text,
+        evidence: Value::Map(Vec::new()),
+    };
+    let finish = Finish {
+        settle: Settle::Fail(reason),
+        result,
+        follow_ups: Vec::new(),
+        delivery: item.finish.delivery,
+    };
+    Item { key: item.key, finish }
+}

@@ -1,0 +1,102 @@
+//! How many deliveries to fetch: enough to keep every pool busy, no more than others could use meanwhile.
+
+/// What one pool holds of its share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// How many jobs it runs at once.
+    pub slots: usize,
+    /// How many requests wait for one of its slots.
+    pub waiting: usize,
+    /// How many it runs.
+    pub running: usize,
+}
+
+/// The limits on unsettled deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefetch {
+    multiplier: usize,
+    most: usize,
+}
+
+/// How far the sum of unsettled deliveries may go beyond the shares of all pools.
+///
+/// A queue does not say which pool its next message is for. So that a full pool does not starve an idle one, fetching goes
+/// on while any pool has room, and what comes for the full one waits here, up to this factor.
+const OVERFLOW: usize = 2;
+
+impl Prefetch {
+    /// Limits for pools with `slots` slots in all.
+    ///
+    /// A multiplier of zero is taken as one: a worker without any limit would empty the queue into its memory.
+    pub(crate) fn new(slots: usize, multiplier: usize) -> Self {
+        let multiplier = multiplier.max(1);
+        Self { multiplier, most: slots.max(1).saturating_mul(multiplier).saturating_mul(OVERFLOW) }
+    }
+
+    /// The most deliveries that may be unsettled at once, those included whose outcome is on its way to the store.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many deliveries to fetch now; zero for none yet.
+    ///
+    /// A pool asks for its room when a quarter of its share is free or nothing waits for its slots, because fetching
+    /// one by one costs a round trip each.
+    pub(crate) fn room(&self, loads: &[Load], unsettled: usize) -> usize {
+        let wanted = loads.iter().map(|load| self.room_of(*load)).max().unwrap_or(0);
+        wanted.min(self.most.saturating_sub(unsettled))
+    }
+
+    fn room_of(&self, load: Load) -> usize {
+        let share = load.slots.saturating_mul(self.multiplier);
+        let room = share.saturating_sub(load.waiting + load.running);
+        if load.waiting == 0 || room >= share.div_ceil(4) { room } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(slots: usize, waiting: usize, running: usize) -> Load {
+        Load { slots, waiting, running }
+    }
+
+    #[test]
+    fn an_idle_worker_asks_for_the_share_of_its_largest_pool() {
+        let prefetch = Prefetch::new(12, 4);
+        assert_eq!(prefetch.room(&[load(10, 0, 0), load(2, 0, 0)], 0), 40);
+    }
+
+    #[test]
+    fn a_full_pool_does_not_starve_an_idle_one() {
+        let prefetch = Prefetch::new(12, 4);
+        assert_eq!(prefetch.room(&[load(10, 0, 0), load(2, 6, 2)], 8), 40);
+    }
+
+    #[test]
+    fn overflow_of_a_full_pool_has_an_end() {
+        let prefetch = Prefetch::new(12, 4);
+        assert_eq!(prefetch.room(&[load(10, 0, 0), load(2, 94, 2)], 96), 0);
+    }
+
+    #[test]
+    fn a_multiplier_of_one_fetches_only_for_free_slots() {
+        let prefetch = Prefetch::new(4, 1);
+        assert_eq!(prefetch.room(&[load(4, 0, 3)], 3), 1);
+        assert_eq!(prefetch.room(&[load(4, 0, 4)], 4), 0);
+    }
+
+    #[test]
+    fn small_room_waits_until_a_round_trip_pays() {
+        let prefetch = Prefetch::new(10, 4);
+        assert_eq!(prefetch.room(&[load(10, 29, 10)], 39), 0);
+        assert_eq!(prefetch.room(&[load(10, 20, 10)], 30), 10);
+    }
+
+    #[test]
+    fn outcomes_on_their_way_to_the_store_count_against_the_most() {
+        let prefetch = Prefetch::new(10, 4);
+        assert_eq!(prefetch.room(&[load(10, 0, 0)], 80), 0);
+    }
+}

@@ -1,0 +1,114 @@
+//! How a run ended, once the policy of its task has been applied. Pure: time and dice are arguments.
+
+use std::time::Duration;
+
+use celeriac_app::task::{Ending, Failure as TaskFailure, RetryRequest, Returned, Verdict};
+use celeriac_app::{Reason, TaskError};
+use celeriac_protocol::Timestamp;
+
+use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
+use crate::request::Request;
+
+/// How a run ended, with the error itself for those who are told of it in this process.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// How it ended, as data.
+    pub outcome: Outcome,
+    /// The failure that the task returned, with its source.
+    pub error: Option<TaskFailure>,
+}
+
+/// Applies the policy of the task to what its function returned.
+pub(crate) fn judge(request: &Request, returned: Returned, dice: u64, now: Timestamp) -> Judged {
+    let ending = match returned {
+        Ok(value) => return Judged::plain(Outcome::Success(value)),
+        Err(error) => error.into_ending(),
+    };
+    match ending {
+        Ending::Failure(failure) => failed(request, failure, dice),
+        Ending::Retry(wish) => retried(request, wish, dice, now),
+        Ending::Reject { requeue, reason } => {
+            Judged::plain(Outcome::Rejected { requeue, reason: reason.into() })
+        }
+        Ending::Ignore => Judged::plain(Outcome::Ignored),
+        Ending::Cancelled(reason) => cancelled(request, reason),
+        other => {
+            Judged::plain(Outcome::Failure(Failure::new("Unsupported", None, format!("ended as {other:?}"))))
+        }
+    }
+}
+
+impl Judged {
+    fn plain(outcome: Outcome) -> Self {
+        Self { outcome, error: None }
+    }
+
+    fn failure(error: TaskFailure) -> Self {
+        Self { outcome: Outcome::Failure(as_data(&error)), error: Some(error) }
+    }
+}
+
+fn failed(request: &Request, failure: TaskFailure, dice: u64) -> Judged {
+    match request.task.options.retry.after_failure(&failure, request.retries(), dice) {
+        Verdict::Fail => Judged::failure(failure),
+        Verdict::Retry(delay) => {
+            Judged { outcome: Outcome::Retry { delay, failure: as_data(&failure) }, error: Some(failure) }
+        }
+    }
+}
+
+fn retried(request: &Request, wish: RetryRequest, dice: u64, now: Timestamp) -> Judged {
+    let policy = &request.task.options.retry;
+    if policy.is_exhausted(request.retries(), wish.max_retries) {
+        return Judged::failure(wish.cause.unwrap_or_else(|| exhausted(request)));
+    }
+    let countdown = wish.countdown.unwrap_or_else(|| policy.delay(request.retries(), dice));
+    let delay = wish.eta.map_or(countdown, |eta| eta.saturating_since(now));
+    let failure = wish
+        .cause
+        .as_ref()
+        .map_or_else(|| Failure::new("Retry", Some("celery.exceptions"), asked(delay)), as_data);
+    Judged { outcome: Outcome::Retry { delay, failure }, error: wish.cause }
+}
+
+fn cancelled(request: &Request, reason: Reason) -> Judged {
+    let outcome = match reason {
+        Reason::Revoked => Outcome::Revoked(Revoked::WhileRunning),
+        Reason::HardTimeLimit => Outcome::TimeLimitExceeded(request.limits.hard.unwrap_or_default()),
+        Reason::SoftTimeLimit => {
+            Outcome::Failure(Failure::soft_time_limit(request.limits.soft.unwrap_or_default()))
+        }
+        Reason::Shutdown | Reason::LeaseLost => Outcome::Returned,
+        other => Outcome::Failure(Failure::new("Cancelled", None, other.to_string())),
+    };
+    Judged::plain(outcome)
+}
+
+fn exhausted(request: &Request) -> TaskFailure {
+    let text = format!("can't retry {}[{}]: no retry is left", request.name(), request.id);
+    match TaskError::failure("MaxRetriesExceededError", text).into_ending() {
+        Ending::Failure(mut failure) => {
+            failure.exc_module = Some("celery.exceptions".into());
+            failure
+        }
+        _ => unreachable!("a failure was made"),
+    }
+}
+
+fn asked(delay: Duration) -> String {
+    format!("the task asked to be tried again in {:.3} s", delay.as_secs_f64())
+}
+
+/// A failure of a task as data.
+pub(crate) fn as_data(failure: &TaskFailure) -> Failure {
+    Failure {
+        code: (&*failure.exc_type == WRONG_ARGUMENTS).then_some(FailureCode::WrongArguments),
+        exc_type: failure.exc_type.clone(),
+        exc_module: failure.exc_module.clone(),
+        message: failure.message.as_str().into(),
+        traceback: failure.traceback.as_deref().map(Into::into),
+    }
+}
+
+/// The error type of a call whose arguments do not fit the task.
+const WRONG_ARGUMENTS: &str = "WrongArguments";

@@ -1,0 +1,156 @@
+//! How a worker is asked to stop, and the phases in which it does.
+
+use tokio::sync::watch;
+
+use crate::Exit;
+
+/// Asks a worker to stop. Cheap to clone; tests drive a worker with it, and processes with their signals.
+///
+/// The first ask begins a warm shutdown: nothing more is fetched, what waits goes back at once, what runs may end.
+/// A second one begins a cold shutdown: what runs is given up and goes back too.
+#[derive(Clone, Debug)]
+pub struct Stopper(watch::Sender<Asked>);
+
+/// The worker's end of a [`Stopper`].
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Receiver<Asked>);
+
+/// How often, and how first, a shutdown was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    times: u32,
+    interrupted: bool,
+    cold: bool,
+}
+
+impl Shutdown {
+    /// A shutdown that nobody has asked for yet, and the means to do so.
+    pub fn new() -> (Stopper, Self) {
+        let (sender, receiver) = watch::channel(Asked::default());
+        (Stopper(sender), Self(receiver))
+    }
+
+    /// Waits until it is asked for (again). For ever, once every [`Stopper`] is gone. Cancel safe.
+    pub(crate) async fn asked(&mut self) -> Asked {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        *self.0.borrow_and_update()
+    }
+}
+
+impl Stopper {
+    /// As SIGTERM: warm the first time, cold the second.
+    pub fn terminate(&self) {
+        self.0.send_modify(|asked| asked.times += 1);
+    }
+
+    /// As SIGINT: the same, but the exit code of a warm shutdown is 1.
+    pub fn interrupt(&self) {
+        self.0.send_modify(|asked| {
+            asked.interrupted |= asked.times == 0;
+            asked.times += 1;
+        });
+    }
+
+    /// As SIGQUIT: cold at once.
+    pub fn quit(&self) {
+        self.0.send_modify(|asked| {
+            asked.times += 1;
+            asked.cold = true;
+        });
+    }
+}
+
+/// Where a worker is between its start and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It fetches and runs tasks.
+    Working,
+    /// It fetches no more; what runs may end.
+    Draining(Exit),
+    /// The deadline has passed: what runs was told to stop and may clean up.
+    Cancelling(Exit),
+    /// What still runs is given up and goes back to its queue without counting.
+    Returning(Exit),
+    /// Nothing is left.
+    Over(Exit),
+}
+
+/// What moves a worker from phase to phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// A shutdown was asked for.
+    Asked(Asked),
+    /// The time of this phase is over.
+    TimeUp,
+    /// Nothing runs, and every outcome is durable.
+    Empty,
+}
+
+impl Phase {
+    /// The phase after `turn`. Pure: the caller does what entering the new phase asks for.
+    pub(crate) fn next(self, turn: Turn) -> Self {
+        match (self, turn) {
+            (Self::Over(_), _) | (Self::Working, Turn::TimeUp | Turn::Empty) => self,
+            (Self::Returning(exit), Turn::Asked(_) | Turn::TimeUp) => Self::Returning(exit),
+            (_, Turn::Asked(asked)) if asked.cold || asked.times > 1 => Self::Returning(Exit::Cold),
+            (Self::Working, Turn::Asked(asked)) if asked.interrupted => Self::Draining(Exit::Interrupted),
+            (Self::Working, Turn::Asked(_)) => Self::Draining(Exit::Warm),
+            (Self::Draining(_) | Self::Cancelling(_), Turn::Asked(_)) => self,
+            (Self::Draining(exit), Turn::TimeUp) => Self::Cancelling(exit),
+            (Self::Cancelling(exit), Turn::TimeUp) => Self::Returning(exit),
+            (Self::Draining(exit) | Self::Cancelling(exit) | Self::Returning(exit), Turn::Empty) => {
+                Self::Over(exit)
+            }
+        }
+    }
+
+    /// Whether the worker takes new work.
+    pub(crate) fn is_working(self) -> bool {
+        self == Self::Working
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONCE: Asked = Asked { times: 1, interrupted: false, cold: false };
+    const TWICE: Asked = Asked { times: 2, interrupted: false, cold: false };
+
+    #[test]
+    fn the_second_ask_is_cold() {
+        let draining = Phase::Working.next(Turn::Asked(ONCE));
+        assert_eq!(draining, Phase::Draining(Exit::Warm));
+        assert_eq!(draining.next(Turn::Asked(TWICE)), Phase::Returning(Exit::Cold));
+    }
+
+    #[test]
+    fn two_asks_at_once_are_cold() {
+        assert_eq!(Phase::Working.next(Turn::Asked(TWICE)), Phase::Returning(Exit::Cold));
+    }
+
+    #[test]
+    fn a_passed_deadline_tells_tasks_before_it_gives_them_up() {
+        let draining = Phase::Working.next(Turn::Asked(ONCE));
+        let cancelling = draining.next(Turn::TimeUp);
+        assert_eq!(cancelling, Phase::Cancelling(Exit::Warm));
+        assert_eq!(cancelling.next(Turn::TimeUp), Phase::Returning(Exit::Warm));
+    }
+
+    #[test]
+    fn a_worker_without_work_ends_at_once() {
+        assert_eq!(Phase::Draining(Exit::Interrupted).next(Turn::Empty), Phase::Over(Exit::Interrupted));
+    }
+
+    #[test]
+    fn an_idle_worker_goes_on_working() {
+        assert_eq!(Phase::Working.next(Turn::Empty), Phase::Working);
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_celery() {
+        assert_eq!([Exit::Warm, Exit::Interrupted, Exit::Cold].map(Exit::code), [0, 1, 0]);
+    }
+}

@@ -1,0 +1,145 @@
+//! The requests that a worker holds, and which of them a new delivery repeats.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use celeriac_protocol::{TaskId, Timestamp};
+use celeriac_store::{Delivery, DeliveryTag};
+
+use crate::pool::{PoolKind, StopReason};
+use crate::request::{IllegalStep, Request, RequestState, Step};
+use crate::timers::TimerId;
+
+/// Names one run of one call: a retry has the same id and is another run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    id: TaskId,
+    retries: u32,
+}
+
+impl Key {
+    /// The key of this request.
+    pub(crate) fn of(request: &Request) -> Self {
+        Self { id: request.id.clone(), retries: request.retries() }
+    }
+
+    /// The call.
+    pub(crate) fn id(&self) -> &TaskId {
+        &self.id
+    }
+}
+
+/// One request that the worker holds.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The request.
+    pub request: Arc<Request>,
+    /// The pool it is for.
+    pub pool: PoolKind,
+    /// Where it is.
+    pub state: RequestState,
+    /// Its deadlines.
+    pub timers: Vec<TimerId>,
+    /// Why it was killed, while the pool has not yet said what came of it.
+    pub killed: Option<StopReason>,
+    /// When it started, and what runs it.
+    pub started: Option<(Timestamp, Box<str>)>,
+    /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
+    pub tag: DeliveryTag,
+    /// A redelivery that came while the outcome was on its way to the store.
+    pub parked: Option<Box<Delivery>>,
+}
+
+impl Entry {
+    /// A request that waits for a slot.
+    pub(crate) fn reserved(request: Arc<Request>, pool: PoolKind) -> Self {
+        let tag = request.delivery.tag;
+        Self {
+            request,
+            pool,
+            state: RequestState::Reserved,
+            timers: Vec::new(),
+            killed: None,
+            started: None,
+            tag,
+            parked: None,
+        }
+    }
+
+    /// Takes a step, if its state allows it.
+    pub(crate) fn step(&mut self, step: Step) -> Result<(), IllegalStep> {
+        self.state = self.state.next(step)?;
+        Ok(())
+    }
+}
+
+/// The requests that a worker holds.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    entries: HashMap<Key, Entry>,
+}
+
+/// What a delivery is to the requests that the worker holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// None of them.
+    Nothing,
+    /// One that waits or runs: that one settles the new delivery when it ends.
+    Held {
+        /// The delivery that it would have settled.
+        before: DeliveryTag,
+    },
+    /// One whose outcome is on its way to the store. The delivery waits for the answer.
+    Finishing,
+}
+
+impl Table {
+    /// How many requests there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds a request that waits for a slot.
+    pub(crate) fn insert(&mut self, key: Key, entry: Entry) {
+        self.entries.insert(key, entry);
+    }
+
+    /// The request of this key.
+    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+        self.entries.get_mut(key)
+    }
+
+    /// The entry of exactly this request, not of another run of the same call.
+    pub(crate) fn entry_of(&mut self, request: &Arc<Request>) -> Option<&mut Entry> {
+        self.entries.get_mut(&Key::of(request)).filter(|entry| Arc::ptr_eq(&entry.request, request))
+    }
+
+    /// Forgets a request.
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Entry> {
+        self.entries.remove(key)
+    }
+
+    /// All requests.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// All runs of this call.
+    pub(crate) fn runs_of(&self, id: &TaskId) -> Vec<Key> {
+        // Revocations are rare, so they may look at every entry; an index by id would cost every task.
+        self.entries.keys().filter(|key| key.id == *id).cloned().collect()
+    }
+
+    /// Finds the request that this delivery repeats, and makes that one responsible for it.
+    ///
+    /// Deliveries repeat when a lease ran out (the machine was asleep, the store away) and the message came back to us.
+    pub(crate) fn adopt(&mut self, key: &Key, delivery: &Delivery) -> Repeats {
+        let Some(entry) = self.entries.get_mut(key) else { return Repeats::Nothing };
+        if entry.state == RequestState::Finishing {
+            entry.parked = Some(Box::new(delivery.clone()));
+            return Repeats::Finishing;
+        }
+        let before = std::mem::replace(&mut entry.tag, delivery.tag);
+        Repeats::Held { before }
+    }
+}
