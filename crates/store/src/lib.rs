@@ -7,6 +7,8 @@
 mod broker;
 mod capabilities;
 pub mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 mod failed;
 pub mod memory;

@@ -135,3 +135,6 @@ impl MemoryStore {
         (state, now)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! What the keeper of failed tasks promises.
+
+use celeriac_protocol::{State, TaskId};
+
+use super::StoreUnderTest;
+use super::consuming::ids;
+use super::subject::{LEASE, MOMENT, message, publish, queue, queue_of, reason, task_ids};
+use crate::Settle;
+
+/// Publishes, fetches and fails these tasks, one after the other.
+async fn fail(store: &StoreUnderTest, tasks: &[&str]) {
+    let mut consuming = store.consume(&[&queue()]).await;
+    for task in tasks {
+        store.publish(&queue(), &[task]).await;
+        let delivery = consuming.one().await;
+        consuming.fail(&delivery, "unknown-task").await;
+    }
+    consuming.settler.close().await.unwrap();
+}
+
+/// A failed task is kept with its message as it came, the reason and the count.
+pub async fn a_failed_task_is_kept_unharmed(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut consuming = store.consume(&[&queue()]).await;
+    let first = consuming.one().await;
+    consuming.settle(&[first], Settle::Requeue).await;
+    let delivery = consuming.one().await;
+    let before = store.now();
+    consuming.fail(&delivery, "delivery-limit").await;
+
+    let failed = store.failed().get(&TaskId::new("a")).await.unwrap().expect("the failed task is kept");
+    assert_eq!((failed.task_id.as_str(), &failed.queue, failed.deliveries), ("a", &queue(), 2));
+    assert_eq!(failed.reason, reason("delivery-limit"));
+    assert_eq!((failed.message, failed.undecodable), (Some(delivery.message), None));
+    assert!(failed.failed_at >= before);
+    assert_eq!(store.state_of("a").await, Some(State::Failure));
+}
+
+/// The list begins with the latest and is as long as was asked.
+pub async fn failed_tasks_are_listed_latest_first(store: &StoreUnderTest) {
+    fail(store, &["first", "second"]).await;
+    store.advance(MOMENT).await;
+    fail(store, &["third"]).await;
+    let listed =
+        |failed: Vec<crate::FailedTask>| failed.into_iter().map(|task| task.task_id).collect::<Vec<_>>();
+    assert_eq!(listed(store.failed().list(10).await.unwrap()), task_ids(&["third", "second", "first"]));
+    assert_eq!(listed(store.failed().list(2).await.unwrap()), task_ids(&["third", "second"]));
+}
+
+/// A failed task is found by its id, and only if there is one.
+pub async fn a_failed_task_is_found_by_its_id(store: &StoreUnderTest) {
+    fail(store, &["a", "b"]).await;
+    let found = store.failed().get(&TaskId::new("b")).await.unwrap();
+    assert_eq!(found.map(|task| task.task_id), Some(TaskId::new("b")));
+    assert_eq!(store.failed().get(&TaskId::new("c")).await.unwrap(), None);
+}
+
+/// A requeued task starts anew in its queue: no deliveries, no result, not failed.
+pub async fn a_requeued_failed_task_starts_anew(store: &StoreUnderTest) {
+    fail(store, &["a", "b"]).await;
+    let requeued = store.failed().requeue(&task_ids(&["a", "unknown"])).await.unwrap();
+    assert_eq!(requeued, 1);
+    assert_eq!((store.state_of("a").await, store.state_of("b").await), (None, Some(State::Failure)));
+    let left = store.failed().list(10).await.unwrap();
+    assert_eq!(left.iter().map(|task| task.task_id.as_str()).collect::<Vec<_>>(), ["b"]);
+
+    let deliveries = store.consume(&[&queue()]).await.several(1).await;
+    assert_eq!(ids(&deliveries), ["a"]);
+    assert_eq!(deliveries[0].message, message("a"));
+    assert_eq!((deliveries[0].deliveries, deliveries[0].redelivered), (1, false));
+    assert_eq!(store.failed().requeue(&task_ids(&["a"])).await.unwrap(), 0);
+}
+
+/// Requeueing wakes who waits for the queue.
+pub async fn requeueing_wakes_who_waits(store: &StoreUnderTest) {
+    fail(store, &["a"]).await;
+    let mut waiting = store.consume(&[&queue()]).await;
+    let mut fetch = std::pin::pin!(waiting.fetch(1));
+    store.keeps_waiting("a fetch of a failed task", &mut fetch).await;
+    store.failed().requeue(&task_ids(&["a"])).await.unwrap();
+    assert_eq!(ids(&fetch.await), ["a"]);
+}
+
+/// A dropped task is gone for good.
+pub async fn a_dropped_failed_task_is_gone(store: &StoreUnderTest) {
+    fail(store, &["a", "b"]).await;
+    assert_eq!(store.failed().drop_failed(&task_ids(&["a", "unknown"])).await.unwrap(), 1);
+    assert_eq!(store.failed().get(&TaskId::new("a")).await.unwrap(), None);
+    assert_eq!(store.failed().list(10).await.unwrap().len(), 1);
+    assert_eq!(store.failed().requeue(&task_ids(&["a"])).await.unwrap(), 0);
+}
+
+/// A task that fails again is kept once, as it failed last.
+pub async fn a_task_that_fails_again_is_kept_once(store: &StoreUnderTest) {
+    fail(store, &["a", "b"]).await;
+    store.publish(&queue_of("other"), &["a"]).await;
+    let mut consuming = store.consume(&[&queue_of("other")]).await;
+    let again = consuming.one().await;
+    consuming.fail(&again, "again").await;
+    let failed = store.failed().list(10).await.unwrap();
+    let codes: Vec<_> = failed.iter().map(|task| (task.task_id.as_str(), &*task.reason.code)).collect();
+    assert_eq!(codes, [("a", "again"), ("b", "unknown-task")]);
+}
+
+/// A message without an id fails under an id that the store makes up, and can be requeued by it.
+pub async fn a_failed_message_without_an_id_gets_one(store: &StoreUnderTest) {
+    let mut nameless = message("x");
+    nameless.headers.id = None;
+    store.broker().publish(vec![publish(&queue(), nameless.clone())]).await.unwrap();
+    let mut consuming = store.consume(&[&queue()]).await;
+    let delivery = consuming.one().await;
+    consuming.fail(&delivery, "no-id").await;
+    let failed = store.failed().list(1).await.unwrap().remove(0);
+    assert!(!failed.task_id.as_str().is_empty());
+    assert_eq!(store.failed().requeue(&[failed.task_id]).await.unwrap(), 1);
+    assert_eq!(consuming.one().await.message, nameless);
+}
+
+/// Bytes that are not a message cannot be requeued, only dropped.
+pub async fn undecodable_bytes_can_only_be_dropped(store: &StoreUnderTest) {
+    store.publish_undecodable(&queue(), b"{").await;
+    store.publish(&queue(), &["good"]).await;
+    store.consume(&[&queue()]).await.one().await;
+    let failed = store.failed().list(1).await.unwrap().remove(0);
+    let id = [failed.task_id.clone()];
+    assert_eq!(store.failed().requeue(&id).await.unwrap(), 0);
+    assert_eq!(store.failed().get(&id[0]).await.unwrap(), Some(failed));
+    assert_eq!(store.failed().drop_failed(&id).await.unwrap(), 1);
+}
+
+/// Failed tasks are kept until somebody decides, whatever their results do.
+pub async fn failed_tasks_do_not_expire(store: &StoreUnderTest) {
+    fail(store, &["a"]).await;
+    store.advance(LEASE * 1000).await;
+    assert_eq!(store.state_of("a").await, None);
+    assert_eq!(store.failed().list(10).await.unwrap().len(), 1);
+}

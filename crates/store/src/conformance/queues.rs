@@ -1,0 +1,103 @@
+//! What is promised of the numbers about queues, and of purging them.
+
+use super::StoreUnderTest;
+use super::consuming::ids;
+use super::subject::{LEASE, MOMENT, consume_options, queue, queue_of};
+use crate::QueueStats;
+
+fn empty(name: &str) -> QueueStats {
+    QueueStats { queue: queue_of(name), ready: 0, scheduled: Some(0), lent: Some(0), consumers: 0 }
+}
+
+/// The numbers with zeros where the server cannot tell.
+fn told(stats: QueueStats) -> QueueStats {
+    QueueStats { scheduled: stats.scheduled.or(Some(0)), lent: stats.lent.or(Some(0)), ..stats }
+}
+
+/// A queue tells what waits, what is scheduled, what is lent and who consumes.
+pub async fn a_queue_tells_its_numbers(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a", "b", "c", "d"]).await;
+    store.publish_for(store.after(LEASE), &queue(), "later").await;
+    let mut consuming = store.consume_at_most(3, &[&queue()]).await;
+    let deliveries = consuming.several(3).await;
+    consuming.ack(&deliveries[0]).await;
+    let stats = store.stats(&queue()).await;
+    assert_eq!((stats.ready, stats.consumers), (1, 1));
+    assert_eq!(stats.scheduled.unwrap_or(1), 1);
+    assert_eq!(stats.lent.unwrap_or(2), 2);
+    if store.capabilities().random_access {
+        assert!(stats.scheduled.is_some() && stats.lent.is_some());
+    }
+}
+
+/// Queues are answered in the order asked, and one that does not exist is empty.
+pub async fn queues_are_answered_in_the_order_asked(store: &StoreUnderTest) {
+    store.publish(&queue_of("b"), &["1"]).await;
+    store.publish(&queue_of("a"), &["2", "3"]).await;
+    let names = ["a", "unknown", "b"].map(queue_of);
+    let stats: Vec<_> = store.broker().queues(&names).await.unwrap().into_iter().map(told).collect();
+    let expected =
+        [QueueStats { ready: 2, ..empty("a") }, empty("unknown"), QueueStats { ready: 1, ..empty("b") }];
+    assert_eq!(stats, expected);
+}
+
+/// Every queue that somebody published to or consumes from is known, by name.
+pub async fn every_known_queue_is_listed(store: &StoreUnderTest) {
+    assert_eq!(store.broker().queues(&[]).await.unwrap(), []);
+    store.publish(&queue_of("published"), &["a"]).await;
+    store.publish_for(store.after(LEASE), &queue_of("for later"), "b").await;
+    let consuming = store.consume(&[&queue_of("consumed")]).await;
+    let names = |stats: Vec<QueueStats>| stats.into_iter().map(|stats| stats.queue).collect::<Vec<_>>();
+    let known = names(store.broker().queues(&[]).await.unwrap());
+    assert_eq!(known, ["consumed", "for later", "published"].map(queue_of));
+    consuming.settler.close().await.unwrap();
+}
+
+/// Only consumers that live count: not those that closed.
+pub async fn a_closed_consumer_does_not_count(store: &StoreUnderTest) {
+    let first = store.consume(&[&queue()]).await;
+    let second = store.consume(&[&queue(), &queue_of("other")]).await;
+    assert_eq!(store.stats(&queue()).await.consumers, 2);
+    first.settler.close().await.unwrap();
+    assert_eq!(store.stats(&queue()).await.consumers, 1);
+    assert_eq!(store.stats(&queue_of("other")).await.consumers, 1);
+    second.settler.close().await.unwrap();
+    assert_eq!(store.stats(&queue()).await.consumers, 0);
+}
+
+/// Only consumers that live count: not those whose lease ran out.
+pub async fn a_silent_consumer_does_not_count(store: &StoreUnderTest) {
+    let silent = store.consume(&[&queue()]).await;
+    let renewing = store.consume(&[&queue()]).await;
+    store.advance(LEASE / 2).await;
+    renewing.lease.renew().await.unwrap();
+    assert_eq!(store.stats(&queue()).await.consumers, 2);
+    store.advance(LEASE / 2 + MOMENT).await;
+    assert_eq!(store.stats(&queue()).await.consumers, 1);
+    drop(silent);
+}
+
+/// Purging removes what waits and is scheduled in that queue, counts it, and leaves what is lent.
+pub async fn purging_empties_a_queue_but_keeps_what_is_lent(store: &StoreUnderTest) {
+    store.publish(&queue(), &["lent", "a", "b"]).await;
+    store.publish(&queue_of("other"), &["kept"]).await;
+    store.publish_for(store.after(LEASE), &queue(), "later").await;
+    let mut consuming =
+        store.consume_with(crate::ConsumeOptions { prefetch: 1, ..consume_options(&[&queue()]) }).await;
+    let lent = consuming.one().await;
+
+    let purged = store.broker().purge(&queue()).await.unwrap();
+    assert_eq!(purged, if store.capabilities().random_access { 3 } else { 2 });
+    let stats = store.stats(&queue()).await;
+    assert_eq!((stats.ready, stats.lent.unwrap_or(1)), (0, 1));
+    consuming.ack(&lent).await;
+    assert_eq!(ids(&store.consume(&[&queue_of("other")]).await.several(1).await), ["kept"]);
+}
+
+/// An empty or unknown queue has nothing to purge.
+pub async fn purging_nothing_removes_nothing(store: &StoreUnderTest) {
+    assert_eq!(store.broker().purge(&queue_of("unknown")).await.unwrap(), 0);
+    store.publish(&queue(), &["a"]).await;
+    assert_eq!(store.broker().purge(&queue()).await.unwrap(), 1);
+    assert_eq!(store.broker().purge(&queue()).await.unwrap(), 0);
+}

@@ -1,0 +1,141 @@
+//! What revocations promise.
+
+use super::StoreUnderTest;
+use super::consuming::ids;
+use super::subject::{LEASE, MOMENT, message, publish, queue, revocation, task_ids, within};
+use crate::{Revocation, Settle};
+
+/// Whoever asks learns which tasks are revoked, in the order asked, from everywhere.
+pub async fn a_revoked_task_is_known_to_all(store: &StoreUnderTest) {
+    store.revocations().revoke(vec![revocation("a"), revocation("b")]).await.unwrap();
+    let elsewhere = store.elsewhere().await;
+    let asked = task_ids(&["b", "other", "a"]);
+    assert_eq!(elsewhere.revocations().revoked(&asked).await.unwrap(), task_ids(&["b", "a"]));
+    assert_eq!(store.revocations().revoked(&[]).await.unwrap(), []);
+}
+
+/// A task may be revoked before it is sent; then its message comes marked.
+pub async fn a_task_revoked_before_it_is_sent_comes_marked(store: &StoreUnderTest) {
+    store.revocations().revoke(vec![revocation("revoked")]).await.unwrap();
+    store.publish(&queue(), &["revoked", "fine"]).await;
+    let deliveries = store.consume(&[&queue()]).await.several(2).await;
+    let marks: Vec<_> = deliveries.iter().map(|delivery| delivery.revoked).collect();
+    let checks = store.capabilities().fetch_checks_revocations;
+    assert_eq!(marks, if checks { [Some(true), Some(false)] } else { [None, None] });
+    let revoked = store.revocations().revoked(&task_ids(&["revoked", "fine"])).await.unwrap();
+    assert_eq!(revoked, task_ids(&["revoked"]));
+}
+
+/// A task revoked while a worker has it comes marked when it comes again.
+pub async fn a_task_revoked_while_lent_comes_again_marked(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut consuming = store.consume(&[&queue()]).await;
+    let delivery = consuming.one().await;
+    let removed = store.revocations().revoke(vec![revocation("a")]).await.unwrap();
+    assert_eq!(removed, [], "what is lent is not removed");
+    consuming.settle(&[delivery], Settle::Requeue).await;
+    assert_eq!(consuming.one().await.revoked, Some(true));
+}
+
+/// What waits or is scheduled of a revoked task is gone at once, and the answer names just those tasks.
+pub async fn a_revoked_task_leaves_its_queue_and_the_schedule(store: &StoreUnderTest) {
+    store.publish(&queue(), &["waiting", "kept"]).await;
+    store.publish_for(store.after(LEASE), &queue(), "scheduled").await;
+    let revocations = ["scheduled", "unknown", "waiting"].map(revocation).to_vec();
+    let mut removed = store.revocations().revoke(revocations).await.unwrap();
+    removed.sort_unstable();
+    assert_eq!(removed, task_ids(&["scheduled", "waiting"]));
+
+    let stats = store.stats(&queue()).await;
+    assert_eq!((stats.ready, stats.scheduled), (1, Some(0)));
+    assert_eq!(ids(&store.consume(&[&queue()]).await.several(1).await), ["kept"]);
+}
+
+/// Revoking twice is no error and removes nothing twice.
+pub async fn revoking_again_removes_nothing(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    store.revocations().revoke(vec![revocation("a")]).await.unwrap();
+    assert_eq!(store.revocations().revoke(vec![revocation("a")]).await.unwrap(), []);
+    assert_eq!(store.revocations().revoke(Vec::new()).await.unwrap(), []);
+}
+
+/// A watch tells every revocation made since its start, from wherever, and none made before.
+pub async fn a_watch_tells_what_is_revoked_from_its_start_on(store: &StoreUnderTest) {
+    let elsewhere = store.elsewhere().await;
+    elsewhere.revocations().revoke(vec![revocation("before")]).await.unwrap();
+    let mut watch = store.revocations().watch().await.unwrap();
+    let terminate = Revocation { terminate: true, ..revocation("b") };
+    elsewhere.revocations().revoke(vec![revocation("a"), terminate.clone()]).await.unwrap();
+    store.revocations().revoke(vec![revocation("c")]).await.unwrap();
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        told.extend(within("a revocation", watch.next()).await.unwrap());
+    }
+    let told: Vec<_> = told.iter().map(|told| (told.task_id.as_str(), told.terminate)).collect();
+    assert_eq!(told, [("a", false), ("b", true), ("c", false)]);
+}
+
+/// A waiting watch is woken by a revocation from elsewhere.
+pub async fn a_revocation_wakes_a_watch(store: &StoreUnderTest) {
+    let elsewhere = store.elsewhere().await;
+    let mut watch = store.revocations().watch().await.unwrap();
+    let mut next = std::pin::pin!(watch.next());
+    store.keeps_waiting("a watch of nothing", &mut next).await;
+    elsewhere.revocations().revoke(vec![revocation("a")]).await.unwrap();
+    assert_eq!(within("the revocation", next).await.unwrap()[0].task_id.as_str(), "a");
+}
+
+/// Dropping the wait for a revocation loses none.
+pub async fn a_watch_may_be_interrupted(store: &StoreUnderTest) {
+    let mut watch = store.revocations().watch().await.unwrap();
+    store.keeps_waiting("a watch of nothing", &mut std::pin::pin!(watch.next())).await;
+    store.revocations().revoke(vec![revocation("a")]).await.unwrap();
+    let mut told = Vec::new();
+    within("the revocation", async {
+        for polls in 0.. {
+            let interrupt = async {
+                for _ in 0..polls % 5 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                revocations = watch.next() => {
+                    told.extend(revocations.unwrap());
+                    break;
+                }
+                () = interrupt => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!(told.len(), 1);
+}
+
+/// Every watch is told.
+pub async fn every_watch_is_told(store: &StoreUnderTest) {
+    let elsewhere = store.elsewhere().await;
+    let mut watches = Vec::new();
+    for watching in [store.store(), store.store(), &elsewhere] {
+        watches.push(watching.revocations().watch().await.unwrap());
+    }
+    store.revocations().revoke(vec![revocation("a")]).await.unwrap();
+    for watch in &mut watches {
+        assert_eq!(within("the revocation", watch.next()).await.unwrap().len(), 1);
+    }
+}
+
+/// A revocation is remembered as long as was asked; then the task may run.
+pub async fn a_revocation_expires(store: &StoreUnderTest) {
+    let short = Revocation { expires_after: LEASE, ..revocation("short") };
+    store.revocations().revoke(vec![short, revocation("long")]).await.unwrap();
+    store.advance(LEASE + MOMENT).await;
+    let asked = task_ids(&["short", "long"]);
+    assert_eq!(store.revocations().revoked(&asked).await.unwrap(), task_ids(&["long"]));
+    let batch = ["short", "long"].map(|id| publish(&queue(), message(id))).to_vec();
+    store.broker().publish(batch).await.unwrap();
+    if store.capabilities().fetch_checks_revocations {
+        let deliveries = store.consume(&[&queue()]).await.several(2).await;
+        assert_eq!((deliveries[0].revoked, deliveries[1].revoked), (Some(false), Some(true)));
+    }
+}
