@@ -13,7 +13,10 @@ pub trait ResultBackend: Send + Sync {
     /// Stores records, all in one round trip. On `Ok` every reader sees them.
     ///
     /// A record in a final state (`SUCCESS`, `FAILURE`, `REVOKED`) is never replaced by one that is not final: a late
-    /// `STARTED` or progress report changes nothing. Of two final records the later one stays.
+    /// `STARTED` or progress report changes nothing. A `SUCCESS` is never replaced at all, so that a second run that
+    /// was lost cannot take it back; of other final records the later one stays.
+    ///
+    /// Source: `celery/backends/base.py`, `KeyValueStoreBackend._store_result`, Celery 5.7.0, which keeps a success too.
     async fn store(&self, results: Vec<StoreResult>) -> Result<()>;
 
     /// The records of these tasks, in the same order; `None` where nothing is known (Celery's `PENDING`).

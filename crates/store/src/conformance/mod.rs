@@ -132,7 +132,8 @@ macro_rules! store_laws {
                 a_result_is_read_back_as_it_was_stored,
                 results_come_in_the_order_asked,
                 a_final_result_is_not_replaced_by_a_report,
-                the_later_of_two_final_results_stays,
+                the_later_of_two_failures_stays,
+                a_success_stays,
                 a_report_is_replaced_by_the_next,
                 waiting_returns_what_is_final_already,
                 a_final_result_wakes_who_waits,
@@ -202,7 +203,6 @@ macro_rules! store_laws {
 
     (@list $fresh:expr, $tokio:tt, $($part:ident: { $($law:ident $(if $capability:ident)?,)* })*) => {
         $(mod $part {
-            #[allow(unused_imports, reason = "whatever the expression of the store needs")]
             use super::*;
 
             $(#[tokio::test $tokio]

@@ -60,11 +60,21 @@ pub async fn a_final_result_is_not_replaced_by_a_report(store: &StoreUnderTest) 
     assert_eq!(store.state_of("together").await, Some(State::Success));
 }
 
-/// Of two final records, the later one stays.
-pub async fn the_later_of_two_final_results_stays(store: &StoreUnderTest) {
-    for state in [State::Failure, State::Success, State::Revoked, State::Failure] {
+/// A task that failed or was revoked may still end otherwise: the later final record stays.
+pub async fn the_later_of_two_failures_stays(store: &StoreUnderTest) {
+    for state in [State::Failure, State::Revoked, State::Failure, State::Success] {
         store.store_result(record("a", state.clone())).await;
         assert_eq!(store.state_of("a").await, Some(state));
+    }
+}
+
+/// Nothing takes back a success, neither a second run that failed nor another success.
+pub async fn a_success_stays(store: &StoreUnderTest) {
+    let first = ResultRecord { result: Value::Int(1), ..record("a", State::Success) };
+    store.store_result(first.clone()).await;
+    for state in [State::Failure, State::Revoked, State::Success] {
+        store.store_result(record("a", state)).await;
+        assert_eq!(store.results().get(&task_ids(&["a"])).await.unwrap(), [Some(first.clone())]);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{QueueName, ResultRecord, Value};
+use celeriac_protocol::{QueueName, ResultRecord};
 
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
@@ -63,30 +63,18 @@ impl MemoryStore {
     fn check_messages(&self, messages: &[Publish]) -> Result<()> {
         messages.iter().try_for_each(|Publish { message, .. }| {
             let id = message.headers.id.as_ref();
-            self.check_size(message.body.len(), || {
-                format!("message {}", id.map_or("without id", |id| id.as_str()))
-            })
+            let size = message.encode_head().len() + message.body.len();
+            self.check_size(size, || format!("message {}", id.map_or("without id", |id| id.as_str())))
         })
     }
 
     pub(super) fn check_result(&self, record: &ResultRecord) -> Result<()> {
-        self.check_size(size_of_value(&record.result), || format!("result of {}", record.task_id))
+        self.check_size(record.encode().len(), || format!("result of {}", record.task_id))
     }
 
     fn check_size(&self, size: usize, what: impl FnOnce() -> String) -> Result<()> {
         let limit = self.shared.largest;
         if size > limit { Err(Error::TooLarge { what: what(), size, limit }) } else { Ok(()) }
-    }
-}
-
-/// About what a value takes: the bytes of its texts and a few for everything else.
-fn size_of_value(value: &Value) -> usize {
-    match value {
-        Value::String(text) | Value::BigInt(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(size_of_value).sum(),
-        Value::Map(entries) => entries.iter().map(|(key, value)| key.len() + size_of_value(value)).sum(),
-        _ => size_of::<Value>(),
     }
 }
 

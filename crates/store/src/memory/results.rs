@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use celeriac_protocol::{ResultRecord, TaskId};
 
-use super::state::is_final;
 use super::{Look, MemoryStore};
 use crate::{Result, ResultBackend, StoreResult};
 
@@ -22,7 +21,7 @@ impl ResultBackend for MemoryStore {
     async fn wait(&self, ids: &[TaskId]) -> Result<Vec<ResultRecord>> {
         let ended = self.look_for(|state, _| {
             let records = ids.iter().filter_map(|id| state.results.get(id));
-            let ended: Vec<_> = records.filter(|record| is_final(&record.state)).cloned().collect();
+            let ended: Vec<_> = records.filter(|record| record.state.is_ready()).cloned().collect();
             if ended.is_empty() && !ids.is_empty() { Look::Nothing(None) } else { Look::Found(ended) }
         });
         Ok(ended.await)

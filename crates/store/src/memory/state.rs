@@ -90,8 +90,10 @@ impl State {
 
     pub(super) fn store_result(&mut self, result: StoreResult, now: Timestamp) {
         let StoreResult { record, expires_after } = result;
-        let stays = self.results.get(&record.task_id).is_some_and(|old| is_final(&old.state));
-        if !stays || is_final(&record.state) {
+        let stays = self.results.get(&record.task_id).is_some_and(|old| {
+            old.state == TaskState::Success || (old.state.is_ready() && !record.state.is_ready())
+        });
+        if !stays {
             self.results.insert(record.task_id.clone(), record, now.saturating_add(expires_after));
         }
     }
@@ -110,11 +112,6 @@ impl State {
         removed.dedup();
         removed
     }
-}
-
-/// Whether nothing comes after this state.
-pub(super) fn is_final(state: &TaskState) -> bool {
-    matches!(state, TaskState::Success | TaskState::Failure | TaskState::Revoked)
 }
 
 fn failed(lent: Lent, reason: FailureReason, now: Timestamp) -> FailedTask {
