@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use celeriac_store::Durability;
+use toml::de::DeValue;
+
+use super::layers::in_file_order;
+use crate::routing::{RouteTarget, Routes};
 use crate::task::RateLimit;
 
 /// A value that does not fit its setting.
@@ -29,9 +34,9 @@ pub trait SettingKind: Sized {
     ///
     /// # Errors
     /// What was expected instead.
-    fn from_toml(value: &toml::Value) -> Result<Self, InvalidSetting> {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
         match value {
-            toml::Value::String(text) => Self::from_text(text),
+            DeValue::String(text) => Self::from_text(text),
             other => Err(refuse_toml::<Self>(other)),
         }
     }
@@ -46,12 +51,12 @@ pub trait SettingKind: Sized {
 }
 
 /// The error for a TOML value that does not fit: shows a scalar, and names the type of anything else.
-fn refuse_toml<T: SettingKind>(value: &toml::Value) -> InvalidSetting {
+fn refuse_toml<T: SettingKind>(value: &DeValue<'_>) -> InvalidSetting {
     match value {
-        toml::Value::String(text) => T::refuse(&format_args!("{text:?}")),
-        toml::Value::Integer(number) => T::refuse(number),
-        toml::Value::Float(number) => T::refuse(number),
-        toml::Value::Boolean(flag) => T::refuse(flag),
+        DeValue::String(text) => T::refuse(&format_args!("{text:?}")),
+        DeValue::Integer(number) => T::refuse(number),
+        DeValue::Float(number) => T::refuse(&number.as_str()),
+        DeValue::Boolean(flag) => T::refuse(flag),
         other => T::refuse(&format_args!("a {}", other.type_str())),
     }
 }
@@ -79,8 +84,11 @@ impl SettingKind for bool {
         }
     }
 
-    fn from_toml(value: &toml::Value) -> Result<Self, InvalidSetting> {
-        value.as_bool().ok_or_else(|| refuse_toml::<Self>(value))
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
+        match value {
+            DeValue::Boolean(flag) => Ok(*flag),
+            other => Err(refuse_toml::<Self>(other)),
+        }
     }
 
     fn show(&self) -> String {
@@ -97,8 +105,11 @@ macro_rules! whole_numbers {
                 text.trim().parse().map_err(|_| Self::refuse(&format_args!("{text:?}")))
             }
 
-            fn from_toml(value: &toml::Value) -> Result<Self, InvalidSetting> {
-                let number = value.as_integer().and_then(|number| Self::try_from(number).ok());
+            fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
+                let number = match value {
+                    DeValue::Integer(digits) => Self::from_str_radix(digits.as_str(), digits.radix()).ok(),
+                    _ => None,
+                };
                 number.ok_or_else(|| refuse_toml::<Self>(value))
             }
 
@@ -120,9 +131,12 @@ impl SettingKind for Duration {
         duration.ok_or_else(|| Self::refuse(&format_args!("{text:?}")))
     }
 
-    fn from_toml(value: &toml::Value) -> Result<Self, InvalidSetting> {
-        #[expect(clippy::cast_precision_loss, reason = "no duration in use has 2^53 seconds")]
-        let seconds = value.as_float().or(value.as_integer().map(|seconds| seconds as f64));
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
+        let seconds: Option<f64> = match value {
+            DeValue::Integer(digits) => digits.as_str().parse().ok(),
+            DeValue::Float(digits) => digits.as_str().parse().ok(),
+            _ => None,
+        };
         let duration = seconds.and_then(|seconds| Self::try_from_secs_f64(seconds).ok());
         duration.ok_or_else(|| refuse_toml::<Self>(value))
     }
@@ -155,9 +169,9 @@ impl<T: SettingKind> SettingKind for Option<T> {
         }
     }
 
-    fn from_toml(value: &toml::Value) -> Result<Self, InvalidSetting> {
-        match value.as_str() {
-            Some("" | "none") => Ok(None),
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
+        match value {
+            DeValue::String(text) if matches!(text.as_ref(), "" | "none") => Ok(None),
             _ => T::from_toml(value).map(Some),
         }
     }
@@ -165,16 +179,6 @@ impl<T: SettingKind> SettingKind for Option<T> {
     fn show(&self) -> String {
         self.as_ref().map_or_else(|| "none".to_owned(), SettingKind::show)
     }
-}
-
-/// How much an embedded store writes before it says that something is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Durability {
-    /// A crash of the program loses nothing; a power cut may lose the last moments.
-    #[default]
-    Normal,
-    /// A power cut loses nothing either; every commit waits for the disk.
-    Full,
 }
 
 impl SettingKind for Durability {
@@ -193,5 +197,60 @@ impl SettingKind for Durability {
             Self::Normal => "normal".to_owned(),
             Self::Full => "full".to_owned(),
         }
+    }
+}
+
+impl SettingKind for Routes {
+    const EXPECTED: &'static str = "routes, such as { \"feed.*\" = \"feeds\" }";
+
+    /// A TOML table in one line, or nothing.
+    fn from_text(text: &str) -> Result<Self, InvalidSetting> {
+        let refuse = || Self::refuse(&format_args!("{text:?}"));
+        match text {
+            "" => Ok(Self::default()),
+            text => Self::from_toml(DeValue::parse(text).map_err(|_| refuse())?.get_ref()),
+        }
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
+        let DeValue::Table(table) = value else { return Err(refuse_toml::<Self>(value)) };
+        let entries = in_file_order(table).into_iter().map(|(name, target)| {
+            let target =
+                route_target(target.get_ref()).ok_or_else(|| refuse_toml::<Self>(target.get_ref()))?;
+            Ok((name.get_ref().as_ref(), target))
+        });
+        Ok(Self::new(entries.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    fn show(&self) -> String {
+        let entries = self.iter().map(|(name, target)| {
+            let queue = target.queue.as_ref().map(|queue| format!("queue = {:?}", queue.as_str()));
+            let priority = target.priority.map(|priority| format!("priority = {priority}"));
+            let fields: Vec<_> = queue.into_iter().chain(priority).collect();
+            format!("{name:?} = {{ {} }}", fields.join(", "))
+        });
+        let entries: Vec<_> = entries.collect();
+        if entries.is_empty() { String::new() } else { format!("{{ {} }}", entries.join(", ")) }
+    }
+}
+
+/// A queue, or a table of `queue` and `priority`.
+fn route_target(value: &DeValue<'_>) -> Option<RouteTarget> {
+    match value {
+        DeValue::String(queue) => Some(RouteTarget::from(queue.as_ref())),
+        DeValue::Table(table) => {
+            let mut target = RouteTarget::default();
+            for (name, value) in table.iter() {
+                match (name.get_ref().as_ref(), value.get_ref()) {
+                    ("queue", DeValue::String(queue)) => target.queue = Some(queue.as_ref().into()),
+                    ("priority", value) => {
+                        target.priority = Some(u8::from_toml(value).ok().filter(|priority| *priority <= 9)?);
+                    }
+                    _ => return None,
+                }
+            }
+            Some(target)
+        }
+        _ => None,
     }
 }

@@ -4,7 +4,10 @@
 //! it does; the fields of [`Settings`] are the same list.
 
 mod kinds;
+mod layers;
 mod table;
 
-pub use kinds::{Durability, InvalidSetting, SettingKind};
+pub use celeriac_store::Durability;
+pub use kinds::{InvalidSetting, SettingKind};
+pub use layers::{ENVIRONMENT_PREFIX, Place, Problem, SettingsError};
 pub use table::{SETTINGS, Setting, Settings};

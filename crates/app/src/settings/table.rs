@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
+use crate::Routes;
 use crate::settings::{Durability, InvalidSetting, SettingKind};
 use crate::task::RateLimit;
 
@@ -61,7 +64,7 @@ pub struct Setting {
     pub doc: &'static str,
     show: fn(&Settings) -> String,
     set_text: fn(&mut Settings, &str) -> Result<(), InvalidSetting>,
-    set_toml: fn(&mut Settings, &toml::Value) -> Result<(), InvalidSetting>,
+    set_toml: fn(&mut Settings, &DeValue<'_>) -> Result<(), InvalidSetting>,
 }
 
 impl Setting {
@@ -87,7 +90,7 @@ impl Setting {
     ///
     /// # Errors
     /// What was expected instead.
-    pub fn set_toml(&self, settings: &mut Settings, value: &toml::Value) -> Result<(), InvalidSetting> {
+    pub fn set_toml(&self, settings: &mut Settings, value: &DeValue<'_>) -> Result<(), InvalidSetting> {
         (self.set_toml)(settings, value)
     }
 }
@@ -104,6 +107,8 @@ settings! {
 
     /// The queue for tasks that nothing else routes.
     task_default_queue: String = "celery".to_owned();
+    /// Queues by task name: exact names first, then patterns such as `"feed.*" = "feeds"` in order.
+    task_routes: Routes = Routes::default();
     /// The priority of tasks that say nothing else: 0 (lowest) to 9 (highest).
     task_default_priority: Option<u8> = None;
     /// How arguments are written: `json` or `msgpack`.
@@ -128,7 +133,7 @@ settings! {
     /// How often a task may start on one worker, unless it says otherwise.
     task_default_rate_limit: Option<RateLimit> = None;
 
-    /// How many blocking tasks run at once on threads, and how many children processes are run in; none is the number of CPUs.
+    /// How many blocking tasks run at once on threads, and in how many child processes; none is the number of CPUs.
     worker_concurrency: Option<u32> = None;
     /// How many asynchronous tasks run at once.
     worker_async_concurrency: u32 = 1000;
@@ -147,6 +152,10 @@ settings! {
     /// Whether rate limits are not kept.
     worker_disable_rate_limits: bool = false;
 
+    /// The largest message or result that is taken, in bytes.
+    store_message_limit: u64 = 64 << 20;
+    /// How long one operation of a store may take.
+    store_timeout: Duration = Duration::from_secs(5);
     /// What an embedded store guarantees after a power cut: `normal` or `full`.
     sqlite_durability: Durability = Durability::Normal;
 }
