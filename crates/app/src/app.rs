@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use celeriac_protocol::TaskName;
+use celeriac_protocol::{QueueName, TaskName};
+use celeriac_store::Store;
+use celeriac_store::clock::Clock;
 
 use crate::Settings;
+use crate::client::Client;
 use crate::resource::{MissingResource, Resource, ResourcePlan};
 use crate::signals::{Handled, Signal, Signals};
 use crate::task::TaskDefinition;
@@ -36,18 +39,29 @@ struct Inner {
     order: Vec<TaskName>,
     resources: Vec<Resource>,
     signals: Signals,
+    /// Of the settings, looked up for every call.
+    default_queue: QueueName,
+    /// A store that was given rather than named by the settings.
+    given_store: Option<Store>,
+    clock: Clock,
+    client: Arc<Client>,
 }
 
 impl App {
     /// A program of this name, with default settings and nothing in it.
     pub fn new(name: impl Into<Box<str>>) -> Self {
+        let settings = Settings::default();
         let inner = Inner {
             name: name.into(),
-            settings: Settings::default(),
+            default_queue: QueueName::new(&settings.task_default_queue),
+            settings,
             tasks: HashMap::new(),
             order: Vec::new(),
             resources: Vec::new(),
             signals: Signals::default(),
+            given_store: None,
+            clock: Clock::system(),
+            client: Arc::new(Client::new(None, Clock::system())),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -55,7 +69,28 @@ impl App {
     /// Changes settings: the first of their four layers.
     #[must_use]
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.edit().settings);
+        let inner = self.edit();
+        change(&mut inner.settings);
+        inner.default_queue = QueueName::new(&inner.settings.task_default_queue);
+        inner.reconnect();
+        self
+    }
+
+    /// Uses a store that is open already, whatever the settings name.
+    #[must_use]
+    pub fn with_store(mut self, store: Store) -> Self {
+        let inner = self.edit();
+        inner.given_store = Some(store);
+        inner.reconnect();
+        self
+    }
+
+    /// Tells the time by this clock, for tests.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        let inner = self.edit();
+        inner.clock = clock;
+        inner.reconnect();
         self
     }
 
@@ -132,8 +167,23 @@ impl App {
         ResourcePlan::for_tasks(&self.inner.resources, tasks)
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    pub(crate) fn default_queue(&self) -> &QueueName {
+        &self.inner.default_queue
+    }
+
     fn edit(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.inner)
+    }
+}
+
+impl Inner {
+    /// Forgets the connection, which may have been made with other settings.
+    fn reconnect(&mut self) {
+        self.client = Arc::new(Client::new(self.given_store.clone(), self.clock.clone()));
     }
 }
 

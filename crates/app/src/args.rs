@@ -1,6 +1,6 @@
 //! Reading the arguments of one call as the types a task declares.
 
-use celeriac_protocol::{Arguments, TaskName, Value, ValueError};
+use celeriac_protocol::{Arguments, Value, ValueError};
 use serde::de::DeserializeOwned;
 
 use crate::nearest_name;
@@ -18,7 +18,7 @@ use crate::task::TaskError;
 ///     kwargs: vec![("depth".into(), Value::from(2))],
 ///     ..Arguments::default()
 /// };
-/// let mut reader = ArgumentReader::new(&"urls.save".into(), &["url", "depth", "tries"], arguments)?;
+/// let mut reader = ArgumentReader::new("urls.save", &["url", "depth", "tries"], arguments)?;
 /// let (url, depth, tries): (String, u8, u8) =
 ///     (reader.required()?, reader.required()?, reader.optional(|| 5)?);
 /// reader.finish()?;
@@ -27,7 +27,7 @@ use crate::task::TaskError;
 /// ```
 #[derive(Debug)]
 pub struct ArgumentReader<'a> {
-    task: &'a TaskName,
+    task: &'a str,
     parameters: &'static [&'static str],
     args: std::vec::IntoIter<Value>,
     kwargs: Vec<(Box<str>, Value)>,
@@ -41,7 +41,7 @@ impl<'a> ArgumentReader<'a> {
     /// # Errors
     /// A failure, if there are more positional arguments than parameters.
     pub fn new(
-        task: &'a TaskName,
+        task: &'a str,
         parameters: &'static [&'static str],
         arguments: Arguments,
     ) -> Result<Self, TaskError> {
@@ -158,9 +158,9 @@ mod tests {
     const PARAMETERS: &[&str] = &["url", "depth"];
 
     fn read(arguments: Arguments) -> Result<(String, u8), String> {
-        let task = TaskName::from("urls.save");
+        let task = "urls.save";
         let result = (|| {
-            let mut reader = ArgumentReader::new(&task, PARAMETERS, arguments)?;
+            let mut reader = ArgumentReader::new(task, PARAMETERS, arguments)?;
             let read = (reader.required()?, reader.optional(|| 1)?);
             reader.finish()?;
             Ok(read)
@@ -194,7 +194,10 @@ mod tests {
         let text = || Value::from("u");
         let cases = [
             (arguments(vec![], vec![]), "urls.save() misses the argument \"url\""),
-            (arguments(vec![text(), text(), text()], vec![]), "takes 2 positional arguments (url, depth), but 3"),
+            (
+                arguments(vec![text(), text(), text()], vec![]),
+                "takes 2 positional arguments (url, depth), but 3",
+            ),
             (arguments(vec![Value::from(5)], vec![]), "urls.save() argument \"url\": "),
             (arguments(vec![text()], vec![("depth", Value::from(300))]), "argument \"depth\": "),
             (arguments(vec![text()], vec![("url", text())]), "multiple values for the argument \"url\""),

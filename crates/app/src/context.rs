@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use celeriac_protocol::{Headers, QueueName, State, TaskId, TaskName, Value};
 use celeriac_store::Delivery;
+use serde::Serialize;
 
 use crate::resource::{Local, LocalSet, Shared, SharedSet};
 use crate::task::{TaskDefinition, TaskError};
@@ -36,7 +37,7 @@ pub struct Workplace {
 /// fn resize(task: &Context, pages: u32) -> TaskResult {
 ///     for page in 0..pages {
 ///         task.cancellation().check()?;
-///         println!("page {page} of {pages}");
+///         task.update_state("PROGRESS", (page, pages))?;
 ///     }
 ///     Ok(())
 /// }
@@ -132,8 +133,13 @@ impl Context {
     /// Stores a state of the application's own, such as `PROGRESS`, with whatever describes it.
     ///
     /// Never blocks. It is stored before the outcome of the task.
-    pub fn report(&self, state: State, meta: Value) {
-        self.0.place.reporter.report(self.id(), state, meta);
+    ///
+    /// # Errors
+    /// A failure, if `meta` cannot be encoded.
+    pub fn update_state(&self, state: impl Into<State>, meta: impl Serialize) -> Result<(), TaskError> {
+        let meta = Value::from_serialize(&meta)?;
+        self.0.place.reporter.report(self.id(), state.into(), meta);
+        Ok(())
     }
 
     /// An error that makes the worker run the task again, as [`TaskError::retry`], because of `cause`.

@@ -10,6 +10,88 @@ pub fn repr(value: &Value) -> String {
     out
 }
 
+/// Positional arguments as Python's `repr` shows their tuple, with `...` in place of what goes beyond about `limit` bytes.
+///
+/// Nothing beyond the limit is written, so that a large argument costs no more than a small one.
+pub fn args(args: &[Value], limit: usize) -> String {
+    let mut out = String::with_capacity(32);
+    out.push('(');
+    for (at, value) in args.iter().enumerate() {
+        out.push_str(if at > 0 { ", " } else { "" });
+        if !write_within(&mut out, value, limit) {
+            return out;
+        }
+    }
+    out.push_str(if args.len() == 1 { ",)" } else { ")" });
+    out
+}
+
+/// Keyword arguments as Python's `repr` shows their dictionary, limited as in [`args`].
+pub fn kwargs(kwargs: &[(Box<str>, Value)], limit: usize) -> String {
+    let mut out = String::with_capacity(32);
+    out.push('{');
+    for (at, (name, value)) in kwargs.iter().enumerate() {
+        out.push_str(if at > 0 { ", " } else { "" });
+        write_text(&mut out, name);
+        out.push_str(": ");
+        if !write_within(&mut out, value, limit) {
+            return out;
+        }
+    }
+    out.push('}');
+    out
+}
+
+/// Writes a value unless `out` grows beyond the limit; then it ends with `...`, and this is false.
+fn write_within(out: &mut String, value: &Value, limit: usize) -> bool {
+    let fits = match value {
+        Value::String(text) => {
+            let end = text.floor_char_boundary(limit.saturating_sub(out.len()));
+            write_text(out, &text[..end]);
+            end == text.len()
+        }
+        Value::List(items) => {
+            out.push('[');
+            let all = items.iter().enumerate().all(|(at, item)| {
+                out.push_str(if at > 0 { ", " } else { "" });
+                write_within(out, item, limit)
+            });
+            if !all {
+                return false;
+            }
+            out.push(']');
+            true
+        }
+        Value::Map(entries) => {
+            out.push('{');
+            let all = entries.iter().enumerate().all(|(at, (key, item))| {
+                out.push_str(if at > 0 { ", " } else { "" });
+                write_text(out, &key[..key.floor_char_boundary(limit)]);
+                out.push_str(": ");
+                write_within(out, item, limit)
+            });
+            if !all {
+                return false;
+            }
+            out.push('}');
+            true
+        }
+        Value::Bytes(bytes) if bytes.len() > limit => {
+            out.push_str("b'");
+            false
+        }
+        other => {
+            write(out, other);
+            true
+        }
+    };
+    if fits && out.len() <= limit {
+        return true;
+    }
+    out.push_str("...");
+    false
+}
+
 fn write(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("None"),
@@ -59,10 +141,35 @@ fn write_text(out: &mut String, text: &str) {
                 out.push(char);
             }
             char if (char as u32) < 0x20 || char as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", char as u32))
+                out.push_str(&format!("\\x{:02x}", char as u32));
             }
             char => out.push(char),
         }
     }
     out.push(quote);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_look_as_python_shows_them() {
+        let one = [Value::from("it's")];
+        assert_eq!(args(&one, 1024), "(\"it's\",)");
+        assert_eq!(args(&[], 1024), "()");
+        assert_eq!(args(&[Value::from(1), Value::Null], 1024), "(1, None)");
+        assert_eq!(kwargs(&[("a".into(), Value::from(true))], 1024), "{'a': True}");
+    }
+
+    #[test]
+    fn a_large_argument_is_cut_short() {
+        let large = Value::from("é".repeat(1 << 20));
+        let nested = Value::List(vec![large.clone(), Value::Map(vec![("k".into(), large.clone())])]);
+        for value in [large, nested] {
+            let shown = args(&[value.clone()], 1024);
+            assert!(shown.len() < 1100 && shown.ends_with("..."), "{} bytes", shown.len());
+            assert!(kwargs(&[("name".into(), value)], 1024).len() < 1100);
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub use presence::{Presence, WorkerRecord};
 pub use results::{ResultBackend, StoreResult};
 pub use revocations::{Revocation, RevocationWatch, Revocations};
 pub use schedule::{Schedule, Scheduled};
-pub use store::{ConnectOptions, Durability, Store, connect};
+pub use store::{ConnectOptions, Durability, Store, connect, without_password};
 
 /// What every operation of a store returns.
 pub type Result<T> = std::result::Result<T, Error>;

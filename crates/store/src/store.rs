@@ -86,7 +86,7 @@ fn misconfigured(url: &str, reason: &str) -> Error {
 }
 
 /// The URL with `***` in place of a password, fit for logs.
-fn without_password(url: &str) -> String {
+pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let authority = rest.split('/').next().unwrap_or(rest);
     match authority

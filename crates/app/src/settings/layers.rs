@@ -231,11 +231,13 @@ mod tests {
 
     #[test]
     fn every_layer_goes_before_the_one_below() {
-        let mut settings = Settings::default();
-        settings.task_default_queue = "code".into();
-        settings.result_expires = Duration::from_secs(1);
-        settings.worker_lease = Duration::from_secs(2);
-        settings.worker_concurrency = Some(3);
+        let mut settings = Settings {
+            task_default_queue: "code".into(),
+            result_expires: Duration::from_secs(1),
+            worker_lease: Duration::from_secs(2),
+            worker_concurrency: Some(3),
+            ..Settings::default()
+        };
         let text = "result_expires = 10\nworker_lease = 20\nworker_concurrency = 30";
         settings.merge_toml(text, Path::new("c.toml")).unwrap();
         let variables = [("CELERIAC_WORKER_LEASE", "200"), ("CELERIAC_WORKER_CONCURRENCY", "300")];

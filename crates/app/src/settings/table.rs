@@ -115,6 +115,8 @@ settings! {
     task_serializer: String = "json".to_owned();
     /// How message bodies are compressed: `gzip`, `bzip2` or `zstd`.
     task_compression: Option<String> = None;
+    /// How long a revocation is remembered.
+    task_revoke_expires: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     /// How long publishing may take before it fails.
     task_publish_timeout: Duration = Duration::from_secs(5);
     /// Whether results are not stored unless a task says otherwise.

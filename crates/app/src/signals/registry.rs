@@ -99,15 +99,27 @@ impl Signals {
         let Some(handlers) = self.handlers.get(signal.index).filter(|handlers| !handlers.is_empty()) else {
             return;
         };
-        let payload = payload();
-        for handler in handlers {
-            match catch_unwind(AssertUnwindSafe(|| handler(&payload))) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(signal = signal.name, %error, "signal handler failed"),
-                Err(panic) => {
-                    let message = panic_message(panic.as_ref());
-                    tracing::error!(signal = signal.name, %message, "signal handler panicked");
-                }
+        tell(signal.name, handlers, &payload());
+    }
+
+    /// As [`Signals::send`], and gives the payload back with what the handlers changed in it.
+    pub fn send_through<P: 'static>(&self, signal: Signal<P>, payload: P) -> P {
+        if let Some(handlers) = self.handlers.get(signal.index) {
+            tell(signal.name, handlers, &payload);
+        }
+        payload
+    }
+}
+
+/// Runs every handler; one that fails or panics is logged.
+fn tell<P: 'static>(signal: &'static str, handlers: &[Handler], payload: &P) {
+    for handler in handlers {
+        match catch_unwind(AssertUnwindSafe(|| handler(payload))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(signal, %error, "signal handler failed"),
+            Err(panic) => {
+                let message = panic_message(panic.as_ref());
+                tracing::error!(signal, %message, "signal handler panicked");
             }
         }
     }

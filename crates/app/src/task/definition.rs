@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use celeriac_protocol::{TaskName, Value};
+use celeriac_protocol::{Arguments, TaskName, Value};
 use futures_util::future::BoxFuture;
 
+use crate::Context;
 use crate::resource::{LocalSet, ResourceRequest};
 use crate::task::{TaskError, TaskOptions};
-use crate::{Arguments, Context};
 
 /// What the function of a task gives back, once its result is a value of the wire.
 pub type Returned = Result<Value, TaskError>;
@@ -45,6 +45,18 @@ impl TaskDefinition {
         self.options = options;
         self
     }
+}
+
+/// What `#[task]` implements for the value that it puts in place of a function.
+pub trait Task: Copy + Into<TaskDefinition> {
+    /// What the task returns.
+    type Output;
+
+    /// The name producers call it by.
+    fn name(&self) -> &'static TaskName;
+
+    /// How it is sent, run and retried.
+    fn options(&self) -> &'static TaskOptions;
 }
 
 /// The function of an asynchronous task.

@@ -60,6 +60,7 @@ pub struct Failure {
     /// The chain of causes, or a backtrace, as text.
     pub traceback: Option<String>,
     permanent: bool,
+    bad_arguments: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -67,6 +68,11 @@ impl Failure {
     /// The error that was returned, if there was one in this process.
     pub fn source_error(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|error| error as &(dyn Error + 'static))
+    }
+
+    /// Whether the call had arguments that the task cannot take, so that the task never ran.
+    pub fn is_bad_arguments(&self) -> bool {
+        self.bad_arguments
     }
 
     /// Whether no policy may retry it.
@@ -110,8 +116,18 @@ impl TaskError {
             message: message.into(),
             traceback: None,
             permanent: false,
+            bad_arguments: false,
             source: None,
         })))
+    }
+
+    /// A failure of a call whose arguments the task cannot take: Python's `TypeError`. No policy retries it.
+    pub fn bad_arguments(message: impl Into<String>) -> Self {
+        let mut error = Self::failure("TypeError", message).permanent();
+        if let Ending::Failure(failure) = &mut *error.0 {
+            failure.bad_arguments = true;
+        }
+        error
     }
 
     /// Tries the task again, after the delay that its policy says.
@@ -197,6 +213,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for TaskError {
             message: error.to_string(),
             traceback: causes(&error),
             permanent: false,
+            bad_arguments: false,
             source: Some(Box::new(error)),
         })))
     }

@@ -12,7 +12,7 @@ use crate::task::RetryPolicy;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TaskOptions {
-    /// `queue`: where it is sent, unless the call or a route says otherwise.
+    /// `queue`: where it is sent, unless the call says otherwise.
     pub queue: Option<QueueName>,
     /// `priority`: 0 (lowest) to 9 (highest).
     pub priority: Option<u8>,

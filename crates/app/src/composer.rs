@@ -1,0 +1,222 @@
+//! From a signature to the message that is published.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use celeriac_protocol::{
+    Compression, Headers, Message, Properties, QueueName, Serializer, TaskId, TaskName, TimeLimits,
+    Timestamp, Value, body, repr,
+};
+use celeriac_store::{Publish, Route};
+
+use crate::client::origin;
+use crate::producer::SendError;
+use crate::signals::{self, Publishing};
+use crate::signature::SendOptions;
+use crate::task::TaskOptions;
+use crate::{App, Context, Settings, Signature};
+
+/// The header with the time at which a task was first sent, in microseconds since the Unix epoch. Retries keep it, so
+/// that time to resolution can be measured.
+pub const SENT_AT_HEADER: &str = "celeriac_sent_at_us";
+
+/// The longest text of arguments in the headers, in bytes.
+///
+/// Source: `celery/app/amqp.py`, `AMQP.argsrepr_maxsize`, Celery 5.7.0.
+const REPR_LIMIT: usize = 1024;
+
+/// When a task was first sent, if its producer says so.
+pub fn sent_at(headers: &Headers) -> Option<Timestamp> {
+    let (_, micros) = headers.other.iter().find(|(name, _)| **name == *SENT_AT_HEADER)?;
+    micros.as_i64().map(Timestamp::from_micros)
+}
+
+/// Makes messages of signatures: what all calls of one sending have in common, looked up once.
+pub(crate) struct Composer<'a> {
+    app: &'a App,
+    parent: Option<&'a Context>,
+    now: Timestamp,
+    default_queue: QueueName,
+    announce: bool,
+}
+
+impl<'a> Composer<'a> {
+    pub(crate) fn new(app: &'a App, parent: Option<&'a Context>) -> Self {
+        Self {
+            app,
+            parent,
+            now: app.client().now(),
+            default_queue: app.default_queue().clone(),
+            announce: app.signals().is_connected(signals::before_task_publish),
+        }
+    }
+
+    /// Source: `celery/app/amqp.py`, `AMQP.as_task_v2`, and `celery/app/task.py`, `Task.apply_async`, Celery 5.7.0.
+    /// What the call says goes before what the task says, and that before the routes and the settings.
+    pub(crate) fn compose<T>(&self, mut signature: Signature<T>) -> Result<(TaskId, Publish), SendError> {
+        if let Some(source) = signature.error.take() {
+            return Err(SendError::Encode { task: signature.task, source });
+        }
+        let registered = match signature.defaults {
+            Some(_) => None,
+            None => self.app.find_task(signature.task.as_str()),
+        };
+        let task = signature.defaults.or(registered.map(|task| &task.options));
+        let call = signature.options();
+        let options = Merged { call, task, settings: self.app.config() };
+
+        let id = call.and_then(|call| call.task_id.clone()).unwrap_or_else(TaskId::fresh);
+        let (queue, priority) = self.route(&signature.task, &options)?;
+        let due = options.due(self.now);
+        let coding = options.coding().map_err(|reason| self.refuse(&signature.task, reason))?;
+        let body = body::encode(&signature.arguments, coding.0, coding.1)
+            .map_err(|source| SendError::Encode { task: signature.task.clone(), source })?;
+        let headers = self.headers(&signature, &options, &id, due, coding.1);
+        let message = self.message(headers, &id, priority, coding.0, body);
+        let publish = self.announced(Publish { route: Route::to(&queue), message, due }, &signature.task);
+        Ok((id, publish))
+    }
+
+    fn route(&self, task: &TaskName, options: &Merged<'_>) -> Result<(QueueName, Option<u8>), SendError> {
+        let settings = options.settings;
+        let target = settings.task_routes.find(task.as_str());
+        let queue = options.pick(|call| call.queue.clone(), |task| task.queue.clone());
+        let queue = queue
+            .or_else(|| target.and_then(|target| target.queue.clone()))
+            .unwrap_or_else(|| self.default_queue.clone());
+        let priority = options.pick(|call| call.priority, |task| task.priority);
+        let priority =
+            priority.or_else(|| target.and_then(|target| target.priority)).or(settings.task_default_priority);
+        match priority {
+            Some(priority) if priority > 9 => {
+                Err(self.refuse(task, format!("priority {priority} is above 9")))
+            }
+            _ => Ok((queue, priority)),
+        }
+    }
+
+    fn headers<T>(
+        &self,
+        signature: &Signature<T>,
+        options: &Merged<'_>,
+        id: &TaskId,
+        due: Option<Timestamp>,
+        compression: Option<Compression>,
+    ) -> Headers {
+        let call = options.call;
+        let mut other = Vec::with_capacity(1 + call.map_or(0, |call| call.headers.len()));
+        other.push((SENT_AT_HEADER.into(), Value::Int(self.now.as_micros())));
+        other.extend(call.into_iter().flat_map(|call| call.headers.iter().cloned()));
+        Headers {
+            lang: Some("rust".into()),
+            task: Some(signature.task.clone()),
+            id: Some(id.clone()),
+            shadow: call.and_then(|call| call.shadow.clone()),
+            eta: due,
+            expires: options.expires(self.now),
+            timelimit: TimeLimits {
+                hard: options.pick(|call| call.time_limit, |task| task.time_limit),
+                soft: options.pick(|call| call.soft_time_limit, |task| task.soft_time_limit),
+            },
+            root_id: Some(self.parent.map_or(id, Context::root_id).clone()),
+            parent_id: self.parent.map(|parent| parent.id().clone()),
+            argsrepr: Some(repr::args(&signature.arguments.args, REPR_LIMIT).into()),
+            kwargsrepr: Some(repr::kwargs(&signature.arguments.kwargs, REPR_LIMIT).into()),
+            origin: Some(origin().into()),
+            ignore_result: Some(
+                options
+                    .pick(|call| call.ignore_result, |task| task.ignore_result)
+                    .unwrap_or(options.settings.task_ignore_result),
+            ),
+            compression: compression.map(|compression| compression.content_type().into()),
+            other,
+            ..Headers::default()
+        }
+    }
+
+    fn message(
+        &self,
+        headers: Headers,
+        id: &TaskId,
+        priority: Option<u8>,
+        serializer: Serializer,
+        body: Bytes,
+    ) -> Message {
+        Message {
+            headers,
+            properties: Properties {
+                correlation_id: Some(id.as_str().into()),
+                priority,
+                delivery_mode: Some(2),
+                ..Properties::default()
+            },
+            content_type: serializer.content_type().into(),
+            content_encoding: serializer.content_encoding().into(),
+            body,
+        }
+    }
+
+    /// Lets the handlers of `before_task_publish` change the message.
+    fn announced(&self, mut publish: Publish, task: &TaskName) -> Publish {
+        if self.announce {
+            let queue = publish.route.queue().clone();
+            let publishing = Publishing::new(task.clone(), queue, publish.message);
+            publish.message =
+                self.app.signals().send_through(signals::before_task_publish, publishing).into_message();
+        }
+        publish
+    }
+
+    fn refuse(&self, task: &TaskName, reason: impl Into<String>) -> SendError {
+        SendError::Option { task: task.clone(), reason: reason.into() }
+    }
+}
+
+/// The options of one call over those of its task over the settings.
+struct Merged<'a> {
+    call: Option<&'a SendOptions>,
+    task: Option<&'a TaskOptions>,
+    settings: &'a Settings,
+}
+
+impl<'a> Merged<'a> {
+    fn pick<V>(
+        &self,
+        of_call: impl FnOnce(&'a SendOptions) -> Option<V>,
+        of_task: impl FnOnce(&'a TaskOptions) -> Option<V>,
+    ) -> Option<V> {
+        self.call.and_then(of_call).or_else(|| self.task.and_then(of_task))
+    }
+
+    fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        let after = |countdown: Duration| (!countdown.is_zero()).then(|| now.saturating_add(countdown));
+        let of_call = self.call.and_then(|call| match (call.eta, call.countdown) {
+            (Some(eta), _) => Some(Some(eta)),
+            (None, Some(countdown)) => Some(after(countdown)),
+            (None, None) => None,
+        });
+        of_call.unwrap_or_else(|| self.task.and_then(|task| task.countdown).and_then(after))
+    }
+
+    fn expires(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.call.and_then(|call| call.expires_at);
+        at.or_else(|| {
+            self.pick(|call| call.expires, |task| task.expires).map(|after| now.saturating_add(after))
+        })
+    }
+
+    fn coding(&self) -> Result<(Serializer, Option<Compression>), String> {
+        let serializer = self.pick(|call| call.serializer.as_deref(), |task| task.serializer.as_deref());
+        let serializer = serializer.unwrap_or(&self.settings.task_serializer);
+        let serializer = Serializer::from_name(serializer)
+            .ok_or_else(|| format!("serializer {serializer:?} is not known: use \"json\" or \"msgpack\""))?;
+        let name = self.pick(|call| call.compression.as_deref(), |task| task.compression.as_deref());
+        let Some(name) = name.or(self.settings.task_compression.as_deref()) else {
+            return Ok((serializer, None));
+        };
+        match Compression::from_name(name) {
+            Some(compression) => Ok((serializer, Some(compression))),
+            None => Err(format!("compression {name:?} is not known: use \"gzip\", \"bzip2\" or \"zstd\"")),
+        }
+    }
+}

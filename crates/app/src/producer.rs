@@ -1,0 +1,243 @@
+//! Sending calls of tasks.
+
+use std::time::Duration;
+
+use celeriac_protocol::{EncodeError, TaskId, TaskName, Value};
+use celeriac_store::Publish;
+
+use crate::composer::Composer;
+use crate::signals::{self, Published};
+use crate::{App, AsyncResult, Context, Signature};
+
+/// Who sends a task: a program, or a task that is running.
+pub trait Sender {
+    /// The program.
+    fn app(&self) -> &App;
+
+    /// The running task, which becomes the parent of what it sends.
+    fn parent(&self) -> Option<&Context>;
+}
+
+impl Sender for App {
+    fn app(&self) -> &App {
+        self
+    }
+
+    fn parent(&self) -> Option<&Context> {
+        None
+    }
+}
+
+impl Sender for Context {
+    fn app(&self) -> &App {
+        Context::app(self)
+    }
+
+    fn parent(&self) -> Option<&Context> {
+        Some(self)
+    }
+}
+
+/// Why a task was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// An argument or a result cannot be written.
+    #[error("task {task} cannot be sent")]
+    Encode {
+        /// The task.
+        task: TaskName,
+        /// What cannot be written.
+        source: EncodeError,
+    },
+
+    /// An option of the call makes no sense.
+    #[error("task {task} cannot be sent: {reason}")]
+    Option {
+        /// The task.
+        task: TaskName,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// The store did not take the task.
+    #[error("store {url} did not take the task within {after:?} ({attempts} attempts)")]
+    Store {
+        /// The store, without its password.
+        url: String,
+        /// How long was tried.
+        after: Duration,
+        /// How often was tried.
+        attempts: u32,
+        /// What the last attempt said.
+        source: celeriac_store::Error,
+    },
+}
+
+impl App {
+    /// Sends a call, with no task as its parent.
+    ///
+    /// # Errors
+    /// What could not be encoded, or why the store did not take it within `task_publish_timeout`.
+    pub async fn send<T>(&self, signature: Signature<T>) -> Result<AsyncResult<T>, SendError> {
+        self.send_from(None, signature).await
+    }
+
+    /// Sends any number of calls in one round trip. Where one server holds all their queues, workers see all of
+    /// them or none.
+    ///
+    /// ```
+    /// # use celeriac_app::{App, Signature, args, kwargs};
+    /// # async fn example(app: App) -> Result<(), Box<dyn std::error::Error>> {
+    /// let calls = (0..1000).map(|n| Signature::<i64>::named("proj.square", args![n], kwargs! {}));
+    /// let results = app.send_many(calls).await?;
+    /// assert_eq!(results.len(), 1000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`App::send`]; then none of them was sent, unless the error says that nobody knows.
+    pub async fn send_many<T>(
+        &self,
+        signatures: impl IntoIterator<Item = Signature<T>>,
+    ) -> Result<Vec<AsyncResult<T>>, SendError> {
+        self.send_many_from(None, signatures).await
+    }
+
+    /// Sends a call of a task by its name, registered here or not.
+    ///
+    /// ```
+    /// # use celeriac_app::{App, args, kwargs};
+    /// # async fn example(app: App) -> Result<(), Box<dyn std::error::Error>> {
+    /// let sum = app.send_task::<i64>("proj.add", args![1], kwargs! { y: 2 }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`App::send`].
+    pub async fn send_task<T>(
+        &self,
+        task: impl Into<TaskName>,
+        args: Vec<Result<Value, EncodeError>>,
+        kwargs: Vec<(Box<str>, Result<Value, EncodeError>)>,
+    ) -> Result<AsyncResult<T>, SendError> {
+        self.send(Signature::named(task, args, kwargs)).await
+    }
+
+    pub(crate) async fn send_from<T>(
+        &self,
+        parent: Option<&Context>,
+        signature: Signature<T>,
+    ) -> Result<AsyncResult<T>, SendError> {
+        let composer = Composer::new(self, parent);
+        let (id, publish) = composer.compose(signature)?;
+        self.publish(vec![publish]).await?;
+        Ok(AsyncResult::new(id, self.clone()))
+    }
+
+    pub(crate) async fn send_many_from<T>(
+        &self,
+        parent: Option<&Context>,
+        signatures: impl IntoIterator<Item = Signature<T>>,
+    ) -> Result<Vec<AsyncResult<T>>, SendError> {
+        let composer = Composer::new(self, parent);
+        let signatures = signatures.into_iter();
+        let expected = signatures.size_hint().0;
+        let (mut results, mut messages) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
+        for signature in signatures {
+            let (id, publish) = composer.compose(signature)?;
+            results.push(AsyncResult::new(id, self.clone()));
+            messages.push(publish);
+        }
+        if !messages.is_empty() {
+            self.publish(messages).await?;
+        }
+        Ok(results)
+    }
+
+    pub(crate) fn send_blocking_from<T>(
+        &self,
+        parent: Option<&Context>,
+        signature: Signature<T>,
+    ) -> Result<AsyncResult<T>, SendError> {
+        let (id, publish) = Composer::new(self, parent).compose(signature)?;
+        let app = self.clone();
+        self.client().block_on(async move { app.publish(vec![publish]).await })?;
+        Ok(AsyncResult::new(id, self.clone()))
+    }
+
+    /// As [`App::send_many`], for programs and tasks without a runtime.
+    ///
+    /// # Errors
+    /// As [`App::send_many`].
+    pub fn send_many_blocking<T>(
+        &self,
+        signatures: impl IntoIterator<Item = Signature<T>>,
+    ) -> Result<Vec<AsyncResult<T>>, SendError> {
+        let composer = Composer::new(self, None);
+        let composed = signatures.into_iter().map(|signature| composer.compose(signature));
+        let (ids, messages): (Vec<_>, Vec<_>) = composed.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        if !messages.is_empty() {
+            let app = self.clone();
+            self.client().block_on(async move { app.publish(messages).await })?;
+        }
+        Ok(ids.into_iter().map(|id| AsyncResult::new(id, self.clone())).collect())
+    }
+
+    /// The message that sending a call would publish, for those who publish themselves: a worker that sends the
+    /// follow-ups of a task together with its outcome.
+    ///
+    /// # Errors
+    /// What could not be encoded.
+    pub fn compose<T>(
+        &self,
+        parent: Option<&Context>,
+        signature: Signature<T>,
+    ) -> Result<(TaskId, Publish), SendError> {
+        Composer::new(self, parent).compose(signature)
+    }
+
+    /// Publishes within `task_publish_timeout`, connecting included.
+    async fn publish(&self, messages: Vec<Publish>) -> Result<(), SendError> {
+        let deadline = self.config().task_publish_timeout;
+        let started = tokio::time::Instant::now();
+        let store = self.connect_within(deadline).await?;
+        let announced = self.announcements(&messages);
+        let fail = |source| SendError::Store {
+            url: store.url().to_owned(),
+            after: started.elapsed(),
+            attempts: 1,
+            source,
+        };
+        // Not tried again after an error: nobody knows whether the messages arrived, and twice is worse than an error.
+        match tokio::time::timeout_at(started + deadline, store.broker().publish(messages)).await {
+            Ok(published) => published.map_err(fail)?,
+            Err(_) => {
+                let url = store.url().to_owned();
+                return Err(fail(celeriac_store::Error::Timeout {
+                    operation: "publish",
+                    url,
+                    after: deadline,
+                }));
+            }
+        }
+        for published in announced {
+            self.signals().send(signals::after_task_publish, || published);
+        }
+        Ok(())
+    }
+
+    fn announcements(&self, messages: &[Publish]) -> Vec<Published> {
+        if !self.signals().is_connected(signals::after_task_publish) {
+            return Vec::new();
+        }
+        let announce = |publish: &Publish| {
+            let headers = &publish.message.headers;
+            let (id, name) = (headers.id.clone()?, headers.task.clone()?);
+            Some(Published { id, name, queue: publish.route.queue().clone() })
+        };
+        messages.iter().filter_map(announce).collect()
+    }
+}
