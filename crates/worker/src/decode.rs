@@ -17,7 +17,7 @@ pub(crate) fn arguments(message: &Message, limit: usize) -> Result<Arguments, Fa
             if !decoded.embed.is_empty() {
                 tracing::warn!("this message names tasks to follow it, which this worker does not send yet");
             }
-            Ok(Arguments { args: decoded.args, kwargs: decoded.kwargs })
+            Ok(decoded)
         }
         Err(error @ DecodeError::TooLarge { .. }) => {
             Err(Failure::new("DecodeError", KOMBU, error.to_string()).with_code(FailureCode::TooLarge))
