@@ -142,9 +142,9 @@ impl DeathReason {
 impl fmt::Display for DeathReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DeathReason::OutOfMemory => f.write_str("killed by the kernel for want of memory (OOM)"),
+            DeathReason::OutOfMemory => f.write_str("was killed by the kernel for want of memory (OOM)"),
             DeathReason::Signal(signal) => {
-                write!(f, "killed by {}, not sent by this worker", Signal(*signal))
+                write!(f, "was killed by {}, not sent by this worker", Signal(*signal))
             }
             DeathReason::Exit(code) => write!(f, "ended by itself with exit code {code}"),
             DeathReason::StartFailed { ending, said: None } => write!(f, "died while it started: {ending}"),
@@ -152,21 +152,29 @@ impl fmt::Display for DeathReason {
                 write!(f, "died while it started: {said} ({ending})")
             }
             DeathReason::Silent { phase, silence, hung_in } => {
-                write!(f, "killed after {:.1} s of silence while {phase}", silence.as_secs_f64())?;
+                write!(f, "was killed after {:.1} s of silence while {phase}", silence.as_secs_f64())?;
                 hung_in.iter().try_for_each(|place| write!(f, ", hanging in {place}"))
             }
-            DeathReason::HardLimit => f.write_str("killed at the hard time limit of its task"),
-            DeathReason::Revoked => f.write_str("killed to terminate its revoked task"),
-            DeathReason::RecycledTasks { tasks } => write!(f, "recycled after {tasks} tasks"),
+            DeathReason::HardLimit => f.write_str("was killed at the hard time limit of its task"),
+            DeathReason::Revoked => f.write_str("was killed to terminate its revoked task"),
+            DeathReason::RecycledTasks { tasks } => write!(f, "was recycled after {tasks} tasks"),
             DeathReason::RecycledMemory { grown } => {
-                write!(f, "recycled after growing by {:.1} MiB", *grown as f64 / f64::from(1 << 20))
+                write!(f, "was recycled after growing by {:.1} MiB", *grown as f64 / f64::from(1 << 20))
             }
             DeathReason::Ended => f.write_str("ended with the worker"),
-            DeathReason::Shutdown => f.write_str("killed because the worker ended without waiting for it"),
-            DeathReason::Lingering(time) => {
-                write!(f, "killed because it had not ended {:.1} s after it was told to", time.as_secs_f64())
+            DeathReason::Shutdown => {
+                f.write_str("was killed because the worker ended without waiting for it")
             }
-            DeathReason::Garbled(error) => write!(f, "killed because its socket carried no frames: {error}"),
+            DeathReason::Lingering(time) => {
+                write!(
+                    f,
+                    "was killed because it had not ended {:.1} s after it was told to",
+                    time.as_secs_f64()
+                )
+            }
+            DeathReason::Garbled(error) => {
+                write!(f, "was killed because its socket carried no frames: {error}")
+            }
             DeathReason::StatusTaken => {
                 f.write_str("ended, and its status was taken by other code of this process")
             }

@@ -44,7 +44,7 @@ impl Failure {
 
     /// The process that ran the task is gone.
     pub(crate) fn lost(death: &ChildDeath) -> Self {
-        let text = format!("process {} was {}", death.pid, death.reason);
+        let text = format!("process {} {}", death.pid, death.reason);
         Self::new("WorkerLostError", Some(BILLIARD), text)
     }
 

@@ -31,4 +31,5 @@ mod timers;
 pub use error::{Error, Exit};
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
+pub use pool::run_if_child;
 pub use shutdown::{Shutdown, Stopper};

@@ -6,6 +6,8 @@ use celeriac_protocol::TaskId;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
+use super::sys;
+
 /// A line longer than this is logged in pieces.
 const LONGEST_LINE: usize = 8 << 10;
 
@@ -41,7 +43,7 @@ impl Capture {
     /// Reads from this pipe from now on, never waiting for it.
     pub(super) fn new(pipe: OwnedFd, stream: Stream) -> std::io::Result<Self> {
         rustix::io::ioctl_fionbio(&pipe, true)?;
-        Ok(Self { pipe: AsyncFd::new(pipe)?, stream, rest: Vec::new(), is_open: true, has_more: false })
+        Ok(Self { pipe: sys::watch(pipe)?, stream, rest: Vec::new(), is_open: true, has_more: false })
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::doom::Doom;
 use super::link::{From, News};
 use super::protocol::{FromChild, TaskEnding, ToChild, VERSION, Welcome};
-use super::reap::Remains;
 use super::slot::Phase;
 use super::supervisor::Supervisor;
+use super::sys::Remains;
 use crate::death::{ChildDeath, Ending};
 use crate::error::Error;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Revoked};
 use crate::pool::PoolEvent;
 
 /// How many reports a child may have on their way to the store.
@@ -187,5 +187,8 @@ fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_proto
         TaskEnding::Retry { delay, failure } => Outcome::Retry { delay, failure },
         TaskEnding::Ignored => Outcome::Ignored,
         TaskEnding::Rejected { requeue, reason } => Outcome::Rejected { requeue, reason },
+        TaskEnding::Revoked => Outcome::Revoked(Revoked::WhileRunning),
+        TaskEnding::TimeLimitExceeded { limit } => Outcome::TimeLimitExceeded(limit),
+        TaskEnding::Returned => Outcome::Returned,
     })
 }

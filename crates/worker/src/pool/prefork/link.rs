@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,8 +19,8 @@ use super::capture::{Capture, Stream};
 use super::frame::{self, Encoded};
 use super::process::Process;
 use super::protocol::FromChild;
-use super::reap::Remains;
 use super::spawner::Spawned;
+use super::sys::Remains;
 
 /// How many orders may wait for one child. Each job, cancellation or credit is one.
 pub(super) const ORDERS: usize = 64;
@@ -66,7 +67,8 @@ pub(super) type NewsSender = mpsc::Sender<(From, News)>;
 pub(super) struct Link {
     from: From,
     name: Box<str>,
-    process: AsyncFd<Arc<Process>>,
+    process: Arc<Process>,
+    death: AsyncFd<OwnedFd>,
     socket: UnixStream,
     can_read: bool,
     received: BytesMut,
@@ -93,7 +95,8 @@ impl Link {
         let link = Self {
             from,
             name,
-            process: AsyncFd::new(Arc::clone(&process))?,
+            death: process.watch()?,
+            process: Arc::clone(&process),
             socket: UnixStream::from_std(spawned.socket)?,
             can_read: true,
             received: BytesMut::new(),
@@ -113,12 +116,12 @@ impl Link {
         loop {
             let [out, err] = &self.outputs;
             tokio::select! {
-                dead = self.process.readable() => {
+                dead = self.death.readable() => {
                     // An error here could only mean that the runtime ends, and with it everything.
                     if let Ok(mut guard) = dead {
                         guard.clear_ready();
                     }
-                    if let Some(remains) = self.process.get_ref().reap(!self.may_leave_processes) {
+                    if let Some(remains) = self.process.reap(!self.may_leave_processes) {
                         return self.finish(remains).await;
                     }
                 }

@@ -5,13 +5,14 @@
 //!
 //! - both sides: [`frame`] cuts the socket into frames, [`protocol`] says what is in them;
 //! - the parent: [`supervisor`] decides and [`hearing`] listens, by the rules of [`slot`], [`doom`] and [`recycle`];
-//!   [`spawner`] starts children, [`link`] carries, [`capture`] logs what they print, [`process`], [`reap`] and
+//!   [`spawner`] starts children, [`link`] carries, [`capture`] logs what they print, [`process`], [`sys`] and
 //!   [`oom`] ask the kernel, [`board`] is for people;
 //! - the child: [`child`].
 
 mod backoff;
 mod board;
 mod capture;
+mod child;
 mod doom;
 mod frame;
 mod hearing;
@@ -20,11 +21,11 @@ mod oom;
 mod options;
 mod process;
 mod protocol;
-mod reap;
 mod recycle;
 mod slot;
 mod spawner;
 mod supervisor;
+mod sys;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,10 +35,12 @@ use celeriac_protocol::Value;
 use tokio::sync::mpsc;
 
 use self::board::Board;
+pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
 pub(crate) use self::recycle::Limits;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
+use super::slot::identity;
 use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;
 use crate::request::Request;
@@ -100,11 +103,11 @@ impl Pool for Prefork {
     }
 
     fn ask(&mut self, request: &Request, reason: StopReason) {
-        self.command(Command::Ask(request.id.clone(), reason));
+        self.command(Command::Ask(identity(request), reason));
     }
 
     fn kill(&mut self, request: &Request, reason: StopReason) -> Kill {
-        self.command(Command::Kill(request.id.clone(), reason));
+        self.command(Command::Kill(identity(request), reason));
         Kill::Pending
     }
 

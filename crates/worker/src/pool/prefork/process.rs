@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
+use tokio::io::unix::AsyncFd;
 
-use super::reap::{self, Remains};
+use super::sys::{self, Remains};
 
 /// A child that has not been reaped.
 ///
@@ -38,6 +39,11 @@ impl Process {
         }
     }
 
+    /// Lets the runtime watch for the death of the child: its pidfd then becomes readable.
+    pub(super) fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        sys::watch(self.pidfd.try_clone()?)
+    }
+
     /// Takes the exit status of the dead child, or nothing if it lives.
     ///
     /// With `group`, what the child's task had started in the child's process group is killed first: until
@@ -47,7 +53,7 @@ impl Process {
             // Fails when the group has no other member, which is the common case.
             let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
         }
-        reap::reap(self.pid)
+        sys::reap(self.pid)
     }
 
     /// Where the process hangs, for people: its state, and the kernel function it waits in.
@@ -64,12 +70,6 @@ impl Process {
             (true, place) => format!("state {state}, {place}"),
         })
         .map(String::into_boxed_str)
-    }
-}
-
-impl AsRawFd for Process {
-    fn as_raw_fd(&self) -> RawFd {
-        self.pidfd.as_raw_fd()
     }
 }
 

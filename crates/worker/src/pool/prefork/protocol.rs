@@ -123,10 +123,26 @@ pub(super) enum StartPhase {
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub(super) enum TaskEnding {
     Success,
-    Failure { failure: Failure },
-    Retry { delay: Duration, failure: Failure },
+    Failure {
+        failure: Failure,
+    },
+    Retry {
+        delay: Duration,
+        failure: Failure,
+    },
     Ignored,
-    Rejected { requeue: bool, reason: Box<str> },
+    Rejected {
+        requeue: bool,
+        reason: Box<str>,
+    },
+    /// It stopped because it was revoked.
+    Revoked,
+    /// It stopped because its hard limit had passed.
+    TimeLimitExceeded {
+        limit: Duration,
+    },
+    /// It stopped because the worker ends.
+    Returned,
 }
 
 /// Why a task is asked to stop.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use celeriac_app::{App, signals};
-use celeriac_protocol::TaskId;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -25,6 +24,7 @@ use super::protocol::{self, JobHead, ToChild};
 use super::slot::{Action, Phase, Slot};
 use super::spawner::{Spawned, Spawner};
 use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
+use crate::pool::slot::identity;
 use crate::pool::{Events, Job, PoolEvent, PoolKind, StopReason};
 
 /// How many news of all children may wait. A link with more waits, and so does its child.
@@ -34,9 +34,13 @@ const NEWS: usize = 256;
 #[derive(Debug)]
 pub(super) enum Command {
     Submit(Job),
-    Ask(TaskId, StopReason),
-    Kill(TaskId, StopReason),
-    Close { force: bool },
+    /// To the request of this identity.
+    Ask(usize, StopReason),
+    /// To the request of this identity.
+    Kill(usize, StopReason),
+    Close {
+        force: bool,
+    },
 }
 
 /// Keeps the children of one pool.
@@ -157,12 +161,8 @@ impl Supervisor {
         match command {
             Command::Submit(job) if self.is_closing => self.give_back(job),
             Command::Submit(job) => self.waiting.push_back(job),
-            Command::Ask(id, reason) => {
-                if let Some(index) = self.index_of(&id) {
-                    self.say(index, &ToChild::Cancel { id, reason: reason.into() }, Bytes::new());
-                }
-            }
-            Command::Kill(id, reason) => self.kill(&id, reason, now),
+            Command::Ask(request, reason) => self.ask(request, reason),
+            Command::Kill(request, reason) => self.kill(request, reason, now),
             Command::Close { force } => self.close(force, now),
         }
     }
@@ -248,9 +248,16 @@ impl Supervisor {
         self.order(index, Order { frame, starts: Some(id), is_last: false });
     }
 
+    /// Asks one task to stop, if a child runs it.
+    fn ask(&mut self, request: usize, reason: StopReason) {
+        let Some(index) = self.index_of(request) else { return };
+        let Some(id) = self.members.get(index).and_then(|member| member.slot.task()).cloned() else { return };
+        self.say(index, &ToChild::Cancel { id, reason: reason.into() }, Bytes::new());
+    }
+
     /// Stops one task by force: its child, if there is one that runs it.
-    fn kill(&mut self, id: &TaskId, reason: StopReason, now: Instant) {
-        if let Some(at) = self.waiting.iter().position(|job| job.request.id == *id) {
+    fn kill(&mut self, request: usize, reason: StopReason, now: Instant) {
+        if let Some(at) = self.waiting.iter().position(|job| identity(&job.request) == request) {
             let Some(job) = self.waiting.remove(at) else { return };
             return match reason {
                 StopReason::Revoked => {
@@ -259,7 +266,7 @@ impl Supervisor {
                 _ => self.give_back(job),
             };
         }
-        let Some(index) = self.index_of(id) else { return };
+        let Some(index) = self.index_of(request) else { return };
         let doom = match reason {
             StopReason::HardTimeLimit(_) | StopReason::SoftTimeLimit(_) => Doom::HardLimit,
             StopReason::Revoked => Doom::Revoked,
@@ -287,6 +294,8 @@ impl Supervisor {
     }
 
     pub(super) fn finish(&mut self, job: Job, outcome: Outcome, runtime: Duration) {
+        // If the loop of the worker was faster it keeps to its own decision.
+        job.request.decide();
         self.outbox.push(PoolEvent::Finished { request: job.request, outcome, runtime });
     }
 
@@ -411,8 +420,10 @@ impl Supervisor {
         self.members.iter().filter(|member| member.slot.is_open()).count()
     }
 
-    fn index_of(&self, id: &TaskId) -> Option<usize> {
-        self.members.iter().position(|member| member.slot.task() == Some(id))
+    /// Which child runs this request. Two requests may have the same task id; their identities differ.
+    fn index_of(&self, request: usize) -> Option<usize> {
+        let runs = |job: &Job| identity(&job.request) == request;
+        self.members.iter().position(|member| member.job.as_ref().is_some_and(runs))
     }
 }
 

@@ -1,11 +1,27 @@
-//! Taking the exit status of a dead child together with the memory it used: the only unsafe code of the pool.
+//! The only unsafe code of the pool: two calls that have no safe form.
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
+use tokio::io::unix::AsyncFd;
 
 use crate::death::Ending;
+
+/// Lets the runtime watch a descriptor.
+///
+/// # Errors
+/// What the system says of a descriptor that cannot be watched.
+#[expect(
+    unsafe_code,
+    reason = "the safe way to watch any descriptor is deprecated as unsound for borrowed ones"
+)]
+pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the runtime must be able to rely on the descriptor staying open, and the same, as long as it is
+    // registered; an `OwnedFd` that it owns does.
+    Ok(unsafe { AsyncFd::register(fd) }?)
+}
 
 /// What the kernel keeps of a dead process until its parent asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,251 @@
+//! The life of a child: greeting, resources, tasks, and an orderly end.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+use celeriac_app::resource::{HealthBoard, LocalSet, ProcessKind, SharedSet};
+use celeriac_app::task::Isolation;
+use celeriac_app::{App, CancellationToken, Process, Workplace, signals};
+use celeriac_protocol::{DecodeError, Message, json};
+use celeriac_store::{Delivery, DeliveryTag};
+use tokio::runtime::{Builder, Runtime};
+
+use super::super::process::resident_memory;
+use super::super::protocol::{FromChild, JobHead, StartPhase, TaskEnding, ToChild, VERSION, Welcome};
+use super::FAILED;
+use super::connection::{Receiver, SendError, Sender};
+use super::listener::{Current, Listener, Order};
+use super::pulse::{self, Pulse};
+use super::reporter::{FrameReporter, NO_BODY};
+use crate::Options;
+use crate::executor::{Executor, Run};
+use crate::outcome::{Failure, FailureCode, Outcome};
+use crate::panic::install_hook;
+use crate::request::Request;
+
+/// Why a child cannot go on.
+type Fatal = Box<dyn std::error::Error + Send + Sync>;
+
+/// Lives as a child on this socket, to its end.
+pub(super) fn live(app: App, socket: UnixStream) -> ExitCode {
+    match socket.try_clone() {
+        Ok(ours) => {
+            let sender = Sender::new(ours);
+            match Child::greet(app, &sender, socket).and_then(Child::serve) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    // The parent writes the record; should it be gone, nobody needs one.
+                    let _ = sender.send(&FromChild::Failed { why: error.to_string().into() }, NO_BODY);
+                    ExitCode::from(FAILED)
+                }
+            }
+        }
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+/// A child that has been told what it is.
+struct Child {
+    app: App,
+    process: Process,
+    options: Options,
+    sender: Sender,
+    current: Current,
+    reporter: Arc<FrameReporter>,
+    orders: mpsc::Receiver<Order>,
+    stop: CancellationToken,
+    welcome: Welcome,
+}
+
+impl Child {
+    fn greet(app: App, sender: &Sender, socket: UnixStream) -> Result<Self, Fatal> {
+        let pid = std::process::id();
+        sender.send(&FromChild::Hello { version: VERSION, pid }, NO_BODY)?;
+        let mut receiver = Receiver::new(socket);
+        let welcome = match receiver.receive()? {
+            Some((ToChild::Hello(welcome), _)) => welcome,
+            Some(_) => return Err("the worker did not say hello first".into()),
+            None => return Err("the worker closed the connection before it said hello".into()),
+        };
+        sender.set_limit(welcome.limit);
+        receiver.set_limit(welcome.limit);
+        let app = take_over(app, &welcome.settings)?;
+        let reporter = Arc::new(FrameReporter::new(sender.clone(), welcome.reports));
+        let (current, stop) = (Current::default(), CancellationToken::new());
+        let listener = Listener {
+            receiver,
+            sender: sender.clone(),
+            current: current.clone(),
+            reporter: Arc::clone(&reporter),
+            stop: stop.clone(),
+        };
+        Ok(Self {
+            process: Process::this(&welcome.node, ProcessKind::Child(welcome.number)),
+            options: Options::from_settings(app.config(), welcome.node.clone()),
+            app,
+            sender: sender.clone(),
+            current,
+            reporter,
+            orders: listener.start()?,
+            stop,
+            welcome,
+        })
+    }
+
+    /// Builds the resources, runs tasks until told to end, and drops the resources.
+    fn serve(self) -> Result<(), Fatal> {
+        install_hook();
+        let isolated = |task: &&Arc<_>| is_isolated(task);
+        let plan = self.app.resource_plan(self.app.task_list().filter(isolated).map(Arc::as_ref))?;
+        let health = HealthBoard::new(&plan, self.process.clone());
+        let _pulse = Pulse::start(self.sender.clone(), self.welcome.beat, health.clone())?;
+        self.sender.send(&FromChild::Phase { phase: StartPhase::Init }, NO_BODY)?;
+        let runtime = runtime()?;
+
+        self.app.signals().send(signals::worker_process_init, || self.process.clone());
+        let shared = Arc::new(SharedSet::new(&plan, &health));
+        let locals = LocalSet::new(&plan, &health);
+        let built = runtime
+            .block_on(shared.build_until_ready(&self.stop))
+            .and_then(|()| locals.build_until_ready(&self.stop));
+        if built.is_ok() {
+            pulse::show(&self.sender, &health.snapshot());
+            self.sender.send(&FromChild::Ready { jobs: 1, memory: resident_memory() }, NO_BODY)?;
+            self.run_jobs(&shared, &locals, &runtime)?;
+        }
+        self.app.signals().send(signals::worker_process_shutdown, || self.process.clone());
+        drop(locals);
+        shared.close();
+        // What resources left running on it is given up, not waited for.
+        runtime.shutdown_background();
+        Ok(())
+    }
+
+    fn run_jobs(
+        &self,
+        shared: &Arc<SharedSet>,
+        locals: &LocalSet,
+        runtime: &Runtime,
+    ) -> Result<(), SendError> {
+        let place = Workplace {
+            app: self.app.clone(),
+            process: self.process.clone(),
+            shared: Arc::clone(shared),
+            reporter: self.reporter.clone(),
+        };
+        let executor = Executor::new(Arc::new(place), &self.options);
+        while let Ok(Order::Run(head, body, token)) = self.orders.recv() {
+            let id = head.id.clone();
+            self.sender.send(&FromChild::Started { id }, NO_BODY)?;
+            self.run_job(head, body, token, &executor, locals, runtime)?;
+        }
+        Ok(())
+    }
+
+    fn run_job(
+        &self,
+        head: JobHead,
+        body: Bytes,
+        token: CancellationToken,
+        executor: &Executor,
+        locals: &LocalSet,
+        runtime: &Runtime,
+    ) -> Result<(), SendError> {
+        let id = head.id.clone();
+        let run = match self.request(head, body, token) {
+            Ok(request) if request.task.body.is_async() => runtime.block_on(executor.run_async(&request)),
+            Ok(request) => executor.run_blocking(&request, locals, runtime.handle()),
+            Err(failure) => Run { outcome: Some(Outcome::Failure(failure)), runtime: Default::default() },
+        };
+        self.reporter.flush();
+        self.current.clear();
+        let (ending, body) = ending_of(run.outcome);
+        let done = |ending| FromChild::Done {
+            id: id.clone(),
+            ending,
+            runtime: run.runtime,
+            memory: resident_memory(),
+        };
+        match self.sender.send(&done(ending), body) {
+            Err(SendError::Frame(error)) => {
+                self.sender.send(&done(TaskEnding::Failure { failure: too_large(&error) }), NO_BODY)
+            }
+            sent => sent,
+        }
+    }
+
+    /// The request as the parent has it.
+    fn request(&self, head: JobHead, mut body: Bytes, token: CancellationToken) -> Result<Request, Failure> {
+        let task = self.app.find_task(head.task.as_str()).ok_or_else(|| unknown(&head))?;
+        let headers = body.split_to(head.headers.min(body.len()));
+        let message = Message::decode(&headers, body).map_err(|error| undecodable(&error))?;
+        let delivery = Delivery {
+            tag: DeliveryTag(0),
+            queue: head.queue.as_ref().into(),
+            message,
+            redelivered: head.redelivered,
+            deliveries: head.deliveries,
+            revoked: None,
+        };
+        let now = self.options.clock.now();
+        let mut request = Request::new(head.id, Arc::clone(task), Arc::new(delivery), &self.options, now);
+        request.cancellation = token;
+        request.limits.hard = head.hard;
+        request.limits.soft = head.soft;
+        Ok(request)
+    }
+}
+
+/// The program with the settings of the worker, which may come from its command line.
+fn take_over(app: App, settings: &[(String, String)]) -> Result<App, Fatal> {
+    let mut taken = Ok(());
+    let app = app.settings(|own| {
+        for (name, text) in settings {
+            let set = own.set(name, text);
+            taken = std::mem::replace(&mut taken, Ok(())).and(set);
+        }
+    });
+    Ok(taken.map(|()| app)?)
+}
+
+fn is_isolated(task: &celeriac_app::TaskDefinition) -> bool {
+    task.options.isolation == Isolation::Process
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).thread_name("celeriac-child").enable_all().build()
+}
+
+fn ending_of(outcome: Option<Outcome>) -> (TaskEnding, Bytes) {
+    let ending = match outcome {
+        Some(Outcome::Success(value)) => return (TaskEnding::Success, json::to_bytes(&value).into()),
+        Some(Outcome::Failure(failure)) => TaskEnding::Failure { failure },
+        Some(Outcome::Retry { delay, failure }) => TaskEnding::Retry { delay, failure },
+        Some(Outcome::Ignored) => TaskEnding::Ignored,
+        Some(Outcome::Rejected { requeue, reason }) => TaskEnding::Rejected { requeue, reason },
+        Some(Outcome::Revoked(_)) => TaskEnding::Revoked,
+        Some(Outcome::TimeLimitExceeded(limit)) => TaskEnding::TimeLimitExceeded { limit },
+        // The executor has no child of its own to lose.
+        Some(Outcome::Returned | Outcome::Lost(_)) | None => TaskEnding::Returned,
+    };
+    (ending, NO_BODY)
+}
+
+fn unknown(head: &JobHead) -> Failure {
+    let text = format!("the child process does not know the task {}, although its worker does", head.task);
+    Failure::new("NotRegistered", None, text).with_code(FailureCode::UnknownTask)
+}
+
+fn undecodable(error: &DecodeError) -> Failure {
+    let text = format!("the message did not come through to the child process: {error}");
+    Failure::new("DecodeError", None, text).with_code(FailureCode::UndecodableBody)
+}
+
+fn too_large(error: &super::super::frame::Error) -> Failure {
+    let text =
+        format!("the result cannot be handed to the worker: {error}; store the data and return a reference");
+    Failure::new("ResultTooLarge", None, text).with_code(FailureCode::ResultTooLarge)
+}

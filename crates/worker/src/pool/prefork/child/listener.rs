@@ -1,0 +1,113 @@
+//! The thread of a child that listens to the parent, while the main thread runs a task.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use celeriac_app::{CancellationToken, Reason};
+use celeriac_protocol::TaskId;
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::super::protocol::{FromChild, JobHead, ToChild};
+use super::connection::{Receiver, Sender};
+use super::reporter::FrameReporter;
+use crate::pool::StopReason;
+
+/// What the main thread is to do next.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Run this task, whose token the listener cancels.
+    Run(JobHead, Bytes, CancellationToken),
+    /// Nothing more will come.
+    End,
+}
+
+/// The task that was given to this child and has not ended, as both threads see it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Current(Arc<Mutex<Option<(TaskId, CancellationToken)>>>);
+
+impl Current {
+    /// The task has ended: what is said of it from now on is ignored.
+    pub(super) fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    fn set(&self, id: TaskId, token: CancellationToken) {
+        *self.lock() = Some((id, token));
+    }
+
+    fn token_of(&self, id: &TaskId) -> Option<CancellationToken> {
+        self.lock().as_ref().filter(|(current, _)| current == id).map(|(_, token)| token.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(TaskId, CancellationToken)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the listener acts on.
+pub(super) struct Listener {
+    pub(super) receiver: Receiver,
+    pub(super) sender: Sender,
+    pub(super) current: Current,
+    pub(super) reporter: Arc<FrameReporter>,
+    /// Ends the building of resources.
+    pub(super) stop: CancellationToken,
+}
+
+impl Listener {
+    /// Starts the thread; its orders come out of the channel.
+    pub(super) fn start(self) -> std::io::Result<mpsc::Receiver<Order>> {
+        let (orders, inbox) = mpsc::channel();
+        thread::Builder::new().name("celeriac-listener".into()).spawn(move || self.listen(&orders))?;
+        Ok(inbox)
+    }
+
+    fn listen(mut self, orders: &mpsc::Sender<Order>) {
+        loop {
+            match self.receiver.receive::<ToChild>() {
+                Ok(Some((head, body))) => self.obey(head, body, orders),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "cannot understand the worker");
+                    break;
+                }
+            }
+        }
+        // The parent is gone, and what it had given to this child will be given to another.
+        if self.current.lock().is_some() {
+            let _ = kill_process(getpid(), Signal::KILL);
+        }
+        self.end(orders);
+    }
+
+    fn obey(&self, head: ToChild, body: Bytes, orders: &mpsc::Sender<Order>) {
+        match head {
+            ToChild::Job(head) => {
+                let token = CancellationToken::new();
+                self.current.set(head.id.clone(), token.clone());
+                // Without a main thread the process is ending.
+                let _ = orders.send(Order::Run(head, body, token));
+            }
+            ToChild::Cancel { id, reason } => {
+                if let Some(token) = self.current.token_of(&id) {
+                    token.cancel(StopReason::from(reason).into());
+                }
+            }
+            ToChild::Confirm { id } => {
+                if self.current.token_of(&id).is_some() {
+                    let _ = self.sender.send(&FromChild::Confirmed { id }, Bytes::new());
+                }
+            }
+            ToChild::Credit { reports } => self.reporter.credit(reports),
+            ToChild::Stop => self.end(orders),
+            ToChild::Hello(_) => tracing::warn!("the worker said hello twice"),
+        }
+    }
+
+    fn end(&self, orders: &mpsc::Sender<Order>) {
+        self.stop.cancel(Reason::Shutdown);
+        let _ = orders.send(Order::End);
+    }
+}
