@@ -10,6 +10,7 @@
 
 pub mod body;
 pub mod compression;
+mod envelope;
 mod error;
 mod exception;
 mod headers;
@@ -18,15 +19,18 @@ pub mod json;
 mod message;
 pub mod msgpack;
 mod properties;
+mod protocol1;
 pub mod repr;
 mod result;
 mod serializer;
 mod signature;
 mod timestamp;
 mod value;
+mod wtf8;
 
 pub use body::{Arguments, Embed};
 pub use compression::Compression;
+pub use envelope::Envelope;
 pub use error::{DecodeError, EncodeError};
 pub use exception::TaskException;
 pub use headers::{Headers, TimeLimits};

@@ -1,9 +1,13 @@
 //! Results as Celery's key-value backends store them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::json::{ObjectWriter, Parser};
-use crate::{DecodeError, TaskException, TaskId, Timestamp, Value};
+use crate::{
+    Compression, DecodeError, EncodeError, Serializer, TaskException, TaskId, Timestamp, Value, compression,
+    json, msgpack,
+};
 
 /// The state of a task.
 ///
@@ -152,45 +156,126 @@ impl ResultRecord {
         out
     }
 
-    /// Reads a record from its JSON.
+    /// The record in another serializer, and compressed if asked to.
+    ///
+    /// Source: `celery/backends/base.py`, `Backend.encode` and `compress_payload`, Celery 5.7.0.
+    ///
+    /// # Errors
+    ///
+    /// When the serializer has no form for a value, which JSON always has.
+    pub fn encode_as(
+        &self,
+        serializer: Serializer,
+        compression: Option<Compression>,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let plain = match serializer {
+            Serializer::Json => self.encode(),
+            // The order of the entries is set in one place, and this is the rare way.
+            Serializer::MessagePack => match json::parse(&self.encode()) {
+                Ok(record) => msgpack::to_bytes(&record)?,
+                Err(error) => return Err(EncodeError::Unrepresentable { reason: error.to_string().into() }),
+            },
+        };
+        let Some(compression) = compression else { return Ok(plain) };
+        let mut payload = COMPRESSED.to_vec();
+        payload.extend_from_slice(compression.content_type().as_bytes());
+        payload.push(0);
+        payload.extend_from_slice(&compression.compress(&plain)?);
+        Ok(payload)
+    }
+
+    /// Reads a record from its JSON, compressed or not.
     ///
     /// # Errors
     ///
     /// When the bytes are not a JSON object, or have no `status` or `task_id`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut parser = Parser::new(bytes)?;
-        let mut record = Self::new(TaskId::from(""), State::Pending, Value::Null, None);
-        record.children = Value::Null;
-        let (mut has_id, mut has_state) = (false, false);
-        parser.object(|parser, name| {
-            let name = name.as_str().ok_or_else(|| not_a_record("a lone surrogate in a name"))?;
-            match (name, parser.value()?) {
-                ("status", Value::String(text)) => {
-                    record.state = State::from(&*text);
-                    has_state = true;
-                }
-                ("task_id", Value::String(text)) => {
-                    record.task_id = TaskId::from(&*text);
-                    has_id = true;
-                }
-                ("result", value) => record.result = value,
-                ("children", value) => record.children = value,
-                ("traceback", Value::String(text)) => record.traceback = Some(text),
-                ("date_done", Value::String(text)) => match text.parse() {
-                    Ok(date) => record.date_done = Some(date),
-                    Err(_) => record.other.push((name.into(), Value::String(text))),
-                },
-                ("traceback" | "date_done", Value::Null) => {}
-                (name, value) => record.other.push((name.into(), value)),
+        Self::decode_as(bytes, Serializer::Json)
+    }
+
+    /// Reads a record from another serializer, compressed or not.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no such record, or larger than [`compression::DEFAULT_LIMIT`].
+    pub fn decode_as(bytes: &[u8], serializer: Serializer) -> Result<Self, DecodeError> {
+        let plain = match bytes.strip_prefix(COMPRESSED) {
+            None => Cow::Borrowed(bytes),
+            Some(payload) => {
+                let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
+                let name = String::from_utf8_lossy(&payload[..end]);
+                let body = payload.get(end + 1..).unwrap_or_default();
+                compression::plain_body(body, Some(&name), compression::DEFAULT_LIMIT)?
             }
-            Ok(())
-        })?;
-        parser.end()?;
-        match (has_state, has_id) {
-            (true, true) => Ok(record),
-            (false, _) => Err(not_a_record("no status")),
-            (true, false) => Err(not_a_record("no task_id")),
+        };
+        let mut reading = Reading::default();
+        match serializer {
+            Serializer::Json => {
+                let mut parser = Parser::new(&plain)?;
+                parser.object(|parser, name| {
+                    let name = name.as_str().ok_or_else(|| not_a_record("a lone surrogate in a name"))?;
+                    reading.set(name, parser.value()?);
+                    Ok(())
+                })?;
+                parser.end()?;
+            }
+            Serializer::MessagePack => match msgpack::parse(&plain)? {
+                Value::Map(entries) => {
+                    for (name, value) in entries {
+                        reading.set(&name, value);
+                    }
+                }
+                _ => return Err(not_a_record("no dictionary")),
+            },
         }
+        reading.finish()
+    }
+}
+
+/// What the payload of a compressed result begins with, before the content type and a zero byte.
+///
+/// Source: `celery/backends/base.py`, `COMPRESSED_PAYLOAD_MAGIC`, Celery 5.7.0.
+const COMPRESSED: &[u8] = b"\0celery-compressed\0";
+
+/// A record whose fields come one by one.
+#[derive(Default)]
+struct Reading {
+    task_id: Option<TaskId>,
+    state: Option<State>,
+    result: Value,
+    traceback: Option<Box<str>>,
+    children: Value,
+    date_done: Option<Timestamp>,
+    other: Vec<(Box<str>, Value)>,
+}
+
+impl Reading {
+    fn set(&mut self, name: &str, value: Value) {
+        match (name, value) {
+            ("status", Value::String(text)) => self.state = Some(State::from(&*text)),
+            ("task_id", Value::String(text)) => self.task_id = Some(TaskId::from(&*text)),
+            ("result", value) => self.result = value,
+            ("children", value) => self.children = value,
+            ("traceback", Value::String(text)) => self.traceback = Some(text),
+            ("date_done", Value::String(text)) => match text.parse() {
+                Ok(date) => self.date_done = Some(date),
+                Err(_) => self.other.push((name.into(), Value::String(text))),
+            },
+            ("traceback" | "date_done", Value::Null) => {}
+            (name, value) => self.other.push((name.into(), value)),
+        }
+    }
+
+    fn finish(self) -> Result<ResultRecord, DecodeError> {
+        Ok(ResultRecord {
+            task_id: self.task_id.ok_or_else(|| not_a_record("no task_id"))?,
+            state: self.state.ok_or_else(|| not_a_record("no status"))?,
+            result: self.result,
+            traceback: self.traceback,
+            children: self.children,
+            date_done: self.date_done,
+            other: self.other,
+        })
     }
 }
 

@@ -85,4 +85,61 @@ impl Signature {
     pub fn option(&self, name: &str) -> Option<&Value> {
         self.options.iter().find(|(option, _)| &**option == name).map(|(_, value)| value)
     }
+
+    /// The signatures to call with the result: the `link` option.
+    ///
+    /// # Errors
+    ///
+    /// When the option holds something else.
+    pub fn links(&self) -> Result<Vec<Self>, DecodeError> {
+        Self::list(self.option("link"))
+    }
+
+    /// The signatures to call when the task fails: the `link_error` option.
+    ///
+    /// # Errors
+    ///
+    /// When the option holds something else.
+    pub fn link_errors(&self) -> Result<Vec<Self>, DecodeError> {
+        Self::list(self.option("link_error"))
+    }
+
+    /// The composed signatures: `tasks` of a chain or a group, `header` of a chord.
+    ///
+    /// # Errors
+    ///
+    /// When the entry holds something else.
+    pub fn tasks(&self) -> Result<Vec<Self>, DecodeError> {
+        let header = if self.subtask_type.as_deref() == Some("chord") { "header" } else { "tasks" };
+        match self.kwarg(header) {
+            // A chord's header may be a group rather than its list.
+            Some(group @ Value::Map(_)) => Self::from_value(group.clone())?.tasks(),
+            other => Self::list(other),
+        }
+    }
+
+    /// What follows a chord's header: its `body`.
+    ///
+    /// # Errors
+    ///
+    /// When the entry holds something else.
+    pub fn chord_body(&self) -> Result<Option<Self>, DecodeError> {
+        match self.kwarg("body") {
+            None | Some(Value::Null) => Ok(None),
+            Some(body) => Self::from_value(body.clone()).map(Some),
+        }
+    }
+
+    fn kwarg(&self, name: &str) -> Option<&Value> {
+        self.kwargs.iter().find(|(kwarg, _)| &**kwarg == name).map(|(_, value)| value)
+    }
+
+    /// A list of signatures, or a single one, or none.
+    fn list(value: Option<&Value>) -> Result<Vec<Self>, DecodeError> {
+        match value {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::List(signatures)) => signatures.iter().cloned().map(Self::from_value).collect(),
+            Some(single) => Self::from_value(single.clone()).map(|signature| vec![signature]),
+        }
+    }
 }

@@ -130,7 +130,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn timestamp(&mut self) -> Option<Timestamp> {
-        let year = self.digits(4)?;
+        let year = self.digits(4).filter(|year| *year > 0)?;
         let extended = self.eat(b'-');
         let month = self.digits(2).filter(|month| (1..=12).contains(month))?;
         if extended && !self.eat(b'-') {

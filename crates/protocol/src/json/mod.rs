@@ -9,8 +9,8 @@ mod parse;
 mod wrapper;
 mod write;
 
-pub(crate) use parse::Parser;
 pub use parse::{MAX_DEPTH, parse};
+pub(crate) use parse::{Parser, Text};
 pub(crate) use wrapper::keep_last;
 pub(crate) use write::{ObjectWriter, float_text, write_int, write_list, write_str};
 pub use write::{to_bytes, write};

@@ -2,6 +2,7 @@
 
 use super::wrapper;
 use crate::Value;
+use crate::wtf8::{Piece, pieces};
 
 /// The JSON of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {
@@ -136,17 +137,41 @@ pub(crate) fn float_text(float: f64) -> String {
         .into();
     }
     let magnitude = float.abs();
-    if float == 0.0 || (1e-4..1e16).contains(&magnitude) {
-        let mut text = float.to_string();
-        if !text.contains('.') {
-            text.push_str(".0");
-        }
-        return text;
+    let shortest = shortest(float);
+    let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+    if float != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+        return format!("{digits}e{sign}{exponent:0>2}");
     }
-    let text = format!("{float:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
-    format!("{digits}e{sign}{exponent:0>2}")
+    positional(digits, exponent.parse().unwrap_or(0))
+}
+
+/// The shortest digits that read back, as `-1.25e-3`; among several, those next to the exact value.
+fn shortest(float: f64) -> String {
+    let shortest = format!("{float:e}");
+    let digits = shortest.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    // Rust rounds up where two are equally near, Python to the even one. That happens to long digits only.
+    if digits >= 16 {
+        let even = format!("{float:.*e}", digits - 1);
+        if even.parse() == Ok(float) {
+            return even;
+        }
+    }
+    shortest
+}
+
+/// Writes `1.25` times ten to the `exponent` without an exponent.
+fn positional(digits: &str, exponent: i32) -> String {
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_end_matches('0');
+    match usize::try_from(exponent) {
+        Ok(point) if point + 1 < digits.len() => {
+            format!("{sign}{}.{}", &digits[..=point], &digits[point + 1..])
+        }
+        Ok(point) => format!("{sign}{digits:0<width$}.0", width = point + 1),
+        Err(_) => format!("{sign}0.{:0>width$}{digits}", "", width = exponent.unsigned_abs() as usize - 1),
+    }
 }
 
 /// Whether a byte is written as it is.
@@ -199,26 +224,11 @@ fn write_unit(out: &mut Vec<u8>, unit: u16) {
 /// Appends WTF-8 text in quotes, in ASCII: its lone surrogates as `\uXXXX`.
 fn write_wtf8(out: &mut Vec<u8>, wtf8: &[u8]) {
     out.push(b'"');
-    let mut rest = wtf8;
-    while !rest.is_empty() {
-        let valid = match std::str::from_utf8(rest) {
-            Ok(text) => text,
-            Err(error) => std::str::from_utf8(&rest[..error.valid_up_to()]).unwrap_or_default(),
-        };
-        write_escaped(out, valid);
-        rest = &rest[valid.len()..];
-        rest = match rest {
-            [0xed, second, third, after @ ..] => {
-                write_unit(out, 0xd000 | u16::from(second & 0x3f) << 6 | u16::from(third & 0x3f));
-                after
-            }
-            // Not WTF-8: only a hand-made value gets here.
-            [_, after @ ..] => {
-                write_unit(out, 0xfffd);
-                after
-            }
-            [] => rest,
-        };
+    for piece in pieces(wtf8) {
+        match piece {
+            Piece::Text(text) => write_escaped(out, text),
+            Piece::Surrogate(surrogate) => write_unit(out, surrogate),
+        }
     }
     out.push(b'"');
 }

@@ -55,11 +55,32 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self) -> Result<Value, DecodeError> {
         let [tag] = self.array()?;
+        match tag {
+            0x80..=0x8f => self.map(usize::from(tag & 0x0f)),
+            0x90..=0x9f => self.list(usize::from(tag & 0x0f)),
+            0xdc | 0xdd => {
+                let len = self.len(2 << (tag - 0xdc))?;
+                self.list(len)
+            }
+            0xde | 0xdf => {
+                let len = self.len(2 << (tag - 0xde))?;
+                self.map(len)
+            }
+            _ => self.scalar(tag),
+        }
+    }
+
+    /// Reads what holds no other value: a function of its own, to keep the stack of nested values small.
+    #[inline(never)]
+    fn scalar(&mut self, tag: u8) -> Result<Value, DecodeError> {
         Ok(match tag {
             0x00..=0x7f => Value::Int(tag.into()),
-            0x80..=0x8f => return self.map(usize::from(tag & 0x0f)),
-            0x90..=0x9f => return self.list(usize::from(tag & 0x0f)),
+            0xe0..=0xff => Value::Int((tag as i8).into()),
             0xa0..=0xbf => self.text(usize::from(tag & 0x1f))?,
+            0xd9..=0xdb => {
+                let len = self.len(1 << (tag - 0xd9))?;
+                self.text(len)?
+            }
             0xc0 => Value::Null,
             0xc2 => Value::Bool(false),
             0xc3 => Value::Bool(true),
@@ -71,6 +92,14 @@ impl<'a> Parser<'a> {
                 let len = self.len(1 << (tag - 0xc7))?;
                 self.extension(len)?
             }
+            0xd4..=0xd8 => self.extension(1 << (tag - 0xd4))?,
+            0xca..=0xd3 => self.number(tag)?,
+            _ => return self.fail("a tag that is never used"),
+        })
+    }
+
+    fn number(&mut self, tag: u8) -> Result<Value, DecodeError> {
+        Ok(match tag {
             0xca => Value::Float(f32::from_be_bytes(self.array()?).into()),
             0xcb => Value::Float(f64::from_be_bytes(self.array()?)),
             0xcc => Value::from(u8::from_be_bytes(self.array()?)),
@@ -80,22 +109,7 @@ impl<'a> Parser<'a> {
             0xd0 => Value::from(i8::from_be_bytes(self.array()?)),
             0xd1 => Value::from(i16::from_be_bytes(self.array()?)),
             0xd2 => Value::from(i32::from_be_bytes(self.array()?)),
-            0xd3 => Value::from(i64::from_be_bytes(self.array()?)),
-            0xd4..=0xd8 => self.extension(1 << (tag - 0xd4))?,
-            0xd9..=0xdb => {
-                let len = self.len(1 << (tag - 0xd9))?;
-                self.text(len)?
-            }
-            0xdc | 0xdd => {
-                let len = self.len(2 << (tag - 0xdc))?;
-                return self.list(len);
-            }
-            0xde | 0xdf => {
-                let len = self.len(2 << (tag - 0xde))?;
-                return self.map(len);
-            }
-            0xe0..=0xff => Value::Int((tag as i8).into()),
-            0xc1 => return self.fail("a tag that is never used"),
+            _ => Value::from(i64::from_be_bytes(self.array()?)),
         })
     }
 
