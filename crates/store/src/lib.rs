@@ -16,6 +16,8 @@ mod presence;
 mod results;
 mod revocations;
 mod schedule;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod store;
 
 pub use broker::{

@@ -25,7 +25,7 @@ pub struct Store {
 }
 
 /// How to reach and use a store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConnectOptions {
     /// What a commit survives. Default: [`Durability::Normal`].
     pub durability: Durability,
@@ -69,15 +69,31 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(misconfigured(url, "a store URL looks like sqlite:///tasks.db or memory://NAME"));
     };
-    match (scheme, rest, options) {
-        // The servers come here, one arm each: `sqlite::connect(url, rest, options).await`.
-        ("memory", name, _) if !name.is_empty() => {
+    match scheme {
+        "memory" if !rest.is_empty() => {
             let ConnectOptions { clock, message_limit, .. } = options;
-            Ok(Store::of(url, &Arc::new(MemoryStore::open(name, clock.clone(), *message_limit))))
+            Ok(Store::of(url, &Arc::new(MemoryStore::open(rest, clock.clone(), *message_limit))))
         }
-        (_, _, _) => {
-            Err(misconfigured(url, "no such kind of store here: use sqlite:///tasks.db or memory://NAME"))
+        #[cfg(feature = "sqlite")]
+        "sqlite" => crate::sqlite::connect(url, sqlite_path(url, rest)?, options).await,
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => Err(misconfigured(url, "this program was built without the cargo feature `sqlite`")),
+        _ => Err(misconfigured(url, "no such kind of store here: use sqlite:///tasks.db or memory://NAME")),
+    }
+}
+
+/// The path in what follows `sqlite://`: one slash is the URL's own, a second one begins an absolute path.
+#[cfg(feature = "sqlite")]
+fn sqlite_path<'url>(url: &str, rest: &'url str) -> Result<&'url std::path::Path> {
+    match rest.strip_prefix('/') {
+        Some(path) if path.contains('?') => {
+            Err(misconfigured(url, "options go into the settings, not into the URL"))
         }
+        Some(path) if !path.is_empty() => Ok(std::path::Path::new(path)),
+        _ => Err(misconfigured(
+            url,
+            "name a file: sqlite:///relative.db or sqlite:////absolute/path.db; memory://NAME keeps nothing",
+        )),
     }
 }
 

@@ -1,0 +1,98 @@
+//! The thread that reads.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{CachedStatement, Connection};
+use tokio::sync::oneshot;
+
+use super::connection::{self, LockDeadline};
+use super::failure::Place;
+use crate::{Error, Result};
+
+/// Something to be read. It answers by itself, also if the connection could not be opened.
+type Job = Box<dyn FnOnce(std::result::Result<&Connection, &rusqlite::Error>) + Send>;
+
+/// Hands jobs to the thread. The thread ends when the last handle is gone.
+#[derive(Clone)]
+pub(super) struct Reader {
+    jobs: mpsc::Sender<Job>,
+    place: Arc<Place>,
+    deadline: Duration,
+}
+
+impl Reader {
+    /// Starts the thread; it opens its connection when it is first asked.
+    pub(super) fn start(place: Arc<Place>, deadline: Duration) -> Result<Self> {
+        let (jobs, inbox) = mpsc::channel();
+        let here = Arc::clone(&place);
+        let thread = std::thread::Builder::new().name("sqlite-reader".into());
+        match thread.spawn(move || serve(&here, deadline, &inbox)) {
+            Ok(_) => Ok(Self { jobs, place, deadline }),
+            Err(error) => Err(Error::Failed { url: place.url.to_string(), reason: error.to_string() }),
+        }
+    }
+
+    /// Runs `look` on a connection that sees everything committed before this call.
+    pub(super) async fn call<T, F>(&self, name: &'static str, look: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.jobs
+            .send(Box::new(move |connection| {
+                let outcome = match connection {
+                    Ok(connection) => look(connection),
+                    Err(error) => Err(copy(error)),
+                };
+                // A caller that stopped waiting has no use for it.
+                let _ = reply.send(outcome);
+            }))
+            .map_err(|_| Error::Closed)?;
+        match answer.await {
+            Ok(outcome) => outcome.map_err(|error| self.place.explain(name, self.deadline, &error)),
+            Err(_) => Err(Error::Closed),
+        }
+    }
+
+    /// Runs `look` without waiting for it; if there is no connection, it is not run.
+    pub(super) fn submit(&self, look: impl FnOnce(&Connection) + Send + 'static) {
+        // It fails only if the thread has ended, and then nobody waits.
+        let _ = self.jobs.send(Box::new(move |connection| connection.map(look).unwrap_or_default()));
+    }
+}
+
+fn serve(place: &Place, deadline: Duration, jobs: &mpsc::Receiver<Job>) {
+    let lock_deadline = LockDeadline::default();
+    let mut connection = None;
+    while let Ok(job) = jobs.recv() {
+        lock_deadline.set(Instant::now() + deadline);
+        let opened = match connection.take() {
+            Some(connection) => Ok(connection),
+            None => connection::open_reader(&place.path, &lock_deadline),
+        };
+        job(opened.as_ref());
+        connection = opened.ok();
+    }
+}
+
+/// The error again, as far as callers tell errors apart.
+fn copy(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, text) => rusqlite::Error::SqliteFailure(*code, text.clone()),
+        other => rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
+            Some(other.to_string()),
+        ),
+    }
+}
+
+/// A prepared statement.
+pub(super) fn statement<'open>(
+    connection: &'open Connection,
+    sql: &'static str,
+) -> rusqlite::Result<CachedStatement<'open>> {
+    connection.prepare_cached(sql)
+}

@@ -1,0 +1,163 @@
+//! Revocations: kept, checked, watched.
+
+use async_trait::async_trait;
+use celeriac_protocol::{TaskId, Timestamp};
+use rusqlite::params;
+use tokio::sync::watch;
+
+use super::SqliteStore;
+use super::key::TaskKey;
+use super::reader::statement;
+use super::results::keys;
+use super::transaction::Tx;
+use super::wake::Topic;
+use crate::{Error, Result, Revocation, RevocationWatch, Revocations};
+
+/// Revocations read in one go.
+const WATCH_STEP: i64 = 1000;
+
+/// A revocation as it is stored.
+struct NewRevocation {
+    task: TaskKey,
+    terminate: bool,
+    expires_after: i64,
+}
+
+#[async_trait]
+impl Revocations for SqliteStore {
+    async fn revoke(&self, revocations: Vec<Revocation>) -> Result<Vec<TaskId>> {
+        if revocations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let marks: Vec<_> = revocations
+            .iter()
+            .map(|revocation| NewRevocation {
+                task: TaskKey::of(&revocation.task_id),
+                terminate: revocation.terminate,
+                expires_after: i64::try_from(revocation.expires_after.as_micros()).unwrap_or(i64::MAX),
+            })
+            .collect();
+        let removed = self.shared.writer.call("revoke", move |tx| revoke(tx, &marks)).await?;
+        Ok(removed.iter().map(TaskKey::id).collect())
+    }
+
+    async fn revoked(&self, ids: &[TaskId]) -> Result<Vec<TaskId>> {
+        let (keys, now) = (keys(ids), self.shared.options.clock.now().as_micros());
+        let found = self.shared.reader.call("read revocations", move |connection| {
+            let mut is_revoked = statement(connection, include_str!("sql/revoked_is.sql"))?;
+            let found: rusqlite::Result<Vec<bool>> =
+                keys.iter().map(|key| is_revoked.exists(params![key, now])).collect();
+            found
+        });
+        let found = found.await?;
+        Ok(ids.iter().zip(found).filter(|(_, is_revoked)| *is_revoked).map(|(id, _)| id.clone()).collect())
+    }
+
+    async fn watch(&self) -> Result<Box<dyn RevocationWatch>> {
+        let changed = self.shared.wake.listen(Topic::Revoked);
+        let last = self.shared.reader.call("read revocations", |connection| {
+            statement(connection, include_str!("sql/revoked_last.sql"))?.query_one([], |row| row.get(0))
+        });
+        let last: Option<i64> = last.await?;
+        Ok(Box::new(Watch { store: self.clone(), changed, last: last.unwrap_or(0) }))
+    }
+}
+
+/// What came after `last`.
+struct Watch {
+    store: SqliteStore,
+    changed: watch::Receiver<u64>,
+    last: i64,
+}
+
+#[async_trait]
+impl RevocationWatch for Watch {
+    async fn next(&mut self) -> Result<Vec<Revocation>> {
+        let shared = &self.store.shared;
+        loop {
+            self.changed.borrow_and_update();
+            let (last, now) = (self.last, shared.options.clock.now());
+            let found = shared.reader.call("read revocations", move |connection| {
+                let mut feed = statement(connection, include_str!("sql/revoked_feed.sql"))?;
+                let rows = feed.query_map(params![last, WATCH_STEP], |row| {
+                    let number: i64 = row.get(0)?;
+                    let task: TaskKey = row.get(1)?;
+                    let until = Timestamp::from_micros(row.get(3)?);
+                    let expires_after = until.saturating_since(now);
+                    Ok((number, Revocation { task_id: task.id(), terminate: row.get(2)?, expires_after }))
+                })?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            });
+            let found = found.await?;
+            if let Some((last, _)) = found.last() {
+                self.last = *last;
+                return Ok(found.into_iter().map(|(_, revocation)| revocation).collect());
+            }
+            // It fails only if the store is gone.
+            self.changed.changed().await.map_err(|_| Error::Closed)?;
+        }
+    }
+}
+
+/// Marks these and removes what waits of them. Answers the tasks of which nothing is left.
+fn revoke(tx: &mut Tx<'_>, revocations: &[NewRevocation]) -> rusqlite::Result<Vec<TaskKey>> {
+    let mut gone = Vec::new();
+    for revocation in revocations {
+        let number = tx.number()?;
+        let expires_at = tx.now.saturating_add(revocation.expires_after);
+        tx.execute(
+            include_str!("sql/revoke_mark.sql"),
+            params![number, revocation.task, revocation.terminate, expires_at],
+        )?;
+        let found = messages_of(tx, &revocation.task)?;
+        let mut removed = 0;
+        for message in &found {
+            removed += usize::from(message.remove(tx)?);
+        }
+        if removed > 0 && removed == found.len() {
+            gone.push(revocation.task.clone());
+        }
+    }
+    tx.touch(Topic::Revoked);
+    Ok(gone)
+}
+
+/// Where a message is, or would be.
+pub(super) struct Whereabouts {
+    id: i64,
+    queue: i64,
+    rank: i64,
+    due: Option<i64>,
+}
+
+/// The messages of a task: usually one.
+pub(super) fn messages_of(tx: &Tx<'_>, task: &TaskKey) -> rusqlite::Result<Vec<Whereabouts>> {
+    let mut find = tx.statement(include_str!("sql/task_messages.sql"))?;
+    let rows = find.query_map([task], |row| {
+        Ok(Whereabouts { id: row.get(0)?, queue: row.get(1)?, rank: row.get(2)?, due: row.get(3)? })
+    })?;
+    rows.collect()
+}
+
+impl Whereabouts {
+    /// Removes it from its queue or the schedule; says whether it was there.
+    fn remove(&self, tx: &Tx<'_>) -> rusqlite::Result<bool> {
+        let from_queue =
+            tx.execute(include_str!("sql/task_unready.sql"), params![self.queue, self.rank, self.id])?;
+        if from_queue > 0 {
+            tx.execute(include_str!("sql/message_remove.sql"), [self.id])?;
+            return Ok(true);
+        }
+        self.unschedule(tx)
+    }
+
+    /// Removes it from the schedule; says whether it was there.
+    pub(super) fn unschedule(&self, tx: &Tx<'_>) -> rusqlite::Result<bool> {
+        let Some(due) = self.due else { return Ok(false) };
+        let removed = tx.execute(include_str!("sql/task_undelay.sql"), params![due, self.id])?;
+        if removed > 0 {
+            tx.execute(include_str!("sql/message_remove.sql"), [self.id])?;
+        }
+        Ok(removed > 0)
+    }
+}

@@ -1,0 +1,64 @@
+//! Versions of the schema, and the way from each to the next.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::failure::Place;
+use crate::Error;
+
+/// Says in the header of the file that it is ours: "Cele".
+const APPLICATION_ID: i64 = 0x4365_6c65;
+
+/// The step from each version to the next; version 0 is an empty file. Never change one that was released.
+const STEPS: [&str; 1] = [include_str!("sql/schema_1.sql")];
+
+/// The version that this program writes.
+const VERSION: u32 = STEPS.len() as u32;
+
+/// What may go wrong: SQLite itself, or what is in the file.
+pub(super) enum Trouble {
+    Sqlite(rusqlite::Error),
+    Content(Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Brings the file to the version of this program, in one transaction.
+///
+/// Processes that start together on a new file queue up for the write lock; all but the first find the work done.
+pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), Trouble> {
+    // Changing the journal mode takes an exclusive lock, so an existing log is left as it is.
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if check(connection, place)? == VERSION && mode == "wal" {
+        return Ok(());
+    }
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = check(&transaction, place)?;
+    for step in &STEPS[found as usize..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+/// The version found, if this program can work with the file.
+fn check(connection: &Connection, place: &Place) -> Result<u32, Trouble> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_empty = tables == 0 && found == 0 && application == 0;
+    if !is_empty && application != APPLICATION_ID {
+        let reason = "it is the database of another program";
+        return Err(Trouble::Content(place.corrupt(reason.into())));
+    }
+    if found > VERSION {
+        let url = place.url.to_string();
+        return Err(Trouble::Content(Error::NewerVersion { url, found, known: VERSION }));
+    }
+    Ok(found)
+}

@@ -1,0 +1,1 @@
+INSERT INTO consumer (worker, lease_until) VALUES (?1, ?2)

@@ -1,0 +1,1 @@
+SELECT 1 FROM consumer WHERE id = ?1

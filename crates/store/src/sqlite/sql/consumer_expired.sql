@@ -1,0 +1,1 @@
+SELECT id, worker FROM consumer WHERE lease_until <= ?1 AND id <> ?2

@@ -1,0 +1,1 @@
+SELECT min(lease_until) FROM consumer WHERE id <> ?1

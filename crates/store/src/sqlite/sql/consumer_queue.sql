@@ -1,0 +1,1 @@
+INSERT INTO consumes (consumer, queue) VALUES (?1, ?2)

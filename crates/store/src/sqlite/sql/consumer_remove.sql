@@ -1,0 +1,1 @@
+DELETE FROM consumer WHERE id = ?1

@@ -1,0 +1,1 @@
+DELETE FROM consumes WHERE consumer = ?1

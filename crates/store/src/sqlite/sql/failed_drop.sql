@@ -1,0 +1,1 @@
+DELETE FROM failed WHERE task_id = ?1

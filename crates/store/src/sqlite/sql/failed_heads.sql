@@ -1,0 +1,1 @@
+SELECT number, head FROM failed WHERE task_id = ?1

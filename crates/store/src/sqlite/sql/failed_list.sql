@@ -1,0 +1,4 @@
+SELECT failed.task_id, queue.name, failed.failed_at, failed.deliveries, failed.code, failed.reason, failed.evidence,
+       failed.head, failed.body
+FROM failed JOIN queue ON queue.id = failed.queue
+ORDER BY failed.number DESC LIMIT ?1

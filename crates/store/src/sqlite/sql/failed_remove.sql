@@ -1,0 +1,1 @@
+DELETE FROM failed WHERE number = ?1

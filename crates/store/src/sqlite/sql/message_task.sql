@@ -1,0 +1,1 @@
+SELECT task_id FROM message WHERE id = ?1

@@ -1,0 +1,1 @@
+INSERT INTO delayed (due, message, queue, rank) VALUES (?1, ?2, ?3, ?4)

@@ -1,0 +1,1 @@
+INSERT INTO ready (queue, rank, message, deliveries) VALUES (?1, ?2, ?3, 0)

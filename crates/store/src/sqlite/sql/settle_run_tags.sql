@@ -1,0 +1,1 @@
+DELETE FROM lent WHERE tag BETWEEN ?1 AND ?2

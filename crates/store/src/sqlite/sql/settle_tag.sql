@@ -1,0 +1,1 @@
+DELETE FROM lent WHERE tag = ?1

@@ -1,0 +1,1 @@
+SELECT queue, count(*), sum(due <= ?1) FROM delayed GROUP BY queue

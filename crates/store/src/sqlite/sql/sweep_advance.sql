@@ -1,0 +1,1 @@
+UPDATE expiry SET first = ?2 WHERE minute = ?1

@@ -1,0 +1,1 @@
+DELETE FROM expiry WHERE minute = ?1

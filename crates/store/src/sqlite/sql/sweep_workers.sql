@@ -1,0 +1,1 @@
+DELETE FROM worker WHERE valid_until <= ?1

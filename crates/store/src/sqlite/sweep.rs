@@ -1,0 +1,46 @@
+//! Removing what has expired, a bounded step at a time.
+//!
+//! Readers pass over what has expired, so it does not matter when it goes. Steps ride on transactions that
+//! happen anyway: whoever stores results or renews a lease does one.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::transaction::Tx;
+
+/// Rows looked at in one step.
+const STEP: i64 = 500;
+/// Results are remembered by the minute of their expiry.
+const MINUTE: i64 = 60_000_000;
+
+/// The minute in which a moment lies.
+pub(super) fn minute(moment: i64) -> i64 {
+    moment.div_euclid(MINUTE)
+}
+
+/// Removes some of what has expired.
+pub(super) fn step(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    results(tx)?;
+    tx.execute(include_str!("sql/sweep_revoked.sql"), params![tx.now, STEP])?;
+    tx.execute(include_str!("sql/sweep_workers.sql"), [tx.now])?;
+    Ok(())
+}
+
+/// Removes some of the results that have expired.
+pub(super) fn results(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    let range: Option<(i64, i64, i64)> = tx
+        .statement(include_str!("sql/sweep_minute.sql"))?
+        .query_one([minute(tx.now)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((minute, first, last)) = range else { return Ok(()) };
+    let end: Option<i64> = tx
+        .statement(include_str!("sql/sweep_step_end.sql"))?
+        .query_one(params![first, last, STEP], |row| row.get(0))?;
+    let end = end.unwrap_or(last);
+    tx.execute(include_str!("sql/sweep_results.sql"), params![first, end, tx.now])?;
+    if end >= last {
+        tx.execute(include_str!("sql/sweep_done.sql"), [minute])?;
+    } else {
+        tx.execute(include_str!("sql/sweep_advance.sql"), params![minute, end + 1])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! The one thread of this process that writes, and how it groups commits.
+//!
+//! Whoever wants to write hands over an [`Operation`] and waits. The thread takes everything that is pending into
+//! one transaction: while one group commits, the next one gathers, so load makes groups larger and commits no more
+//! frequent. An operation that fails does not fail its neighbours: the group is taken back and each runs alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::checkpoint::Checkpointer;
+use super::connection::{self, LockDeadline};
+use super::failure::{self, Place};
+use super::schema::{self, Trouble};
+use super::transaction::{QueueIds, Tx};
+use super::wake::{Topics, Wake};
+use crate::clock::Clock;
+use crate::{ConnectOptions, Error, Result};
+
+/// Operations that may wait for the thread before callers wait to hand theirs over.
+const PENDING: usize = 1024;
+/// Operations in one transaction, so that the write lock goes round among processes.
+const GROUP: usize = 64;
+
+/// Something to be done in a write transaction.
+pub(super) trait Operation: Send {
+    /// Whether a transaction is worth it. Asked outside of one, if nothing else is pending.
+    fn wants_to_write(&mut self, _look: &Connection, _now: i64) -> rusqlite::Result<bool> {
+        Ok(true)
+    }
+
+    /// Does it. May be called again after [`Operation::undo`].
+    fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
+
+    /// The transaction was taken back: restores what `run` changed outside of the database.
+    fn undo(&mut self) {}
+
+    /// Tells the caller, after the commit or the final failure.
+    fn answer(self: Box<Self>, outcome: Result<()>);
+}
+
+/// An operation on its way.
+struct Pending {
+    name: &'static str,
+    since: Instant,
+    operation: Box<dyn Operation>,
+}
+
+/// Hands operations to the thread. The thread ends when the last handle is gone.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pending: mpsc::Sender<Pending>,
+}
+
+impl Writer {
+    /// Opens the file and starts the thread.
+    pub(super) async fn start(place: Arc<Place>, options: &ConnectOptions, wake: Arc<Wake>) -> Result<Self> {
+        let (pending, inbox) = mpsc::channel(PENDING);
+        let (opened, started) = oneshot::channel();
+        let (options, here) = (options.clone(), Arc::clone(&place));
+        let thread = std::thread::Builder::new().name("sqlite-writer".into());
+        let spawned = thread.spawn(move || match WriterThread::open(place, &options, wake) {
+            Ok(thread) => {
+                if opened.send(Ok(())).is_ok() {
+                    thread.serve(inbox);
+                }
+            }
+            // If nobody waits for the answer, nobody wants to know.
+            Err(error) => drop(opened.send(Err(error))),
+        });
+        if let Err(error) = spawned {
+            return Err(Error::Failed { url: here.url.to_string(), reason: error.to_string() });
+        }
+        started.await.unwrap_or(Err(Error::Closed))?;
+        Ok(Self { pending })
+    }
+
+    /// Hands over an operation, which answers by itself.
+    pub(super) async fn submit(&self, name: &'static str, operation: Box<dyn Operation>) -> Result<()> {
+        let pending = Pending { name, since: Instant::now(), operation };
+        self.pending.send(pending).await.map_err(|_| Error::Closed)
+    }
+
+    /// Runs `work` in a write transaction and returns what it returned, once that is committed.
+    pub(super) async fn call<T, F>(&self, name: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.submit(name, Box::new(Call { work, done: None, reply })).await?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// A closure as an operation.
+struct Call<T, F> {
+    work: F,
+    done: Option<T>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Operation for Call<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+        self.done = Some((self.work)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<()>) {
+        let Self { done, reply, .. } = *self;
+        let answer = outcome.and_then(|()| done.ok_or(Error::Closed));
+        // A caller that stopped waiting has no use for it; what is committed stays.
+        let _ = reply.send(answer);
+    }
+}
+
+/// What the thread owns.
+struct WriterThread {
+    connection: Connection,
+    lock_deadline: LockDeadline,
+    deadline: Duration,
+    clock: Clock,
+    place: Arc<Place>,
+    wake: Arc<Wake>,
+    queues: QueueIds,
+    checkpointer: Checkpointer,
+    /// Pages in the log after the last commit.
+    logged: Arc<AtomicI32>,
+}
+
+impl WriterThread {
+    fn open(place: Arc<Place>, options: &ConnectOptions, wake: Arc<Wake>) -> Result<Self> {
+        let lock_deadline = LockDeadline::default();
+        lock_deadline.set(Instant::now() + options.deadline);
+        let explain = |error| place.explain("open", options.deadline, &error);
+        let mut connection =
+            connection::open_writer(&place.path, options.durability, &lock_deadline).map_err(explain)?;
+        schema::migrate(&mut connection, &place).map_err(|trouble| match trouble {
+            Trouble::Sqlite(error) => explain(error),
+            Trouble::Content(error) => error,
+        })?;
+        let checkpointer = Checkpointer::start(Arc::clone(&place));
+        let (deadline, clock, queues) = (options.deadline, options.clock.clone(), QueueIds::default());
+        let logged = Arc::new(AtomicI32::new(0));
+        connection
+            .wal_hook(Some({
+                let logged = Arc::clone(&logged);
+                move |_: &mut _, pages| {
+                    logged.store(pages, Ordering::Relaxed);
+                    Ok(())
+                }
+            }))
+            .map_err(explain)?;
+        Ok(Self { connection, lock_deadline, deadline, clock, place, wake, queues, checkpointer, logged })
+    }
+
+    fn serve(mut self, mut inbox: mpsc::Receiver<Pending>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while let Some(first) = inbox.blocking_recv() {
+            group.push(first);
+            while group.len() < GROUP {
+                match inbox.try_recv() {
+                    Ok(next) => group.push(next),
+                    Err(_) => break,
+                }
+            }
+            self.settle_group(&mut group);
+        }
+    }
+
+    /// Runs the group and answers each of it.
+    fn settle_group(&mut self, group: &mut Vec<Pending>) {
+        if let [alone] = &mut group[..] {
+            let now = self.clock.now().as_micros();
+            if matches!(alone.operation.wants_to_write(&self.connection, now), Ok(false)) {
+                return group.drain(..).for_each(|pending| pending.operation.answer(Ok(())));
+            }
+        }
+        match self.commit(group) {
+            Ok(()) => group.drain(..).for_each(|pending| pending.operation.answer(Ok(()))),
+            Err(error) if group.len() == 1 || failure::is_busy(&error) => {
+                for pending in group.drain(..) {
+                    let error = self.place.explain(pending.name, self.deadline, &error);
+                    pending.operation.answer(Err(error));
+                }
+            }
+            Err(_) => {
+                for pending in std::mem::take(group) {
+                    self.settle_group(&mut vec![pending]);
+                }
+            }
+        }
+    }
+
+    /// One transaction with the whole group in it, or nothing.
+    fn commit(&mut self, group: &mut [Pending]) -> rusqlite::Result<()> {
+        let longest_waiting = group.iter().map(|pending| pending.since).min().unwrap_or_else(Instant::now);
+        self.lock_deadline.set(longest_waiting + self.deadline);
+        match self.try_commit(group) {
+            Ok(touched) => {
+                self.queues.keep();
+                self.wake.announce(touched);
+                self.checkpointer.consider(&self.connection, self.logged.load(Ordering::Relaxed));
+                Ok(())
+            }
+            Err(error) => {
+                // Some errors have rolled back by themselves.
+                if !self.connection.is_autocommit()
+                    && let Err(error) = self.connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(path = %self.place.path.display(), %error, "a transaction could not be taken back");
+                }
+                self.queues.forget();
+                group.iter_mut().rev().for_each(|pending| pending.operation.undo());
+                Err(error)
+            }
+        }
+    }
+
+    fn try_commit(&mut self, group: &mut [Pending]) -> rusqlite::Result<Topics> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut tx = Tx::new(&self.connection, self.clock.now(), &mut self.queues);
+        for pending in &mut *group {
+            pending.operation.run(&mut tx)?;
+        }
+        tx.seal()?;
+        let touched = tx.touched;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(touched)
+    }
+}
