@@ -123,3 +123,6 @@ impl Pool for Prefork {
         self.board.to_value()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::super::protocol::{self, FromChild};
 
 /// Sends frames. Cheap to clone; every clone sends on the same socket, one frame after the other.
 #[derive(Clone, Debug)]
-pub(super) struct Sender(Arc<Shared>);
+pub(in super::super) struct Sender(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -23,7 +23,7 @@ struct Shared {
 
 /// Why a frame was not sent.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
+pub(in super::super) enum SendError {
     /// The frame is too large; the connection is as it was.
     #[error(transparent)]
     Frame(#[from] frame::Error),
@@ -33,17 +33,17 @@ pub(super) enum SendError {
 }
 
 impl Sender {
-    pub(super) fn new(socket: UnixStream) -> Self {
+    pub(in super::super) fn new(socket: UnixStream) -> Self {
         Self(Arc::new(Shared { socket: Mutex::new(socket), limit: AtomicUsize::new(DEFAULT_LIMIT) }))
     }
 
     /// No frame larger than this is sent from now on.
-    pub(super) fn set_limit(&self, limit: usize) {
+    pub(in super::super) fn set_limit(&self, limit: usize) {
         self.0.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Sends one frame, and waits until the system has taken it.
-    pub(super) fn send(&self, head: &FromChild, body: Bytes) -> Result<(), SendError> {
+    pub(in super::super) fn send(&self, head: &FromChild, body: Bytes) -> Result<(), SendError> {
         let encoded = protocol::encode(head, body, self.0.limit.load(Ordering::Relaxed))?;
         let mut socket = self.0.socket.lock().unwrap_or_else(PoisonError::into_inner);
         socket
@@ -55,23 +55,23 @@ impl Sender {
 
 /// Receives frames.
 #[derive(Debug)]
-pub(super) struct Receiver {
+pub(in super::super) struct Receiver {
     socket: UnixStream,
     received: BytesMut,
     limit: usize,
 }
 
 impl Receiver {
-    pub(super) fn new(socket: UnixStream) -> Self {
+    pub(in super::super) fn new(socket: UnixStream) -> Self {
         Self { socket, received: BytesMut::new(), limit: DEFAULT_LIMIT }
     }
 
-    pub(super) fn set_limit(&mut self, limit: usize) {
+    pub(in super::super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
     /// Waits for the next frame; nothing once the parent has closed the connection.
-    pub(super) fn receive<H: DeserializeOwned>(&mut self) -> io::Result<Option<(H, Bytes)>> {
+    pub(in super::super) fn receive<H: DeserializeOwned>(&mut self) -> io::Result<Option<(H, Bytes)>> {
         let mut piece = [0; 64 << 10];
         loop {
             if let Some(frame) = frame::decode(&mut self.received, self.limit).map_err(io::Error::other)? {

@@ -4,7 +4,7 @@
 //! resources and runs the tasks, one reads what the parent says, one gives signs of life. Resources and tasks
 //! that need a runtime share one of the child's own.
 
-mod connection;
+pub(super) mod connection;
 mod life;
 mod listener;
 mod pulse;
@@ -63,7 +63,7 @@ pub fn run_if_child(app: &App) -> Option<ExitCode> {
 /// Standard input as the socket to the parent, if it is one.
 ///
 /// A process that a task started has inherited the variable, but not the socket.
-fn take_socket() -> Option<UnixStream> {
+pub(super) fn take_socket() -> Option<UnixStream> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
     socket.local_addr().ok()?.is_unnamed().then_some(socket)
 }
