@@ -1,1 +1,105 @@
-//! Placeholder.
+//! The command line of a Celeriac program: calls, results, queues, control.
+//!
+//! [`run`] turns an app into a program. There is one module per command; each defines its arguments and what it does.
+//! What a command prints, and how it fails, is in `output`, `table` and `failure`.
+
+mod args;
+mod call;
+mod completions;
+mod failed;
+mod failure;
+mod inspect;
+mod output;
+mod purge;
+mod queues;
+mod result;
+mod revoke;
+mod session;
+mod settings;
+mod table;
+mod tasks;
+mod values;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use celeriac_app::App;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use args::{Cli, Command};
+use failure::Failure;
+use output::Output;
+use session::Session;
+
+/// Runs the program that `app` is, as its command line asks: `call`, `result`, `queues` and more.
+///
+/// To be called from a plain `fn main`: it starts a runtime of its own, and child processes of a worker start here too.
+/// The exit code is 0 if the command did what it was asked, 1 if it failed, 2 if it was asked wrongly.
+pub fn run(app: App) -> ExitCode {
+    run_from(app, std::env::args_os())
+}
+
+/// As [`run`], with these arguments; the first one is the program.
+pub fn run_from(app: App, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+    let args = args.into_iter().map(Into::into).collect();
+    ExitCode::from(run_with(app, args, &mut io::stdout(), &mut io::stderr()))
+}
+
+/// As [`run_from`], printing to `out` and `err`; returns the exit code. Log lines go where the command line says.
+pub fn run_with(
+    app: App,
+    args: Vec<OsString>,
+    out: &mut (dyn Write + Send),
+    err: &mut (dyn Write + Send),
+) -> u8 {
+    let cli = match args::parse(app.name(), &args) {
+        Ok(cli) => cli,
+        Err(usage) => return show_usage(&usage, out, err),
+    };
+    let program = args::program_name(&args);
+    match execute(app, cli, &program, Output { out: &mut *out, err: &mut *err }) {
+        Ok(code) => code,
+        Err(failure) => {
+            let _ = write!(err, "{failure}");
+            failure.code
+        }
+    }
+}
+
+/// Help and version were asked for and go to `out`; anything else is wrong usage.
+fn show_usage(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let text = usage.render();
+    let _ = if usage.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
+    u8::try_from(usage.exit_code()).unwrap_or(2)
+}
+
+fn execute(app: App, cli: Cli, program: &str, output: Output<'_>) -> Result<u8, Failure> {
+    let mut session = Session::new(settings::apply(app, &cli)?, output);
+    let session = &mut session;
+    let done = match cli.command {
+        Command::Tasks(args) => tasks::run(&args, session),
+        Command::Completions(args) => completions::run(&args, program, session),
+        Command::Call(args) => small_runtime()?.block_on(call::run(*args, session)),
+        Command::Result(args) => small_runtime()?.block_on(result::run(args, session)),
+        Command::Queues(args) => small_runtime()?.block_on(queues::run(args, session)),
+        Command::Purge(args) => small_runtime()?.block_on(purge::run(args, session)),
+        Command::Failed(args) => small_runtime()?.block_on(failed::run(args, session)),
+        Command::Revoke(args) => small_runtime()?.block_on(revoke::run(args, session)),
+        Command::Inspect(args) => small_runtime()?.block_on(inspect::run(args, session)),
+    };
+    done.map(|()| 0)
+}
+
+/// For commands that ask a store a few things.
+fn small_runtime() -> Result<Runtime, Failure> {
+    start_runtime(&mut Builder::new_current_thread())
+}
+
+fn start_runtime(builder: &mut Builder) -> Result<Runtime, Failure> {
+    if Handle::try_current().is_ok() {
+        return Err(Failure::new("celeriac::cli::run was called from inside a runtime")
+            .next("call it from a plain `fn main`, without #[tokio::main]"));
+    }
+    builder.enable_all().build().map_err(|error| Failure::because("the runtime cannot be started", &error))
+}

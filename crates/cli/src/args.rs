@@ -1,0 +1,128 @@
+//! What can be typed after the program's name.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{call, completions, failed, inspect, purge, queues, result, revoke, tasks};
+
+/// The widest a help text gets.
+const WIDEST_HELP: usize = 100;
+
+const HELP: &str = "\
+Examples:
+  $ {bin} call proj.add --args '[1, 2]' --wait
+  $ {bin} result ID --wait 10
+  $ {bin} queues
+  $ {bin} failed list
+  $ {bin} inspect --json
+
+Settings come from the program itself, then from a TOML file (--config), then from the environment \
+(CELERIAC_BROKER_URL, CELERIAC_WORKER_CONCURRENCY, ...), then from these options. The last one wins.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// A distributed task queue that speaks Celery's protocol
+#[derive(Debug, Parser)]
+#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Common Options")]
+pub(crate) struct Common {
+    /// Where messages are kept: sqlite:///tasks.db, sqlite:////absolute/tasks.db
+    #[arg(short, long, value_name = "URL", global = true)]
+    pub(crate) broker: Option<String>,
+
+    /// Where results are kept; default: where the messages are
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) result_backend: Option<String>,
+
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE", global = true, env = "CELERIAC_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Call a task by name
+    Call(Box<call::Args>),
+    /// Print the result of a task
+    Result(result::Args),
+    /// Show what waits in the queues
+    Queues(queues::Args),
+    /// Remove what waits in queues
+    Purge(purge::Args),
+    /// List, show, requeue or drop tasks that nobody could run
+    Failed(failed::Args),
+    /// Stop tasks from running
+    Revoke(revoke::Args),
+    /// Ask the workers what they do
+    Inspect(inspect::Args),
+    /// List the tasks of this program and their options
+    Tasks(tasks::Args),
+    /// Print a script that completes these commands in a shell
+    Completions(completions::Args),
+}
+
+/// Parses `args`, the first of which is the program.
+pub(crate) fn parse(app_name: &str, args: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = command(app_name, &program_name(args));
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The whole command line of an app, for a program of this name.
+pub(crate) fn command(app_name: &str, program: &str) -> clap::Command {
+    let mut command = Cli::command()
+        .name(program.to_owned())
+        .bin_name(program)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(format!("Runs and controls the tasks of {app_name} (celeriac {})", env!("CARGO_PKG_VERSION")))
+        .max_term_width(WIDEST_HELP)
+        .after_help(HELP);
+    name_program(&mut command, program);
+    command
+}
+
+/// Puts the program's name into the help texts, which say `{bin}`.
+fn name_program(command: &mut clap::Command, program: &str) {
+    if let Some(help) = command.get_after_help() {
+        let help = help.to_string().replace("{bin}", program);
+        *command = std::mem::take(command).after_help(help);
+    }
+    command.get_subcommands_mut().for_each(|command| name_program(command, program));
+}
+
+/// What people call this program: the file name of its first argument.
+pub(crate) fn program_name(args: &[OsString]) -> String {
+    let path = args.first().map(Path::new).and_then(Path::file_stem);
+    path.map_or_else(|| "celeriac".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        command("urls", "urls").debug_assert();
+    }
+
+    #[test]
+    fn common_options_are_taken_before_and_after_the_command() {
+        for line in ["urls -b sqlite:///a.db queues", "urls queues --broker sqlite:///a.db"] {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let cli = parse("urls", &args).unwrap();
+            assert_eq!(cli.common.broker.as_deref(), Some("sqlite:///a.db"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `failed`: the tasks that nobody could run, kept unharmed for a person to decide.
+
+use celeriac_protocol::{TaskId, TaskName, Timestamp, Value};
+use celeriac_store::{FailedTask, FailedTasks};
+use clap::Subcommand;
+
+use crate::failure::Failure;
+use crate::output::{map, show_value};
+use crate::purge::confirm;
+use crate::session::Session;
+use crate::table::{Column, Table, printable};
+use crate::values::{iso, show_age};
+
+/// How many failed tasks are read at once for `--all`.
+const BATCH: usize = 1000;
+
+const COLUMNS: [Column; 6] = [
+    Column::Text("ID"),
+    Column::Text("TASK"),
+    Column::Text("QUEUE"),
+    Column::Text("FAILED"),
+    Column::Number("DELIVERIES"),
+    Column::Text("REASON"),
+];
+
+const HELP: &str = "\
+Their messages are kept as they came: unknown tasks, undecodable or wrong arguments, tasks whose process died too often. Tasks that ended with an error of their own are not here: see `result`.";
+
+/// List, show, requeue or drop tasks that nobody could run
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List failed tasks, the latest first
+    List {
+        /// At most this many
+        #[arg(short, long, default_value_t = 50)]
+        limit: usize,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one failed task with its evidence
+    Show {
+        /// The task
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send failed tasks again to the queues they came from
+    Requeue(Chosen),
+    /// Remove failed tasks for good
+    Drop(Chosen),
+}
+
+#[derive(Debug, clap::Args)]
+struct Chosen {
+    /// The tasks
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<String>,
+
+    /// All of them
+    #[arg(long)]
+    all: bool,
+
+    /// With `drop --all`: do not ask
+    #[arg(short, long)]
+    force: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to do with failed tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Requeue,
+    Drop,
+}
+
+impl Fate {
+    fn done(self) -> &'static str {
+        match self {
+            Self::Requeue => "requeued",
+            Self::Drop => "dropped",
+        }
+    }
+
+    async fn befall(self, failed: &dyn FailedTasks, ids: &[TaskId]) -> celeriac_store::Result<u64> {
+        match self {
+            Self::Requeue => failed.requeue(ids).await,
+            Self::Drop => failed.drop_failed(ids).await,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
+    match args.action {
+        Action::List { limit, json } => list(limit, json, session).await,
+        Action::Show { id, json } => show(&TaskId::from(id), json, session).await,
+        Action::Requeue(chosen) => settle(Fate::Requeue, chosen, session).await,
+        Action::Drop(chosen) => settle(Fate::Drop, chosen, session).await,
+    }
+}
+
+async fn list(limit: usize, json: bool, session: &mut Session<'_>) -> Result<(), Failure> {
+    let tasks = session.store().await?.failed().list(limit).await.map_err(|error| unreadable(&error))?;
+    if json {
+        return session.output.json(&Value::List(tasks.iter().map(as_json).collect()));
+    }
+    let table = as_table(&tasks, session.now());
+    session.output.table(&table, "no failed tasks")
+}
+
+async fn show(id: &TaskId, json: bool, session: &mut Session<'_>) -> Result<(), Failure> {
+    let found = session.store().await?.failed().get(id).await.map_err(|error| unreadable(&error))?;
+    let Some(task) = found else { return Err(unknown(&[id.clone()])) };
+    if json {
+        return session.output.json(&as_json(&task));
+    }
+    let text = describe(&task, session.now());
+    Ok(session.output.out.write_all(text.as_bytes())?)
+}
+
+async fn settle(fate: Fate, chosen: Chosen, session: &mut Session<'_>) -> Result<(), Failure> {
+    if fate == Fate::Drop && chosen.all && !chosen.force {
+        confirm("This removes all failed tasks for good.", session)?;
+    }
+    let store = session.store().await?;
+    let failed = store.failed().as_ref();
+    let ids: Vec<TaskId> = chosen.ids.into_iter().map(TaskId::from).collect();
+    let count = if chosen.all {
+        settle_all(fate, failed, session.now()).await
+    } else {
+        fate.befall(failed, &ids).await
+    };
+    let count = count.map_err(|error| Failure::because("the failed tasks cannot be changed", &error))?;
+    if chosen.json {
+        session.output.json(&map([(fate.done(), count.into())]))?;
+    } else {
+        session.output.line(format!("{} {count}", fate.done()))?;
+    }
+    if count < ids.len() as u64 { Err(unknown(&ids)) } else { Ok(()) }
+}
+
+/// Everything that had failed by `now`: what fails again meanwhile is left alone, or this would not end.
+async fn settle_all(fate: Fate, failed: &dyn FailedTasks, now: Timestamp) -> celeriac_store::Result<u64> {
+    let mut count = 0;
+    loop {
+        let batch = failed.list(BATCH).await?;
+        let known = batch.iter().filter(|task| task.failed_at <= now);
+        let ids: Vec<TaskId> = known.map(|task| task.task_id.clone()).collect();
+        match fate.befall(failed, &ids).await? {
+            0 => return Ok(count),
+            settled => count += settled,
+        }
+    }
+}
+
+fn unreadable(error: &celeriac_store::Error) -> Failure {
+    Failure::because("the failed tasks cannot be read", error)
+}
+
+fn unknown(ids: &[TaskId]) -> Failure {
+    let message = match ids {
+        [id] => format!("{id} is not a failed task that this can be done with"),
+        _ => "some of these are not failed tasks that this can be done with".to_owned(),
+    };
+    Failure::new(message).next("see `failed list`; a message that cannot be decoded can only be dropped")
+}
+
+fn as_table(tasks: &[FailedTask], now: Timestamp) -> Table {
+    let mut table = Table::new(&COLUMNS);
+    for task in tasks {
+        table.row([
+            task.task_id.to_string(),
+            name(task).unwrap_or("?").to_owned(),
+            task.queue.to_string(),
+            show_age(task.failed_at, now),
+            task.deliveries.to_string(),
+            format!("{}: {}", task.reason.code, task.reason.text),
+        ]);
+    }
+    table
+}
+
+/// Everything known of one failed task, for people.
+fn describe(task: &FailedTask, now: Timestamp) -> String {
+    let mut lines = vec![
+        ("task", name(task).unwrap_or("?").to_owned()),
+        ("id", task.task_id.to_string()),
+        ("queue", task.queue.to_string()),
+        ("failed", format!("{} ({})", iso(task.failed_at), show_age(task.failed_at, now))),
+        ("deliveries", task.deliveries.to_string()),
+        ("reason", format!("{}: {}", task.reason.code, task.reason.text)),
+    ];
+    if let Some(message) = &task.message {
+        let called = |repr: &Option<Box<str>>| repr.as_deref().unwrap_or("?").to_owned();
+        lines.push(("args", called(&message.headers.argsrepr)));
+        lines.push(("kwargs", called(&message.headers.kwargsrepr)));
+        lines.push(("body", format!("{} bytes", message.body.len())));
+    }
+    if let Some(bytes) = &task.undecodable {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
+        lines.push(("bytes", format!("{} bytes: {shown}", bytes.len())));
+    }
+    let evidence = task.reason.evidence.as_map().unwrap_or_default();
+    let mut text = String::new();
+    for (label, value) in lines {
+        text.push_str(&format!("{label:<10}  {}\n", printable(&value)));
+    }
+    for (fact, value) in evidence {
+        text.push_str(&format!("  {fact}: {}\n", printable(&show_value(value))));
+    }
+    text
+}
+
+fn as_json(task: &FailedTask) -> Value {
+    let headers = task.message.as_ref().map(|message| &message.headers);
+    map([
+        ("id", task.task_id.as_str().into()),
+        ("task", name(task).into()),
+        ("queue", task.queue.as_str().into()),
+        ("failed_at", iso(task.failed_at).into()),
+        ("deliveries", task.deliveries.into()),
+        ("code", (*task.reason.code).into()),
+        ("reason", (*task.reason.text).into()),
+        ("evidence", task.reason.evidence.clone()),
+        ("args", headers.and_then(|headers| headers.argsrepr.clone()).into()),
+        ("kwargs", headers.and_then(|headers| headers.kwargsrepr.clone()).into()),
+        ("undecodable_bytes", task.undecodable.as_ref().map(Vec::len).into()),
+    ])
+}
+
+fn name(task: &FailedTask) -> Option<&str> {
+    task.message.as_ref()?.headers.task.as_ref().map(TaskName::as_str)
+}

@@ -1,0 +1,164 @@
+//! `result`: what became of a task.
+
+use std::time::Duration;
+
+use celeriac_protocol::{ResultRecord, State, TaskId, Value};
+
+use crate::failure::Failure;
+use crate::output::{Output, map, show_value};
+use crate::session::Session;
+use crate::values::{duration, iso};
+
+const HELP: &str = "\
+Prints the value that the task returned: text as it is, anything else as JSON. If the task failed, or has no result yet, says so on standard error and exits with 1.";
+
+/// Print the result of a task
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// The task
+    id: String,
+
+    #[command(flatten)]
+    wait: Wait,
+
+    /// Print JSON: state, result, traceback and more
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether and how long to wait for a result.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Wait {
+    /// Wait for the result, at most this long; without SECONDS until it is there
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, value_parser = duration)]
+    wait: Option<Option<Duration>>,
+}
+
+impl Wait {
+    /// Whether to wait at all.
+    pub(crate) fn is_wanted(self) -> bool {
+        self.wait.is_some()
+    }
+}
+
+pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
+    let record = outcome(&TaskId::from(args.id), args.wait, session).await?;
+    print(&record, args.json, &mut session.output)
+}
+
+/// The record of a task, final if waiting for it was asked for. A task that nothing is known of is pending.
+pub(crate) async fn outcome(id: &TaskId, wait: Wait, session: &Session<'_>) -> Result<ResultRecord, Failure> {
+    let store = session.store().await?;
+    let ids = [id.clone()];
+    let unreadable = |error| Failure::because("the result cannot be read", &error);
+    let waited = match wait.wait {
+        None => Some(Vec::new()),
+        Some(None) => Some(store.results().wait(&ids).await.map_err(unreadable)?),
+        Some(Some(limit)) => match tokio::time::timeout(limit, store.results().wait(&ids)).await {
+            Ok(records) => Some(records.map_err(unreadable)?),
+            Err(_) => None,
+        },
+    };
+    if let Some(record) = waited.and_then(|records| records.into_iter().next()) {
+        return Ok(record);
+    }
+    let now = store.results().get(&ids).await.map_err(unreadable)?.into_iter().next().flatten();
+    Ok(now.unwrap_or_else(|| ResultRecord::new(id.clone(), State::Pending, Value::Null, None)))
+}
+
+/// Prints the value of a task that succeeded; anything else is a failure of the command.
+pub(crate) fn print(record: &ResultRecord, json: bool, output: &mut Output<'_>) -> Result<(), Failure> {
+    if json {
+        output.json(&as_json(record))?;
+    } else if record.state == State::Success {
+        output.line(show_value(&record.result))?;
+    }
+    let id = &record.task_id;
+    match &record.state {
+        State::Success => Ok(()),
+        State::Pending => Err(Failure::new(format!("task {id} has no result: it waits, or nobody knows it"))
+            .next("wait with --wait; `queues`, `failed list` and `inspect` show where it could be")),
+        State::Failure | State::Revoked => Err(ended_badly(record, json)),
+        state => {
+            Err(Failure::new(format!("task {id} has not ended: its state is {state}"))
+                .next("wait with --wait"))
+        }
+    }
+}
+
+fn ended_badly(record: &ResultRecord, json: bool) -> Failure {
+    let verb = if record.state == State::Revoked { "was revoked" } else { "failed" };
+    let exception =
+        record.exception().map_or_else(|| show_value(&record.result), |exception| exception.to_string());
+    let failure = Failure::new(format!("task {} {verb}", record.task_id)).cause(exception);
+    // With --json the traceback is part of what was printed.
+    match &record.traceback {
+        Some(traceback) if !json => failure.cause(traceback.trim_end()),
+        _ => failure,
+    }
+}
+
+fn as_json(record: &ResultRecord) -> Value {
+    let mut entries = map([
+        ("task_id", record.task_id.as_str().into()),
+        ("state", record.state.as_str().into()),
+        ("result", record.result.clone()),
+        ("traceback", record.traceback.clone().into()),
+        ("date_done", record.date_done.map(iso).into()),
+    ]);
+    if let Value::Map(entries) = &mut entries {
+        entries.extend(record.other.iter().cloned());
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use celeriac_protocol::TaskException;
+
+    /// What is printed, and the failure.
+    fn printed(record: &ResultRecord, json: bool) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let ended = print(record, json, &mut Output { out: &mut out, err: &mut err });
+        let failure = ended.err().map(|failure| failure.to_string()).unwrap_or_default();
+        (String::from_utf8(out).unwrap(), failure)
+    }
+
+    fn record(state: State, result: Value) -> ResultRecord {
+        ResultRecord::new("4f2a".into(), state, result, None)
+    }
+
+    #[test]
+    fn a_value_is_printed_alone() {
+        assert_eq!(
+            printed(&record(State::Success, "two\nlines".into()), false),
+            ("two\nlines\n".into(), String::new())
+        );
+        assert_eq!(
+            printed(&record(State::Success, Value::List(vec![Value::Int(1)])), false),
+            ("[1]\n".into(), String::new())
+        );
+    }
+
+    #[test]
+    fn a_failed_task_fails_the_command_with_its_error() {
+        let mut failed = record(State::Failure, TaskException::new("ValueError", "no links").into_value());
+        failed.traceback = Some("at urls.rs:7\n".into());
+        let (out, failure) = printed(&failed, false);
+        assert_eq!(out, "");
+        assert_eq!(
+            failure,
+            "error: task 4f2a failed\n  cause: ValueError: no links\n  cause: at urls.rs:7\n"
+        );
+    }
+
+    #[test]
+    fn programs_get_every_field() {
+        let (out, failure) = printed(&record(State::Started, Value::Null), true);
+        let expected = r#"{"task_id": "4f2a", "state": "STARTED", "result": null, "traceback": null, "date_done": null}"#;
+        assert_eq!(out, format!("{expected}\n"));
+        assert!(failure.starts_with("error: task 4f2a has not ended: its state is STARTED\n"));
+    }
+}

@@ -1,0 +1,52 @@
+//! What every command works with.
+
+use celeriac_app::{App, SendError, Settings};
+use celeriac_protocol::{QueueName, Timestamp};
+use celeriac_store::Store;
+use celeriac_store::clock::Clock;
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// One run of a command: the app with its final settings, and where to print.
+pub(crate) struct Session<'a> {
+    app: App,
+    clock: Clock,
+    pub(crate) output: Output<'a>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(app: App, output: Output<'a>) -> Self {
+        Self { app, clock: Clock::system(), output }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub(crate) fn app_name(&self) -> &str {
+        self.app.name()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        self.app.config()
+    }
+
+    /// Where tasks go that nothing else routes.
+    pub(crate) fn default_queue(&self) -> QueueName {
+        QueueName::new(&self.settings().task_default_queue)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The store of the settings.
+    pub(crate) async fn store(&self) -> Result<Store, Failure> {
+        self.app.store().await.cloned().map_err(|error| match error {
+            // What a task would have to do with it is of no interest here.
+            SendError::Store { source, .. } => Failure::because("the store cannot be opened", &source),
+            other => Failure::because("the store cannot be opened", &other),
+        })
+    }
+}

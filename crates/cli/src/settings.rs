@@ -1,0 +1,76 @@
+//! The last three layers of the settings: the file, the environment and the flags of this command line.
+
+use celeriac_app::settings::SettingsError;
+use celeriac_app::{App, Settings};
+
+use crate::args::{Cli, Common};
+use crate::failure::Failure;
+
+/// A flag as the user knows it, the setting it stands for, and its value.
+pub(crate) type Flag = (&'static str, &'static str, String);
+
+/// The app with all layers of settings, checked.
+pub(crate) fn apply(app: App, cli: &Cli) -> Result<App, Failure> {
+    let mut settings = app.config().clone();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    layered(&mut settings, cli, environment).map_err(|error| {
+        Failure::because("the settings cannot be used", &error)
+            .next("correct it; settings are named as in Celery")
+    })?;
+    Ok(app.settings(|of_app| *of_app = settings))
+}
+
+fn layered(
+    settings: &mut Settings,
+    cli: &Cli,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<(), SettingsError> {
+    if let Some(file) = &cli.common.config {
+        settings.merge_file(file)?;
+    }
+    settings.merge_environment(environment)?;
+    for (flag, setting, text) in flags(cli) {
+        settings.merge_flag(flag, setting, &text)?;
+    }
+    settings.validate()
+}
+
+fn flags(cli: &Cli) -> Vec<Flag> {
+    let Common { broker, result_backend, .. } = &cli.common;
+    let mut flags = Vec::new();
+    flags.extend(broker.clone().map(|url| ("--broker", "broker_url", url)));
+    flags.extend(result_backend.clone().map(|url| ("--result-backend", "result_backend", url)));
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn settings(line: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
+        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let cli = crate::args::parse("urls", &args).unwrap();
+        let mut settings = Settings::default();
+        let environment = environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        layered(&mut settings, &cli, environment).map_err(|error| error.to_string())?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn flags_go_before_the_environment() {
+        let environment = [("CELERIAC_BROKER_URL", "memory://b"), ("CELERIAC_WORKER_CONCURRENCY", "2")];
+        let settings = settings("urls queues -b memory://a", &environment).unwrap();
+        assert_eq!(settings.broker_url, "memory://a");
+        assert_eq!(settings.worker_concurrency, Some(2));
+    }
+
+    #[test]
+    fn what_logs_and_files_are_chosen_by_is_no_setting() {
+        let environment =
+            [("CELERIAC_LOG_LEVEL", "info"), ("CELERIAC_LOG_FORMAT", "json"), ("CELERIAC_CONFIG", "x")];
+        assert!(settings("urls queues", &environment).is_ok());
+    }
+}
