@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use celeriac_app::task::Isolation;
-use celeriac_app::{App, TaskBody, TaskDefinition};
+use celeriac_app::{App, TaskBody, TaskDefinition, nearest_name};
 use celeriac_protocol::{TaskId, Timestamp, Value};
 use celeriac_store::Delivery;
 
 use crate::finish::Refusal;
-use crate::nearest::nearest;
 use crate::outcome::{FailureCode, Revoked};
 use crate::pool::PoolKind;
 
@@ -96,17 +95,30 @@ fn not_a_task() -> Refusal {
 }
 
 fn unknown(app: &App, name: &str) -> Refusal {
-    let known = nearest(name, app.task_list().map(|task| task.name.as_str()));
-    let hint = match known.as_slice() {
-        [] => String::new(),
-        names => format!("; did the sender mean {}?", names.join(" or ")),
-    };
+    let nearest = nearest(app, name);
+    let hint = nearest.map_or_else(String::new, |known| format!(" Did the sender mean {known:?}?"));
     let text = format!(
-        "no task named {name:?} is registered in this worker{hint} \
+        "no task named {name:?} is registered in this worker.{hint} \
          Register it, or send it to a queue whose workers know it; then requeue this message"
     );
-    let names = known.iter().map(|name| Value::String((*name).into())).collect();
-    let evidence =
-        Value::Map(vec![("task".into(), Value::String(name.into())), ("nearest".into(), Value::List(names))]);
+    let evidence = Value::Map(vec![
+        ("task".into(), Value::String(name.into())),
+        ("nearest".into(), nearest.map_or(Value::Null, |known| Value::String(known.into()))),
+    ]);
     Refusal { code: FailureCode::UnknownTask, exc_type: "NotRegistered", text: text.into(), evidence }
+}
+
+/// The known task that the name most likely means: by the whole name, else by that of the function, which may have moved.
+fn nearest<'a>(app: &'a App, name: &str) -> Option<&'a str> {
+    /// Names come from outside, and finding near ones takes time by their length.
+    const LONGEST: usize = 200;
+    let function = |name: &'a str| name.rsplit('.').next().unwrap_or(name);
+    if name.len() > LONGEST {
+        return None;
+    }
+    let known = || app.task_list().map(|task| task.name.as_str());
+    nearest_name(name, known()).or_else(|| {
+        let wanted = name.rsplit('.').next().unwrap_or(name);
+        known().find(|known| function(known) == wanted)
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use celeriac_app::resource::MissingResource;
 use celeriac_protocol::TaskName;
 
 /// Why a worker could not start, or had to stop.
@@ -11,6 +12,14 @@ pub enum Error {
     /// A store failed in a way that waiting does not mend.
     #[error("the worker cannot use its store")]
     Store(#[from] celeriac_store::Error),
+
+    /// The store cannot be reached.
+    #[error("the worker cannot connect to its store")]
+    Connect(#[source] celeriac_app::SendError),
+
+    /// A task asks for a resource that it cannot get.
+    #[error(transparent)]
+    Resource(#[from] MissingResource),
 
     /// A task asks for a time limit that its pool cannot keep.
     #[error(

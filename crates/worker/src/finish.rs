@@ -82,6 +82,11 @@ impl Rules {
         }
     }
 
+    /// Whether the message of a request will not be tried again when the process of its task dies.
+    pub(crate) fn is_last(&self, request: &Request) -> bool {
+        request.acks_early || request.attempts() >= self.delivery_limit
+    }
+
     /// A task whose process died is tried again, until it has been delivered too often.
     fn lost(&self, request: &Request, death: &ChildDeath) -> Ending {
         let deliveries = request.delivery.deliveries;
@@ -89,7 +94,7 @@ impl Rules {
         if request.acks_early {
             return Ending::failed(failure);
         }
-        if deliveries < self.delivery_limit {
+        if !self.is_last(request) {
             return Ending { record: None, settle: Settle::Requeue, follow_ups: Vec::new() };
         }
         let text = format!(

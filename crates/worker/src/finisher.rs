@@ -4,21 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_protocol::{State, Value};
-use celeriac_store::{Error, FailureReason, Finish, Settle, Settled, Settler, Store};
+use celeriac_store::{Error, FailureReason, Finish, Settle, Settled, Settler, Store, StoreResult};
 use tokio::sync::mpsc;
 
+use crate::consumer::Input;
 use crate::finish::exception;
 use crate::outcome::FailureCode;
 use crate::reports::Reports;
 use crate::table::Key;
 
-/// One outcome on its way to the store.
+/// Something to make durable.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     /// The request it belongs to; `None` for a delivery that never became one.
     pub key: Option<Key>,
     /// What to make durable.
     pub finish: Finish,
+    /// A record to store before that: that a task starts which may have killed its worker before.
+    pub mark: Option<StoreResult>,
+    /// Whether the request waits for this before it runs.
+    pub prepares: bool,
+}
+
+impl Item {
+    /// The end of a request, or of a delivery that never became one.
+    pub(crate) fn last(key: Option<Key>, finish: Finish) -> Self {
+        Self { key, finish, mark: None, prepares: false }
+    }
 }
 
 /// What became of one [`Item`].
@@ -26,7 +38,11 @@ pub(crate) struct Item {
 pub(crate) struct Answer {
     /// The request it belongs to.
     pub key: Option<Key>,
-    /// Whether its delivery is back in its queue.
+    /// Whether the request waited for it before it runs.
+    pub prepares: bool,
+    /// Whether a delivery was settled by it.
+    pub settles: bool,
+    /// Whether that delivery is back in its queue.
     pub returned: bool,
     /// What the store said.
     pub settled: Settled,
@@ -41,7 +57,7 @@ pub(crate) struct Finisher {
     pub(crate) reports: Arc<Reports>,
     /// Unbounded, because the prefetch bounds how many outcomes there can be.
     pub(crate) items: mpsc::UnboundedReceiver<Item>,
-    pub(crate) answers: mpsc::UnboundedSender<Vec<Answer>>,
+    pub(crate) answers: mpsc::UnboundedSender<Input>,
 }
 
 /// The most outcomes in one round trip.
@@ -109,8 +125,7 @@ impl Finisher {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let finishes = part.iter().map(|item| item.finish.clone()).collect();
-            let error = match self.store.finish(&*self.settler, finishes).await {
+            let error = match self.finish_once(part).await {
                 Ok(settled) => return Ok(settled),
                 Err(error @ (Error::TooLarge { .. } | Error::Closed)) => return Err(error),
                 Err(error @ Error::Failed { .. }) if attempt >= ATTEMPTS => return Err(error),
@@ -122,18 +137,29 @@ impl Finisher {
         }
     }
 
+    async fn finish_once(&self, part: &[Item]) -> Result<Vec<Settled>, Error> {
+        let marks: Vec<StoreResult> = part.iter().filter_map(|item| item.mark.clone()).collect();
+        if !marks.is_empty() {
+            self.store.results().store(marks).await?;
+        }
+        let finishes = part.iter().map(|item| item.finish.clone()).collect();
+        self.store.finish(&*self.settler, finishes).await
+    }
+
     fn answer(&self, part: &[Item], settled: &[Settled]) {
         let answers = part
             .iter()
             .zip(settled)
             .map(|(item, settled)| Answer {
                 key: item.key.clone(),
+                prepares: item.prepares,
+                settles: item.finish.delivery.is_some(),
                 returned: matches!(item.finish.settle, Settle::Requeue | Settle::Release),
                 settled: *settled,
             })
             .collect();
         // Without a loop there is nobody who waits for the answer.
-        let _ = self.answers.send(answers);
+        let _ = self.answers.send(Input::Settled(answers));
     }
 
     fn give_up(&self, part: &[Item], error: &Error) {
@@ -147,9 +173,9 @@ fn was_replaced(item: &Item) -> bool {
 }
 
 /// The outcome that says that the real one was too large to be stored.
-fn replaced(item: Item, error: &Error) -> Item {
+fn replaced(mut item: Item, error: &Error) -> Item {
     let text: Box<str> = error.to_string().into();
-    let result = item.finish.result.map(|mut result| {
+    let result = item.finish.result.take().map(|mut result| {
         result.record.state = State::Failure;
         result.record.result = exception("ResultTooLarge", None, &text);
         result.record.traceback = None;
@@ -166,5 +192,5 @@ fn replaced(item: Item, error: &Error) -> Item {
         follow_ups: Vec::new(),
         delivery: item.finish.delivery,
     };
-    Item { key: item.key, finish }
+    Item { finish, mark: None, ..item }
 }

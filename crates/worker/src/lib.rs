@@ -5,15 +5,18 @@
 //! steps around one task inside a pool's slot and says how it ended; the finisher makes outcomes durable in batches.
 
 mod admission;
+mod background;
+mod check;
+mod consumer;
 mod death;
 mod decode;
 mod error;
 mod executor;
 mod failure;
+mod fetcher;
 mod finish;
 mod finisher;
 mod lease;
-mod nearest;
 mod options;
 mod os_signals;
 mod outcome;
@@ -24,6 +27,7 @@ mod rate;
 mod reports;
 mod request;
 mod retry;
+mod run;
 mod shutdown;
 mod table;
 mod timers;
@@ -32,4 +36,5 @@ pub use error::{Error, Exit};
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
 pub use pool::run_if_child;
+pub use run::run;
 pub use shutdown::{Shutdown, Stopper};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use celeriac_app::task::Acks;
 use celeriac_app::{CancellationToken, TaskDefinition};
-use celeriac_protocol::{TaskId, TaskName, TimeLimits, Timestamp};
+use celeriac_protocol::{TaskId, TaskName, TimeLimits};
 use celeriac_store::Delivery;
 
 use crate::Options;
@@ -23,8 +23,8 @@ pub(crate) struct Request {
     pub delivery: Arc<Delivery>,
     /// The limits that apply: those of the message, else of the task, else of the worker.
     pub limits: TimeLimits,
-    /// When this worker got it.
-    pub received_at: Timestamp,
+    /// How often this message has started its task before, its first delivery left out.
+    pub starts: u32,
     /// Whether its delivery is acknowledged before it runs.
     pub acks_early: bool,
     /// What is stored of how it ends.
@@ -54,7 +54,6 @@ impl Request {
         task: Arc<TaskDefinition>,
         delivery: Arc<Delivery>,
         options: &Options,
-        received_at: Timestamp,
     ) -> Self {
         let headers = &delivery.message.headers;
         let ignored = headers.ignore_result.or(task.options.ignore_result).unwrap_or(options.ignore_result);
@@ -72,7 +71,7 @@ impl Request {
         Self {
             id,
             limits,
-            received_at,
+            starts: 0,
             acks_early: task.options.acks.unwrap_or(options.acks) == Acks::Early,
             stores,
             track_started: task.options.track_started.unwrap_or(options.track_started),
@@ -91,6 +90,11 @@ impl Request {
     /// How often it has been retried before.
     pub(crate) fn retries(&self) -> u32 {
         self.delivery.message.headers.retries
+    }
+
+    /// How often this message has started its task by now, if it starts now. The first delivery is taken to have started it.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.delivery.deliveries.min(self.starts.saturating_add(2))
     }
 
     /// Claims the right to say how this request ended; true for the first caller only.

@@ -102,13 +102,10 @@ fn asked(delay: Duration) -> String {
 /// A failure of a task as data.
 pub(crate) fn as_data(failure: &TaskFailure) -> Failure {
     Failure {
-        code: (&*failure.exc_type == WRONG_ARGUMENTS).then_some(FailureCode::WrongArguments),
+        code: failure.is_bad_arguments().then_some(FailureCode::WrongArguments),
         exc_type: failure.exc_type.clone(),
         exc_module: failure.exc_module.clone(),
         message: failure.message.as_str().into(),
         traceback: failure.traceback.as_deref().map(Into::into),
     }
 }
-
-/// The error type of a call whose arguments do not fit the task.
-const WRONG_ARGUMENTS: &str = "WrongArguments";

@@ -23,6 +23,11 @@ pub(crate) struct Asked {
     cold: bool,
 }
 
+impl Asked {
+    /// Asked for once, by whatever it was.
+    pub(crate) const ONCE: Self = Self { times: 1, interrupted: false, cold: false };
+}
+
 impl Shutdown {
     /// A shutdown that nobody has asked for yet, and the means to do so.
     pub fn new() -> (Stopper, Self) {
@@ -93,7 +98,8 @@ impl Phase {
     pub(crate) fn next(self, turn: Turn) -> Self {
         match (self, turn) {
             (Self::Over(_), _) | (Self::Working, Turn::TimeUp | Turn::Empty) => self,
-            (Self::Returning(exit), Turn::Asked(_) | Turn::TimeUp) => Self::Returning(exit),
+            (Self::Returning(exit), Turn::Asked(_)) => Self::Returning(exit),
+            (Self::Returning(exit), Turn::TimeUp) => Self::Over(exit),
             (_, Turn::Asked(asked)) if asked.cold || asked.times > 1 => Self::Returning(Exit::Cold),
             (Self::Working, Turn::Asked(asked)) if asked.interrupted => Self::Draining(Exit::Interrupted),
             (Self::Working, Turn::Asked(_)) => Self::Draining(Exit::Warm),
@@ -116,7 +122,7 @@ impl Phase {
 mod tests {
     use super::*;
 
-    const ONCE: Asked = Asked { times: 1, interrupted: false, cold: false };
+    const ONCE: Asked = Asked::ONCE;
     const TWICE: Asked = Asked { times: 2, interrupted: false, cold: false };
 
     #[test]
@@ -137,6 +143,11 @@ mod tests {
         let cancelling = draining.next(Turn::TimeUp);
         assert_eq!(cancelling, Phase::Cancelling(Exit::Warm));
         assert_eq!(cancelling.next(Turn::TimeUp), Phase::Returning(Exit::Warm));
+    }
+
+    #[test]
+    fn what_cannot_be_given_up_does_not_hold_the_worker() {
+        assert_eq!(Phase::Returning(Exit::Cold).next(Turn::TimeUp), Phase::Over(Exit::Cold));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use celeriac_protocol::{TaskId, Timestamp};
 use celeriac_store::{Delivery, DeliveryTag};
 
-use crate::pool::{PoolKind, StopReason};
+use crate::pool::PoolKind;
 use crate::request::{IllegalStep, Request, RequestState, Step};
 use crate::timers::TimerId;
 
@@ -21,6 +21,12 @@ impl Key {
     /// The key of this request.
     pub(crate) fn of(request: &Request) -> Self {
         Self { id: request.id.clone(), retries: request.retries() }
+    }
+
+    /// The key of the request that this delivery would become.
+    pub(crate) fn for_delivery(delivery: &Delivery) -> Option<Self> {
+        let headers = &delivery.message.headers;
+        Some(Self { id: headers.id.clone()?, retries: headers.retries })
     }
 
     /// The call.
@@ -40,8 +46,6 @@ pub(crate) struct Entry {
     pub state: RequestState,
     /// Its deadlines.
     pub timers: Vec<TimerId>,
-    /// Why it was killed, while the pool has not yet said what came of it.
-    pub killed: Option<StopReason>,
     /// When it started, and what runs it.
     pub started: Option<(Timestamp, Box<str>)>,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
@@ -59,7 +63,6 @@ impl Entry {
             pool,
             state: RequestState::Reserved,
             timers: Vec::new(),
-            killed: None,
             started: None,
             tag,
             parked: None,

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::resource::{Process, Resource, ResourceKind, ResourcePlan};
 
 /// How one resource of one process fares, over all its threads.
@@ -55,6 +57,7 @@ impl ResourceState {
 pub struct HealthBoard {
     process: Process,
     entries: Arc<Mutex<Vec<ResourceHealth>>>,
+    changed: Arc<Notify>,
 }
 
 /// What happened to one value.
@@ -71,7 +74,7 @@ impl HealthBoard {
     /// A board on which everything waits to be built.
     pub fn new(plan: &ResourcePlan, process: Process) -> Self {
         let entries = plan.resources().iter().map(waiting).collect();
-        Self { process, entries: Arc::new(Mutex::new(entries)) }
+        Self { process, entries: Arc::new(Mutex::new(entries)), changed: Arc::default() }
     }
 
     /// The process it is about.
@@ -87,6 +90,12 @@ impl HealthBoard {
     pub(super) fn record(&self, index: usize, change: &Change<'_>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries[index].apply(change);
+        self.changed.notify_one();
+    }
+
+    /// Waits until something has changed since the last time, for one waiter at a time. Cancel safe.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 }
 

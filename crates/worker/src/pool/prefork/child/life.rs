@@ -190,8 +190,7 @@ impl Child {
             deliveries: head.deliveries,
             revoked: None,
         };
-        let now = self.options.clock.now();
-        let mut request = Request::new(head.id, Arc::clone(task), Arc::new(delivery), &self.options, now);
+        let mut request = Request::new(head.id, Arc::clone(task), Arc::new(delivery), &self.options);
         request.cancellation = token;
         request.limits.hard = head.hard;
         request.limits.soft = head.soft;

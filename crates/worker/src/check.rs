@@ -1,0 +1,51 @@
+//! What is found wrong with a program before its worker starts.
+
+use celeriac_app::resource::ResourcePlan;
+use celeriac_app::task::Isolation;
+use celeriac_app::{App, TaskDefinition};
+
+use crate::admission::pool_of;
+use crate::pool::PoolKind;
+use crate::{Error, Options};
+
+/// Checks every task and option, and plans the resources of this process.
+pub(crate) fn tasks(app: &App, options: &Options) -> Result<ResourcePlan, Error> {
+    positive("worker_async_concurrency", options.async_concurrency)?;
+    positive("worker_concurrency", options.threads.min(options.processes))?;
+    if options.lease.is_zero() {
+        return Err(misconfigured(
+            "worker_lease",
+            "a delivery has to stay with its worker for some time".into(),
+        ));
+    }
+    for task in app.task_list() {
+        limits(task, options)?;
+    }
+    // What children need is planned by them; that it can be planned at all is known here.
+    let isolated = |task: &TaskDefinition| task.options.isolation == Isolation::Process;
+    let tasks = || app.task_list().map(AsRef::as_ref);
+    app.resource_plan(tasks().filter(|task| isolated(task)))?;
+    Ok(app.resource_plan(tasks().filter(|task| !isolated(task)))?)
+}
+
+fn limits(task: &TaskDefinition, options: &Options) -> Result<(), Error> {
+    if let (PoolKind::Threads, Some(limit)) = (pool_of(task), task.options.time_limit) {
+        return Err(Error::UnenforceableLimit { task: task.name.clone(), limit });
+    }
+    let hard = task.options.time_limit.or(options.time_limit);
+    let soft = task.options.soft_time_limit.or(options.soft_time_limit);
+    match (hard, soft) {
+        (Some(hard), Some(soft)) if soft >= hard => {
+            Err(Error::LimitsReversed { task: task.name.clone(), soft, hard })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn positive(option: &'static str, value: usize) -> Result<(), Error> {
+    if value == 0 { Err(misconfigured(option, "has to be at least 1".to_owned())) } else { Ok(()) }
+}
+
+fn misconfigured(option: &'static str, reason: String) -> Error {
+    Error::Misconfigured { option, reason }
+}

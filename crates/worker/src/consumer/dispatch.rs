@@ -1,0 +1,162 @@
+//! Requests wait for a slot of their pool and get it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use celeriac_protocol::{State, Value};
+use celeriac_store::{Finish, Settle, Settled};
+use tokio::time::Instant;
+
+use crate::consumer::{Consumer, Deadline};
+use crate::fetcher::STARTS;
+use crate::finisher::Item;
+use crate::pool::{Job, Pool, PoolKind};
+use crate::prefetch::Load;
+use crate::request::{Request, RequestState, Step};
+use crate::table::Key;
+
+/// A pool, and what waits for it.
+pub(crate) struct Lane {
+    /// The pool.
+    pub(crate) pool: Box<dyn Pool>,
+    /// Requests that wait for a slot, the next one first.
+    pub(super) waiting: VecDeque<Key>,
+    /// How many requests wait for something to become durable before they run.
+    pub(super) preparing: usize,
+    /// How many run.
+    pub(super) running: usize,
+    /// Whether the pool has closed.
+    pub(super) closed: bool,
+}
+
+impl Lane {
+    /// A pool for which nothing waits.
+    pub(crate) fn new(pool: Box<dyn Pool>) -> Self {
+        Self { pool, waiting: VecDeque::new(), preparing: 0, running: 0, closed: false }
+    }
+
+    fn load(&self) -> Load {
+        Load { slots: self.pool.size(), waiting: self.waiting.len(), running: self.running + self.preparing }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.waiting.is_empty() && self.pool.free() > self.preparing
+    }
+}
+
+impl Consumer {
+    pub(super) fn lane(&mut self, kind: PoolKind) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.pool.kind() == kind)
+    }
+
+    /// Asks for as many deliveries as the pools can use.
+    pub(super) fn fetch(&mut self) {
+        if self.fetching || !self.ready || !self.phase.is_working() {
+            return;
+        }
+        let mut loads = [Load { slots: 0, waiting: 0, running: 0 }; 3];
+        for (load, lane) in loads.iter_mut().zip(&self.lanes) {
+            *load = lane.load();
+        }
+        let room = self.prefetch.room(&loads[..self.lanes.len()], self.unsettled);
+        if room > 0
+            && let Some(limits) = &self.wires.limits
+        {
+            self.fetching = limits.try_send(room).is_ok();
+        }
+    }
+
+    /// Gives free slots to what waits for them.
+    pub(super) fn dispatch(&mut self) {
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane].has_room() {
+                let Some(key) = self.lanes[lane].waiting.pop_front() else { break };
+                self.start(lane, &key);
+            }
+        }
+    }
+
+    fn start(&mut self, lane: usize, key: &Key) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let request = Arc::clone(&entry.request);
+        let prepared = match entry.state {
+            RequestState::Preparing => true,
+            RequestState::Reserved => !needs_preparation(&request),
+            _ => return,
+        };
+        if !prepared {
+            if entry.step(Step::Prepare).is_ok() {
+                self.lanes[lane].preparing += 1;
+                self.prepare(key, &request);
+            }
+            return;
+        }
+        if entry.step(Step::Submit).is_err() {
+            return;
+        }
+        let starts_now = self.lanes[lane].pool.kind() == PoolKind::Async;
+        self.lanes[lane].running += 1;
+        self.lanes[lane].pool.submit(Job { request: Arc::clone(&request) });
+        if starts_now {
+            self.started(&request, "async".into());
+        }
+    }
+
+    /// Makes durable what has to be before a task runs: its early acknowledgement, or that it starts although it may have
+    /// killed its worker before.
+    fn prepare(&mut self, key: &Key, request: &Request) {
+        let delivery = request.acks_early.then_some(request.delivery.tag);
+        let mark = (request.delivery.deliveries > 1 && !request.acks_early).then(|| {
+            let meta = Value::Map(vec![
+                ("hostname".into(), Value::String(self.options.node_name.as_str().into())),
+                ("pid".into(), Value::Int(i64::from(std::process::id()))),
+                (STARTS.into(), Value::Int(i64::from(request.starts) + 1)),
+            ]);
+            self.rules.report(request.id.clone(), State::Started, meta)
+        });
+        let finish = Finish { delivery, settle: Settle::Ack, result: None, follow_ups: Vec::new() };
+        self.send_item(Item { key: Some(key.clone()), finish, mark, prepares: true });
+    }
+
+    /// What had to be durable is: the request takes the next slot.
+    pub(super) fn prepared(&mut self, key: Key, settled: Settled) {
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        let (state, pool) = (entry.state, entry.pool);
+        let Some(lane) = self.lane(pool) else { return };
+        lane.preparing = lane.preparing.saturating_sub(1);
+        match state {
+            RequestState::Preparing if settled == Settled::Done => lane.waiting.push_front(key),
+            // The lease had run out before it could be acknowledged: somebody else has it.
+            RequestState::Preparing => drop(self.table.remove(&key)),
+            _ => {}
+        }
+    }
+
+    /// A request runs: its time limits count from here.
+    pub(super) fn started(&mut self, request: &Arc<Request>, executor: Box<str>) {
+        let (now, at) = (self.now(), Instant::now());
+        let key = Key::of(request);
+        let Some(entry) = self.table.entry_of(request) else { return };
+        if entry.step(Step::Start).is_err() {
+            return;
+        }
+        entry.started = Some((now, executor));
+        if let Some(soft) = request.limits.soft {
+            entry.timers.push(self.timers.set(at + soft, Deadline::Soft(key.clone())));
+        }
+        if let Some(hard) = request.limits.hard {
+            entry.timers.push(self.timers.set(at + hard, Deadline::Hard(key)));
+        }
+        if request.track_started {
+            let meta = Value::Map(vec![
+                ("hostname".into(), Value::String(self.options.node_name.as_str().into())),
+                ("pid".into(), Value::Int(i64::from(std::process::id()))),
+            ]);
+            self.reports.add(self.rules.report(request.id.clone(), State::Started, meta));
+        }
+    }
+}
+
+fn needs_preparation(request: &Request) -> bool {
+    request.acks_early || request.delivery.deliveries > 1
+}

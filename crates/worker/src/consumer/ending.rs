@@ -1,0 +1,167 @@
+//! Requests end, and their outcome becomes durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_app::Context;
+use celeriac_app::signals::{self, RefusedTask, RevokedTask, TaskFailed};
+use celeriac_store::{Settle, Settled};
+
+use crate::consumer::Consumer;
+use crate::death::{ChildDeath, DeathReason};
+use crate::fetcher::Arrival;
+use crate::finish::settle;
+use crate::finisher::{Answer, Item};
+use crate::outcome::{Failure, Outcome, Revoked};
+use crate::pool::PoolEvent;
+use crate::request::{Request, RequestState, Step};
+use crate::shutdown::Asked;
+use crate::table::Key;
+
+impl Consumer {
+    pub(super) fn pool_event(&mut self, event: PoolEvent) {
+        match event {
+            PoolEvent::Started { request, executor } => self.started(&request, executor),
+            PoolEvent::Report { request, state, meta } => {
+                self.reports.add(self.rules.report(request.id.clone(), state, meta));
+            }
+            PoolEvent::Finished { request, outcome, runtime } => self.finished(&request, outcome, runtime),
+            PoolEvent::Capacity => self.look_whether_ready(),
+            PoolEvent::ChildDied(death) => self.child_died(&death),
+            PoolEvent::Unfit(error) => {
+                self.unfit.get_or_insert(error);
+                self.asked(Asked::ONCE);
+            }
+            PoolEvent::Closed(kind) => {
+                if let Some(lane) = self.lane(kind) {
+                    lane.closed = true;
+                }
+            }
+        }
+    }
+
+    /// A slot is free. Unless the loop has decided before, this is how its request ended.
+    fn finished(&mut self, request: &Arc<Request>, outcome: Outcome, runtime: Duration) {
+        let kind = crate::admission::pool_of(&request.task);
+        if let Some(lane) = self.lane(kind) {
+            lane.running = lane.running.saturating_sub(1);
+            lane.pool.finished(request);
+        }
+        let Some(entry) = self.table.entry_of(request) else { return };
+        if matches!(entry.state, RequestState::Submitted | RequestState::Running) {
+            self.totals.runtime += runtime;
+            self.end(&Key::of(request), as_decided(request, outcome));
+        }
+    }
+
+    /// The outcome of a request is decided: on its way to the store with it.
+    pub(super) fn end(&mut self, key: &Key, outcome: Outcome) {
+        let now = self.now();
+        let Some(entry) = self.table.get_mut(key) else { return };
+        if let Err(illegal) = entry.step(Step::Finish) {
+            tracing::error!(id = %key.id(), %illegal, "an outcome came out of turn");
+            return;
+        }
+        for timer in entry.timers.drain(..) {
+            self.timers.cancel(timer);
+        }
+        let (request, tag) = (Arc::clone(&entry.request), entry.tag);
+        self.totals.count(&outcome);
+        self.told(&request, &outcome);
+        let mut finish = self.rules.finish(&request, outcome, now);
+        finish.delivery = finish.delivery.map(|_| tag);
+        self.send_item(Item::last(Some(key.clone()), finish));
+    }
+
+    /// Logs and tells the listeners of this process what no executor could: outcomes that came from outside the task.
+    pub(super) fn told(&self, request: &Request, outcome: &Outcome) {
+        let (id, name) = (&request.id, request.name());
+        match outcome {
+            Outcome::Revoked(why) => self.app.signals().send(signals::task_revoked, || RevokedTask {
+                id: id.clone(),
+                name: name.clone(),
+                terminated: *why == Revoked::WhileRunning,
+                expired: *why == Revoked::Expired,
+            }),
+            Outcome::Rejected { reason, .. } => {
+                self.app.signals().send(signals::task_rejected, || RefusedTask {
+                    id: Some(id.clone()),
+                    name: Some(name.clone()),
+                    message: request.delivery.message.clone(),
+                    reason: reason.to_string(),
+                })
+            }
+            Outcome::TimeLimitExceeded(limit) => {
+                tracing::error!(%id, %name, ?limit, "hard time limit exceeded");
+                self.failed(request, &Failure::time_limit(*limit));
+            }
+            Outcome::Lost(death) if self.rules.is_last(request) => {
+                tracing::error!(%id, %name, deliveries = request.delivery.deliveries, "its process was {}", death.reason);
+                self.failed(request, &Failure::lost(death));
+            }
+            Outcome::Lost(death) => {
+                tracing::warn!(%id, %name, deliveries = request.delivery.deliveries, "tried again: its process was {}", death.reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(&self, request: &Request, failure: &Failure) {
+        let context = || {
+            let (task, delivery) = (Arc::clone(&request.task), Arc::clone(&request.delivery));
+            Context::new(
+                request.id.clone(),
+                task,
+                delivery,
+                request.cancellation.clone(),
+                Arc::clone(&self.place),
+            )
+        };
+        self.app.signals().send(signals::task_failure, || TaskFailed {
+            context: context(),
+            failure: failure.to_task_failure(),
+        });
+    }
+
+    fn child_died(&mut self, death: &ChildDeath) {
+        self.totals.children_died += u64::from(!death.reason.is_orderly());
+        self.look_whether_ready();
+    }
+
+    /// The store has answered.
+    pub(super) fn settled(&mut self, answer: Answer) {
+        self.unsettled -= usize::from(answer.settles);
+        let Some(key) = answer.key else { return };
+        if answer.prepares {
+            return self.prepared(key, answer.settled);
+        }
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        if entry.step(Step::Settle).is_err() {
+            return;
+        }
+        let parked = self.table.remove(&key).and_then(|entry| entry.parked);
+        if answer.settled == Settled::Lost {
+            tracing::warn!(id = %key.id(), "its lease had run out: this outcome does not count");
+        }
+        let Some(delivery) = parked else { return };
+        if answer.settled == Settled::Done && !answer.returned {
+            self.send_item(Item::last(None, settle(&delivery, Settle::Ack)));
+        } else if self.phase.is_working() {
+            let arrival = Arrival { delivery: *delivery, revoked: false, starts: 0 };
+            self.arrive(arrival, self.now());
+        } else {
+            self.send_item(Item::last(None, settle(&delivery, Settle::Release)));
+        }
+    }
+}
+
+/// What the death of a child means for the task in it, when it was us who killed it.
+fn as_decided(request: &Request, outcome: Outcome) -> Outcome {
+    let Outcome::Lost(death) = outcome else { return outcome };
+    match death.reason {
+        DeathReason::HardLimit => Outcome::TimeLimitExceeded(request.limits.hard.unwrap_or_default()),
+        DeathReason::Revoked => Outcome::Revoked(Revoked::WhileRunning),
+        DeathReason::Shutdown => Outcome::Returned,
+        _ => Outcome::Lost(death),
+    }
+}

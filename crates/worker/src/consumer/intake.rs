@@ -1,0 +1,128 @@
+//! Deliveries become requests, or are settled at once.
+
+use std::sync::Arc;
+
+use celeriac_app::TaskDefinition;
+use celeriac_app::signals::{self, ReceivedTask, RefusedTask};
+use celeriac_protocol::{TaskId, Timestamp};
+use celeriac_store::{Delivery, Settle};
+
+use crate::admission::{Admission, admit, over_limit};
+use crate::consumer::Consumer;
+use crate::fetcher::Arrival;
+use crate::finish::{Refusal, postpone, settle};
+use crate::finisher::Item;
+use crate::outcome::{FailureCode, Outcome};
+use crate::pool::PoolKind;
+use crate::request::Request;
+use crate::table::{Entry, Key, Repeats};
+
+impl Consumer {
+    pub(super) fn fetched(&mut self, arrivals: Vec<Arrival>) {
+        self.fetching = false;
+        self.unsettled += arrivals.len();
+        let now = self.now();
+        for arrival in arrivals {
+            if self.phase.is_working() {
+                self.arrive(arrival, now);
+            } else {
+                self.settle_unseen(&arrival.delivery, Settle::Release);
+            }
+        }
+    }
+
+    /// Takes in a delivery, or settles it.
+    pub(super) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
+        let Arrival { delivery, revoked, starts } = arrival;
+        if self.repeats(&delivery) {
+            return;
+        }
+        match admit(&self.app, &delivery, revoked, now) {
+            Admission::Run { .. } if self.is_over_limit(&delivery, starts) => {
+                self.refuse(&delivery, over_limit(&delivery, self.options.delivery_limit, starts), now);
+            }
+            Admission::Run { id, task, pool } => match self.deferred(&task, pool) {
+                None => self.take_in(Arc::new(delivery), id, task, pool, starts),
+                Some(delay) => {
+                    self.send_item(Item::last(None, postpone(&delivery, now.saturating_add(delay))));
+                }
+            },
+            Admission::Revoked { id, task, why } => {
+                let request = Request::new(id, task, Arc::new(delivery), &self.options);
+                tracing::info!(id = %request.id, name = %request.name(), why = ?why, "discarded");
+                self.told(&request, &Outcome::Revoked(why));
+                let finish = self.rules.finish(&request, Outcome::Revoked(why), now);
+                self.send_item(Item::last(None, finish));
+            }
+            Admission::Postpone(eta) => self.send_item(Item::last(None, postpone(&delivery, eta))),
+            Admission::Refuse(refusal) => self.refuse(&delivery, refusal, now),
+        }
+    }
+
+    /// Whether the worker holds the task of this delivery already; that request is responsible for it then.
+    fn repeats(&mut self, delivery: &Delivery) -> bool {
+        let Some(key) = Key::for_delivery(delivery) else { return false };
+        match self.table.adopt(&key, delivery) {
+            Repeats::Nothing => return false,
+            Repeats::Finishing => {}
+            Repeats::Held { before } => {
+                tracing::warn!(id = %key.id(), "delivered again while it is here; it runs once");
+                let repeated = Delivery { tag: before, ..delivery.clone() };
+                self.settle_unseen(&repeated, Settle::Ack);
+            }
+        }
+        true
+    }
+
+    /// Whether this message has been started too often to be started again.
+    fn is_over_limit(&self, delivery: &Delivery, starts: u32) -> bool {
+        let limit = self.options.delivery_limit;
+        delivery.deliveries > limit && starts.saturating_add(1) >= limit
+    }
+
+    fn take_in(
+        &mut self,
+        delivery: Arc<Delivery>,
+        id: TaskId,
+        task: Arc<TaskDefinition>,
+        pool: PoolKind,
+        starts: u32,
+    ) {
+        tracing::debug!(%id, name = %task.name, "received");
+        self.app.signals().send(signals::task_received, || ReceivedTask {
+            id: id.clone(),
+            name: task.name.clone(),
+            queue: delivery.queue.clone(),
+            headers: delivery.message.headers.clone(),
+        });
+        let mut request = Request::new(id, task, delivery, &self.options);
+        request.starts = starts;
+        let request = Arc::new(request);
+        let key = Key::of(&request);
+        let task = Arc::clone(&request.task);
+        self.table.insert(key.clone(), Entry::reserved(request, pool));
+        self.queue_up(key, &task, pool);
+    }
+
+    fn refuse(&mut self, delivery: &Delivery, refusal: Refusal, now: Timestamp) {
+        let headers = &delivery.message.headers;
+        let refused = || RefusedTask {
+            id: headers.id.clone(),
+            name: headers.task.clone(),
+            message: delivery.message.clone(),
+            reason: refusal.text.to_string(),
+        };
+        tracing::error!(id = ?headers.id, name = ?headers.task, code = refusal.code.as_str(), "{}", refusal.text);
+        match refusal.code {
+            FailureCode::UnknownTask => self.app.signals().send(signals::task_unknown, refused),
+            _ => self.app.signals().send(signals::task_rejected, refused),
+        }
+        self.totals.refused += 1;
+        let finish = self.rules.refuse(delivery, refusal, now);
+        self.send_item(Item::last(None, finish));
+    }
+
+    fn settle_unseen(&self, delivery: &Delivery, how: Settle) {
+        self.send_item(Item::last(None, settle(delivery, how)));
+    }
+}

@@ -1,0 +1,245 @@
+//! The input loop of a worker: everything that happens comes in here, one thing after the other.
+//!
+//! - [`intake`]: deliveries become requests, or are settled at once;
+//! - [`dispatch`]: requests wait for a slot of their pool and get it;
+//! - [`ending`]: requests end, and their outcome becomes durable;
+//! - [`deadlines`]: time limits and revocations end requests from outside;
+//! - [`stopping`]: the phases of a shutdown;
+//! - [`facts`]: what the worker says of itself.
+
+mod deadlines;
+mod dispatch;
+mod ending;
+mod facts;
+mod intake;
+mod limited;
+mod stopping;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use celeriac_app::resource::HealthBoard;
+use celeriac_app::{App, Workplace};
+use celeriac_protocol::{TaskName, Timestamp};
+use celeriac_store::{ConsumerId, Revocation, WorkerRecord};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::fetcher::Arrival;
+use crate::finish::Rules;
+use crate::finisher::{Answer, Item};
+use crate::lease::Renewed;
+use crate::pool::PoolEvent;
+use crate::prefetch::Prefetch;
+use crate::reports::Reports;
+use crate::shutdown::{Asked, Phase, Turn};
+use crate::table::{Key, Table};
+use crate::timers::{TimerId, Timers};
+use crate::{Error, Exit, Options, Shutdown};
+
+use dispatch::Lane;
+use limited::Limited;
+
+/// Everything that a worker reacts to.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Deliveries that the loop has asked for.
+    Fetched(Vec<Arrival>),
+    /// Pools have news.
+    Pools(Vec<PoolEvent>),
+    /// The store has answered for outcomes.
+    Settled(Vec<Answer>),
+    /// Tasks were revoked.
+    Revoked(Vec<Revocation>),
+    /// Deadlines have passed.
+    Due,
+    /// The shared resources of this process are built.
+    Built,
+    /// Somebody wants to know how the worker is, or something about it has changed.
+    Announce,
+    /// The lease has been renewed.
+    Renewed,
+    /// A shutdown was asked for.
+    Asked(Asked),
+}
+
+/// What a deadline is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Deadline {
+    /// The soft time limit of a request.
+    Soft(Key),
+    /// The hard time limit of a request.
+    Hard(Key),
+    /// The next token of a rate limit.
+    Token(TaskName),
+    /// The end of a phase of the shutdown.
+    Phase,
+}
+
+/// The channels on which the loop hears and speaks.
+pub(crate) struct Wires {
+    pub(crate) pools: mpsc::UnboundedReceiver<PoolEvent>,
+    pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
+    pub(crate) renewed: mpsc::Receiver<Renewed>,
+    pub(crate) shutdown: Shutdown,
+    /// How many deliveries to fetch; `None` once no more are wanted.
+    pub(crate) limits: Option<mpsc::Sender<usize>>,
+    pub(crate) items: mpsc::UnboundedSender<Item>,
+    /// One place: a record that waits is replaced by asking again.
+    pub(crate) records: mpsc::Sender<WorkerRecord>,
+}
+
+/// The input loop and all that it holds. Nobody else touches any of it, so there are no locks.
+pub(crate) struct Consumer {
+    app: App,
+    options: Arc<Options>,
+    rules: Arc<Rules>,
+    place: Arc<Workplace>,
+    health: HealthBoard,
+    reports: Arc<Reports>,
+    wires: Wires,
+    lanes: Vec<Lane>,
+    prefetch: Prefetch,
+    table: Table,
+    limited: HashMap<TaskName, Limited>,
+    timers: Timers<Deadline>,
+    phase: Phase,
+    phase_timer: Option<TimerId>,
+    /// Whether the shared resources of this process are built.
+    built: bool,
+    /// Whether that, and every pool has been able to take a job.
+    ready: bool,
+    /// Whether the fetcher is at work.
+    fetching: bool,
+    /// Deliveries that are not settled.
+    unsettled: usize,
+    id: ConsumerId,
+    totals: facts::Totals,
+    /// Why a pool cannot work.
+    unfit: Option<Error>,
+}
+
+/// What a consumer is made of.
+pub(crate) struct Parts {
+    pub(crate) app: App,
+    pub(crate) options: Arc<Options>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) place: Arc<Workplace>,
+    pub(crate) health: HealthBoard,
+    pub(crate) reports: Arc<Reports>,
+    pub(crate) wires: Wires,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) prefetch: Prefetch,
+    pub(crate) id: ConsumerId,
+}
+
+pub(crate) use dispatch::Lane as PoolLane;
+
+/// The most pool events handled before the loop looks at anything else.
+const EVENTS_AT_ONCE: usize = 1024;
+
+impl Consumer {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id } = parts;
+        Self {
+            app,
+            options,
+            rules,
+            place,
+            health,
+            reports,
+            wires,
+            lanes,
+            prefetch,
+            table: Table::default(),
+            limited: HashMap::new(),
+            timers: Timers::default(),
+            phase: Phase::Working,
+            phase_timer: None,
+            built: false,
+            ready: false,
+            fetching: false,
+            unsettled: 0,
+            id,
+            totals: facts::Totals::default(),
+            unfit: None,
+        }
+    }
+
+    /// Works until a shutdown was asked for and nothing is left to do.
+    ///
+    /// # Errors
+    /// What makes a pool useless as it is set up.
+    pub(crate) async fn run(&mut self) -> Result<Exit, Error> {
+        self.announce();
+        loop {
+            self.dispatch();
+            self.fetch();
+            if !self.phase.is_working() && self.is_empty() {
+                self.turn(Turn::Empty);
+            }
+            if let Phase::Over(exit) = self.phase {
+                return self.unfit.take().map_or(Ok(exit), Err);
+            }
+            let input = self.input().await;
+            self.handle(input);
+        }
+    }
+
+    /// Waits for what happens next. Shutdown first, then what frees slots, then what fills them.
+    async fn input(&mut self) -> Input {
+        let Wires { pools, inputs, renewed, shutdown, .. } = &mut self.wires;
+        let next = self.timers.next();
+        let deadline = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut events = Vec::new();
+        tokio::select! {
+            biased;
+            asked = shutdown.asked() => Input::Asked(asked),
+            _ = pools.recv_many(&mut events, EVENTS_AT_ONCE) => Input::Pools(events),
+            () = deadline => Input::Due,
+            Some(input) = inputs.recv() => input,
+            Some(Renewed) = renewed.recv() => Input::Renewed,
+            else => unreachable!("the loop holds the sending end of its own channels' counterparts"),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Fetched(arrivals) => self.fetched(arrivals),
+            Input::Pools(events) => events.into_iter().for_each(|event| self.pool_event(event)),
+            Input::Settled(answers) => answers.into_iter().for_each(|answer| self.settled(answer)),
+            Input::Revoked(revocations) => revocations.iter().for_each(|revocation| self.revoked(revocation)),
+            Input::Due => self.due(),
+            Input::Built => self.built(),
+            Input::Announce => self.announce(),
+            Input::Renewed => self.heartbeat(),
+            Input::Asked(asked) => self.asked(asked),
+        }
+    }
+
+    fn due(&mut self) {
+        let now = Instant::now();
+        while let Some(deadline) = self.timers.due(now) {
+            match deadline {
+                Deadline::Soft(key) => self.soft_limit(&key),
+                Deadline::Hard(key) => self.hard_limit(&key),
+                Deadline::Token(name) => self.token_due(&name),
+                Deadline::Phase => self.turn(Turn::TimeUp),
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.options.clock.now()
+    }
+
+    fn send_item(&self, item: Item) {
+        // The finisher lives as long as the loop does.
+        let _ = self.wires.items.send(item);
+    }
+}

@@ -1,0 +1,159 @@
+//! The phases of a shutdown, and what entering each of them does.
+
+use std::time::Duration;
+
+use celeriac_app::signals::{self, ShuttingDown, WorkerNode};
+use tokio::time::Instant;
+
+use crate::Exit;
+use crate::consumer::{Consumer, Deadline};
+use crate::outcome::Outcome;
+use crate::pool::{PoolEvent, StopReason};
+use crate::request::{Request, RequestState};
+use crate::shutdown::{Asked, Phase, Turn};
+use crate::table::{Entry, Key};
+
+/// How long a worker waits for its store and its children once it has given everything up.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+impl Consumer {
+    /// Whether nothing runs and everything is durable.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.len() == 0 && self.unsettled == 0
+    }
+
+    /// The shared resources are built.
+    pub(super) fn built(&mut self) {
+        self.built = true;
+        self.look_whether_ready();
+    }
+
+    /// The first time that every pool can take a job, the worker is ready.
+    pub(super) fn look_whether_ready(&mut self) {
+        if self.ready || !self.built || !self.lanes.iter().all(|lane| lane.pool.free() > 0) {
+            return;
+        }
+        self.ready = true;
+        tracing::info!(name = %self.options.node_name, "ready");
+        let name = self.options.node_name.as_str().into();
+        self.app.signals().send(signals::worker_ready, || WorkerNode { name });
+        self.announce();
+    }
+
+    pub(super) fn asked(&mut self, asked: Asked) {
+        self.turn(Turn::Asked(asked));
+    }
+
+    /// Moves to the next phase and does what entering it asks for.
+    pub(super) fn turn(&mut self, turn: Turn) {
+        let before = self.phase;
+        self.phase = before.next(turn);
+        if self.phase == before {
+            return;
+        }
+        if before.is_working() {
+            self.stop_fetching();
+        }
+        if let Some(timer) = self.phase_timer.take() {
+            self.timers.cancel(timer);
+        }
+        match self.phase {
+            Phase::Working | Phase::Over(_) => return,
+            Phase::Draining(_) => {
+                let running = self.running().len();
+                tracing::info!(running, deadline = ?self.options.shutdown_timeout, "warm shutdown: nothing more is fetched");
+            }
+            Phase::Cancelling(_) => self.ask_everything(),
+            Phase::Returning(exit) => self.give_everything_up(exit),
+        }
+        let time = match self.phase {
+            Phase::Draining(_) => self.options.shutdown_timeout,
+            Phase::Cancelling(_) => Some(self.options.shutdown_grace),
+            _ => Some(LAST_MOMENTS),
+        };
+        self.phase_timer = time.map(|time| self.timers.set(Instant::now() + time, Deadline::Phase));
+    }
+
+    /// Fetches no more, and gives back what waits here without having started.
+    fn stop_fetching(&mut self) {
+        let warm = !matches!(self.phase, Phase::Returning(_));
+        let name = self.options.node_name.as_str().into();
+        self.app.signals().send(signals::worker_shutting_down, || ShuttingDown { name, signal: None, warm });
+        self.wires.limits = None;
+        let reserved = self.waiting(|request| !request.acks_early);
+        if !reserved.is_empty() {
+            tracing::info!(count = reserved.len(), "reserved tasks go back to their queues");
+        }
+        for key in reserved {
+            self.end(&key, Outcome::Returned);
+        }
+        self.limited.clear();
+    }
+
+    /// Requests that have not started; those that are acknowledged already cannot be given back any more.
+    fn waiting(&self, which: impl Fn(&Request) -> bool) -> Vec<Key> {
+        let waits = |entry: &Entry| match entry.state {
+            RequestState::Reserved => true,
+            RequestState::Preparing => which(&entry.request),
+            _ => false,
+        };
+        self.table.iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| key.clone()).collect()
+    }
+
+    fn running(&self) -> Vec<Key> {
+        let runs = |state| matches!(state, RequestState::Submitted | RequestState::Running);
+        self.table.iter().filter(|(_, entry)| runs(entry.state)).map(|(key, _)| key.clone()).collect()
+    }
+
+    fn ask_everything(&mut self) {
+        let running = self.running();
+        tracing::warn!(running = running.len(), grace = ?self.options.shutdown_grace, "the deadline has passed: running tasks are asked to stop");
+        for key in running {
+            let Some(entry) = self.table.get_mut(&key) else { continue };
+            let (request, pool) = (entry.request.clone(), entry.pool);
+            if let Some(lane) = self.lane(pool) {
+                lane.pool.ask(&request, StopReason::Shutdown);
+            }
+        }
+    }
+
+    fn give_everything_up(&mut self, exit: Exit) {
+        let running = self.running();
+        let how = if exit == Exit::Cold { "cold shutdown" } else { "the grace is over" };
+        tracing::warn!(running = running.len(), "{how}: running tasks go back to their queues");
+        for key in self.waiting(|_| true) {
+            self.end(&key, Outcome::Returned);
+        }
+        for key in running {
+            self.kill(&key, StopReason::Shutdown);
+        }
+        for lane in &mut self.lanes {
+            lane.pool.close(true);
+        }
+    }
+
+    /// Ends the pools after the loop: idle slots end at once, with their resources. Slots whose code cannot be stopped
+    /// are not waited for beyond a limit.
+    pub(crate) async fn close_pools(&mut self) {
+        for lane in &mut self.lanes {
+            lane.pool.close(false);
+        }
+        let deadline = Instant::now() + LAST_MOMENTS;
+        while self.lanes.iter().any(|lane| !lane.closed) {
+            match tokio::time::timeout_at(deadline, self.wires.pools.recv()).await {
+                Ok(Some(PoolEvent::Finished { request, .. })) => {
+                    let kind = crate::admission::pool_of(&request.task);
+                    if let Some(lane) = self.lane(kind) {
+                        lane.pool.finished(&request);
+                    }
+                }
+                Ok(Some(event)) => self.pool_event(event),
+                Ok(None) => return,
+                Err(_elapsed) => {
+                    tracing::warn!("some tasks cannot be stopped; they end with the process");
+                    return;
+                }
+            }
+        }
+    }
+}

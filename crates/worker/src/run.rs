@@ -1,0 +1,330 @@
+//! The life of a worker: start-up in order, the loop, and the end in the reverse order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_app::resource::{HealthBoard, ProcessKind, ResourcePlan, SharedSet};
+use celeriac_app::settings::SETTINGS;
+use celeriac_app::signals::{self, WorkerNode};
+use celeriac_app::{App, CancellationToken, Process, Reason, Reporter, Workplace};
+use celeriac_protocol::{State, TaskId, Value};
+use celeriac_store::{ConsumeOptions, ConsumerId, Settler, Store, Subscription, WorkerRecord};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::admission::pool_of;
+use crate::background::{keep_present, watch_health, watch_revocations};
+use crate::consumer::{Consumer, Input, Parts, PoolLane, Wires};
+use crate::executor::Executor;
+use crate::fetcher::Fetcher;
+use crate::finish::Rules;
+use crate::finisher::{Finisher, Item};
+use crate::lease::{LeaseKeeper, Renewed};
+use crate::panic::Caught;
+use crate::pool::prefork::{self, Limits, Prefork};
+use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
+use crate::prefetch::Prefetch;
+use crate::reports::Reports;
+use crate::{Error, Exit, Options, Placement, Shutdown, check};
+
+/// How long to wait before a failing store is asked again: doubling from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long each step of the end may take.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// Runs a worker until it is asked to stop.
+///
+/// It works on the runtime that calls it, for which one thread is enough: tasks have runtimes, threads and processes
+/// of their own (see [`Placement`]).
+///
+/// # Errors
+/// What makes a start impossible: a task that asks for what it cannot get, a store that cannot be used, a thread that
+/// the system refuses. Once it runs, a worker ends by its [`Shutdown`] only.
+pub async fn run(app: &App, options: Options, shutdown: Shutdown) -> Result<Exit, Error> {
+    let options = Arc::new(options);
+    let plan = check::tasks(app, &options)?;
+    crate::panic::install_hook();
+    let store = app.store().await.map_err(Error::Connect)?.clone();
+    let name = || WorkerNode { name: options.node_name.as_str().into() };
+    app.signals().send(signals::worker_init, name);
+
+    let host = Host::start(app, &options, plan)?;
+    let exit = Worker { app, options: &options, host: &host, store: &store }.run(shutdown).await;
+    host.end();
+    if exit.as_ref().is_ok_and(|exit| *exit != Exit::Cold) {
+        app.signals().send(signals::worker_shutdown, name);
+    }
+    exit
+}
+
+/// The worker's own process as a place where tasks run: its runtime for async tasks, and its resources.
+struct Host {
+    /// `None` where async tasks run on the caller's runtime, or there are none.
+    runtime: Option<Runtime>,
+    handle: Handle,
+    process: Process,
+    plan: ResourcePlan,
+    health: HealthBoard,
+    shared: Arc<SharedSet>,
+    /// Stops the building of resources.
+    stop: CancellationToken,
+    /// Whether tasks run in this process; else all of them run in children.
+    is_used: bool,
+}
+
+impl Host {
+    fn start(app: &App, options: &Options, plan: ResourcePlan) -> Result<Self, Error> {
+        let has = |kind| app.task_list().any(|task| pool_of(task) == kind);
+        let runtime = match options.placement {
+            Placement::Own if has(PoolKind::Async) => Some(start_runtime()?),
+            _ => None,
+        };
+        let handle = runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
+        let process = Process::this(&options.node_name, ProcessKind::Worker);
+        let health = HealthBoard::new(&plan, process.clone());
+        let shared = Arc::new(SharedSet::new(&plan, &health));
+        let is_used = has(PoolKind::Async) || has(PoolKind::Threads);
+        let stop = CancellationToken::new();
+        if is_used {
+            app.signals().send(signals::worker_process_init, || process.clone());
+        }
+        Ok(Self { runtime, handle, process, plan, health, shared, stop, is_used })
+    }
+
+    /// Builds the shared resources, however often that has to be tried, and tells the loop. A build that panics is a
+    /// failed one.
+    fn build(&self, inputs: mpsc::UnboundedSender<Input>) {
+        let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
+        self.handle.spawn(async move {
+            loop {
+                match Caught(Box::pin(shared.build_until_ready(&stop))).await {
+                    Ok(Ok(())) => return drop(inputs.send(Input::Built)),
+                    Ok(Err(_cancelled)) => return,
+                    Err(error) => tracing::error!(%error, "a resource panicked while it was built"),
+                }
+                tokio::time::sleep(LAST_PAUSE).await;
+            }
+        });
+    }
+
+    /// Drops the resources and the runtime. Tasks that cannot be stopped end with the process.
+    fn end(self) {
+        self.stop.cancel(Reason::Shutdown);
+        self.shared.close();
+        if let Some(runtime) = self.runtime {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn start_runtime() -> Result<Runtime, Error> {
+    Builder::new_multi_thread()
+        .thread_name("celeriac-async")
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Spawn { what: "the runtime of async tasks".to_owned(), source })
+}
+
+/// What starting and ending a worker needs to know.
+struct Worker<'a> {
+    app: &'a App,
+    options: &'a Arc<Options>,
+    host: &'a Host,
+    store: &'a Store,
+}
+
+/// The channels of one worker, by the ends that its parts hold.
+struct Channels {
+    wires: Wires,
+    events: Events,
+    inputs: mpsc::UnboundedSender<Input>,
+    limits: mpsc::Receiver<usize>,
+    items: mpsc::UnboundedReceiver<Item>,
+    records: mpsc::Receiver<WorkerRecord>,
+    renewed: mpsc::Sender<Renewed>,
+}
+
+impl Channels {
+    fn new(shutdown: Shutdown) -> Self {
+        let (events, pools) = Events::channel();
+        let (inputs, heard) = mpsc::unbounded_channel();
+        let (ask, limits) = mpsc::channel(1);
+        let (finish, items) = mpsc::unbounded_channel();
+        let (say, records) = mpsc::channel(1);
+        let (renewed, renewals) = mpsc::channel(1);
+        let wires = Wires {
+            pools,
+            inputs: heard,
+            renewed: renewals,
+            shutdown,
+            limits: Some(ask),
+            items: finish,
+            records: say,
+        };
+        Self { wires, events, inputs, limits, items, records, renewed }
+    }
+}
+
+impl Worker<'_> {
+    async fn run(&self, shutdown: Shutdown) -> Result<Exit, Error> {
+        let (mut consumer, crew) = self.assemble(Channels::new(shutdown)).await?;
+        let exit = consumer.run().await;
+        if self.host.is_used {
+            let process = || self.host.process.clone();
+            self.app.signals().send(signals::worker_process_shutdown, process);
+        }
+        consumer.close_pools().await;
+        drop(consumer);
+        crew.dismiss().await;
+        exit
+    }
+
+    /// Makes the loop and everything around it.
+    async fn assemble(&self, channels: Channels) -> Result<(Consumer, Crew), Error> {
+        let Self { app, options, host, store } = *self;
+        let Channels { wires, events, inputs, limits, items, records, renewed } = channels;
+        let reports = Arc::new(Reports::default());
+        let rules = Arc::new(Rules {
+            result_expires: options.result_expires,
+            delivery_limit: options.delivery_limit,
+        });
+        let place = Arc::new(Workplace {
+            app: app.clone(),
+            process: host.process.clone(),
+            shared: Arc::clone(&host.shared),
+            reporter: Arc::new(StoreReporter { reports: Arc::clone(&reports), rules: Arc::clone(&rules) }),
+        });
+        let lanes = self.start_pools(&place, &events)?;
+        let slots = lanes.iter().map(|lane| lane.pool.size()).sum();
+        let prefetch = Prefetch::new(slots, options.prefetch_multiplier);
+        let Subscription { consumer, settler, lease } = self.subscribe(&prefetch).await?;
+        let id = ConsumerId(format!("{}/{}", options.node_name, TaskId::fresh()));
+
+        let fetcher = Fetcher { consumer, store: store.clone(), limits, arrivals: inputs.clone() };
+        let finisher = Finisher {
+            store: store.clone(),
+            settler: Arc::clone(&settler),
+            reports: Arc::clone(&reports),
+            items,
+            answers: inputs.clone(),
+        };
+        host.build(inputs.clone());
+        let crew = Crew {
+            _keeper: LeaseKeeper::start(lease, options.placement, renewed)?,
+            settler,
+            finishing: tokio::spawn(finisher.run()),
+            present: tokio::spawn(keep_present(store.clone(), id.clone(), inputs.clone(), records)),
+            others: vec![
+                tokio::spawn(fetcher.run()),
+                tokio::spawn(watch_health(host.health.clone(), inputs.clone())),
+                tokio::spawn(watch_revocations(store.clone(), inputs)),
+            ],
+        };
+        let (app, options, health) = (app.clone(), Arc::clone(options), host.health.clone());
+        let parts = Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id };
+        Ok((Consumer::new(parts), crew))
+    }
+
+    /// The pools that the registered tasks need, and no others.
+    fn start_pools(&self, place: &Arc<Workplace>, events: &Events) -> Result<Vec<PoolLane>, Error> {
+        let Self { app, options, host, .. } = *self;
+        let executor = Executor::new(Arc::clone(place), options);
+        let mut pools: Vec<Box<dyn Pool>> = Vec::new();
+        for kind in [PoolKind::Async, PoolKind::Threads, PoolKind::Prefork] {
+            if !app.task_list().any(|task| pool_of(task) == kind) {
+                continue;
+            }
+            pools.push(match kind {
+                PoolKind::Async => {
+                    let (size, runtime) = (options.async_concurrency, host.handle.clone());
+                    Box::new(AsyncPool::new(size, runtime, executor.clone(), events.clone()))
+                }
+                PoolKind::Threads => {
+                    let setup = ThreadSetup {
+                        executor: executor.clone(),
+                        plan: host.plan.clone(),
+                        health: host.health.clone(),
+                        runtime: host.handle.clone(),
+                        events: events.clone(),
+                    };
+                    Box::new(ThreadPool::start(options.threads, &setup)?)
+                }
+                PoolKind::Prefork => {
+                    Box::new(Prefork::start(app, prefork_options(app, options), events.clone())?)
+                }
+            });
+        }
+        Ok(pools.into_iter().map(PoolLane::new).collect())
+    }
+
+    /// Starts to consume, as soon as the store can be reached.
+    async fn subscribe(&self, prefetch: &Prefetch) -> Result<Subscription, Error> {
+        let consume = ConsumeOptions {
+            queues: self.options.queues.clone(),
+            prefetch: prefetch.most(),
+            lease: self.options.lease,
+            worker: self.options.node_name.clone(),
+        };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.store.broker().consume(consume.clone()).await {
+                Ok(subscription) => return Ok(subscription),
+                Err(error) if error.is_transient() => {
+                    tracing::error!(%error, again_in = ?pause, "the queues cannot be consumed");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LAST_PAUSE);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn prefork_options(app: &App, options: &Options) -> prefork::Options {
+    let settings = SETTINGS.iter().map(|setting| (setting.name.to_owned(), setting.show(app.config())));
+    prefork::Options {
+        settings: settings.collect(),
+        limits: Limits { max_tasks: options.max_tasks_per_child, max_memory: options.max_memory_per_child },
+        ..prefork::Options::new(options.processes, &options.node_name)
+    }
+}
+
+/// What works around the loop until it has ended.
+struct Crew {
+    _keeper: LeaseKeeper,
+    settler: Arc<dyn Settler>,
+    finishing: JoinHandle<()>,
+    present: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// Ends everything, once the loop is gone: outcomes become durable, what is left goes back, the worker is no longer listed.
+    async fn dismiss(self) {
+        let _ = tokio::time::timeout(LAST_MOMENTS, self.finishing).await;
+        match tokio::time::timeout(LAST_MOMENTS, self.settler.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "what is left comes back when its lease runs out"),
+            Err(_elapsed) => {
+                tracing::error!("the store does not answer: what is left comes back when its lease runs out")
+            }
+        }
+        let _ = tokio::time::timeout(LAST_MOMENTS, self.present).await;
+        self.others.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Stores what running tasks say of themselves.
+struct StoreReporter {
+    reports: Arc<Reports>,
+    rules: Arc<Rules>,
+}
+
+impl Reporter for StoreReporter {
+    fn report(&self, task: &TaskId, state: State, meta: Value) {
+        self.reports.add(self.rules.report(task.clone(), state, meta));
+    }
+}

@@ -1,0 +1,4 @@
+//! What a worker does, from a message in a queue to its stored result.
+
+mod harness;
+mod running;
