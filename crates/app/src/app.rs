@@ -192,3 +192,11 @@ impl fmt::Debug for App {
         f.debug_struct("App").field("name", &self.inner.name).field("tasks", &self.inner.order).finish()
     }
 }
+
+/// The definitions of tasks, to register: `app.tasks(tasks![save_url, count])`.
+#[macro_export]
+macro_rules! tasks {
+    ($($task:expr),* $(,)?) => {
+        [$($crate::TaskDefinition::from($task)),*]
+    };
+}

@@ -11,6 +11,7 @@ mod client;
 mod composer;
 mod context;
 mod nearest;
+mod panic;
 mod producer;
 pub mod resource;
 mod routing;

@@ -1,1 +1,59 @@
-//! Placeholder.
+//! A distributed task queue that speaks Celery's protocol.
+//!
+//! Declare a task, register it with an [`App`], send calls of it, and run a worker that works them off:
+//!
+//! ```
+//! use celeriac::prelude::*;
+//!
+//! /// A connection that all tasks of one worker process share.
+//! struct Hosts(std::collections::HashMap<String, u32>);
+//!
+//! /// Looks up how many pages of a host are known.
+//! #[celeriac::task(max_retries = 5, retry_backoff)]
+//! async fn count_pages(hosts: Shared<Hosts>, host: String) -> TaskResult<u32> {
+//!     Ok(hosts.0.get(&host).copied().unwrap_or(0))
+//! }
+//!
+//! let app = App::new("urls")
+//!     .settings(|settings| settings.broker_url = "memory://doc-intro".into())
+//!     .resource(Resource::per_process(|_process| Ok::<_, std::io::Error>(Hosts(Default::default()))))
+//!     .on(signals::worker_process_init, |process| println!("{process} starts"))
+//!     .tasks(tasks![count_pages]);
+//!
+//! # fn main() -> Result<(), SendError> {
+//! let result = count_pages.delay_blocking(&app, "example.org")?;
+//! println!("sent as {}", result.id());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is where
+//!
+//! - [`task`](macro@task) makes a task of a function; its documentation lists all options.
+//! - [`App`] holds tasks, resources, signal handlers and [`Settings`].
+//! - [`Signature`] is a call as data; [`AsyncResult`] is what became of it.
+//! - [`Context`] is the call inside of a running task: retries, progress, cancellation.
+//! - [`Resource`], [`Shared`] and [`Local`] are what outlives tasks, such as connections.
+//! - [`signals`] are the moments in the life of workers and tasks, under Celery's names.
+//! - [`worker`] runs the tasks.
+
+pub use celeriac_app::{
+    App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,
+    Local, Process, Reason, Resource, ResultError, RouteTarget, Routes, SENT_AT_HEADER, SendError, Sender,
+    Settings, Shared, Signature, Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult, args,
+    hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
+};
+pub use celeriac_macros::task;
+pub use celeriac_worker as worker;
+
+#[doc(hidden)]
+pub use celeriac_app::__private;
+
+/// What most programs use.
+pub mod prelude {
+    pub use crate::protocol::{State, Value};
+    pub use crate::{
+        App, AsyncResult, CancellationToken, Context, Local, Process, Resource, ResultError, SendError,
+        Shared, Signature, TaskError, TaskResult, args, kwargs, signals, task, tasks,
+    };
+}

@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::panic::contained;
 use crate::resource::definition::{BuildLocal, CheckLocal, Recipe};
 use crate::resource::health::Change;
 use crate::resource::{
@@ -172,7 +173,7 @@ impl LocalSet {
             (None, _) => return false,
             (Some(_), _) if held.suspect => "a task panicked while it held it".to_owned(),
             (Some(_), None) => return true,
-            (Some(value), Some(check)) => match check(value.as_ref()) {
+            (Some(value), Some(check)) => match contained(|| check(value.as_ref())) {
                 Ok(()) => return true,
                 Err(error) => error.to_string(),
             },
@@ -188,7 +189,7 @@ impl LocalSet {
             drop(old);
             self.health.record(slot.index, &Change::Dropped);
         }
-        let built = (slot.build)(&self.process);
+        let built = contained(|| (slot.build)(&self.process));
         let mut held = slot.held.borrow_mut();
         match built {
             Ok(value) => {

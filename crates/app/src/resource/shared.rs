@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::panic::contained_async;
 use crate::resource::definition::{AnyShared, BuildShared, CheckShared, Recipe};
 use crate::resource::health::Change;
 use crate::resource::{
@@ -129,7 +130,7 @@ impl SharedSet {
             let fit = match (value, &slot.check) {
                 (None, _) => false,
                 (Some(_), None) => true,
-                (Some(value), Some(check)) => match check(value).await {
+                (Some(value), Some(check)) => match contained_async(async { check(value).await }).await {
                     Ok(()) => true,
                     Err(error) => {
                         let reason = error.to_string();
@@ -200,7 +201,8 @@ impl SharedSet {
             drop(old);
             self.health.record(slot.index, &Change::Dropped);
         }
-        let built: Result<AnyShared, BoxError> = (slot.build)(self.process.clone()).await;
+        let built: Result<AnyShared, BoxError> =
+            contained_async(async { (slot.build)(self.process.clone()).await }).await;
         match built {
             Ok(value) => {
                 backoff.reset();

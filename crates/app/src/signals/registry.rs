@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::panic::contained;
 use crate::signals::NAMES;
 
 /// One kind of moment, with the facts that its handlers get.
@@ -114,13 +114,8 @@ impl Signals {
 /// Runs every handler; one that fails or panics is logged.
 fn tell<P: 'static>(signal: &'static str, handlers: &[Handler], payload: &P) {
     for handler in handlers {
-        match catch_unwind(AssertUnwindSafe(|| handler(payload))) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(signal, %error, "signal handler failed"),
-            Err(panic) => {
-                let message = panic_message(panic.as_ref());
-                tracing::error!(signal, %message, "signal handler panicked");
-            }
+        if let Err(error) = contained(|| handler(payload)) {
+            tracing::error!(signal, %error, "signal handler failed");
         }
     }
 }
@@ -129,15 +124,6 @@ impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let connected = NAMES.iter().zip(&self.handlers).filter(|(_, handlers)| !handlers.is_empty());
         f.debug_map().entries(connected.map(|(name, handlers)| (name, handlers.len()))).finish()
-    }
-}
-
-/// What a panic said.
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (None, Some(text)) => text,
-        (None, None) => "no message",
     }
 }
 

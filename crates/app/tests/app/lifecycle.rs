@@ -1,0 +1,215 @@
+//! The life of resources: built once, checked, rebuilt, dropped in order.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use celeriac_app::resource::{
+    HealthBoard, LocalSet, MissingResource, ProcessKind, ResourcePlan, ResourceRequest, ResourceState,
+    SharedSet,
+};
+use celeriac_app::{App, CancellationToken, Cancelled, Process, Reason, Resource, TaskBody, TaskDefinition};
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+/// A value that notes its birth and its death.
+struct Noted<const N: u8>(Journal);
+
+impl<const N: u8> Noted<N> {
+    fn new(journal: &Journal) -> Self {
+        journal.note(format!("build {N}"));
+        Self(journal.clone())
+    }
+}
+
+impl<const N: u8> Drop for Noted<N> {
+    fn drop(&mut self) {
+        self.0.note(format!("drop {N}"));
+    }
+}
+
+fn task(resources: Vec<ResourceRequest>) -> TaskDefinition {
+    let mut task = TaskDefinition::new("t", TaskBody::blocking(|_, _, _| Ok(Default::default())));
+    task.resources = resources;
+    task
+}
+
+fn sets(app: &App, requests: &[ResourceRequest]) -> (ResourcePlan, HealthBoard) {
+    let plan = app.resource_plan([&task(requests.to_vec())]).unwrap();
+    let health = HealthBoard::new(&plan, Process::this("w@h", ProcessKind::Worker));
+    (plan, health)
+}
+
+#[tokio::test]
+async fn shared_values_are_built_once_in_order_and_dropped_in_reverse() {
+    let journal = Journal::default();
+    let (first, second) = (journal.clone(), journal.clone());
+    let app = App::new("r")
+        .resource(Resource::per_process(move |_| Ok::<_, io::Error>(Noted::<1>::new(&first))))
+        .resource(Resource::per_process_async(move |_| {
+            let second = second.clone();
+            async move { Ok::<_, io::Error>(Noted::<2>::new(&second)) }
+        }))
+        .resource(Resource::value(String::from("nobody asks for it")));
+    let requests = [ResourceRequest::shared::<Noted<2>>(), ResourceRequest::shared::<Noted<1>>()];
+    let (plan, health) = sets(&app, &requests);
+    let shared = SharedSet::new(&plan, &health);
+    shared.build().await.unwrap();
+    shared.build().await.unwrap();
+    for _ in 0..3 {
+        shared.ensure(&requests).await.unwrap();
+        assert!(shared.get::<Noted<1>>().is_some() && shared.get::<Noted<2>>().is_some());
+    }
+    assert!(shared.get::<String>().is_none(), "what no task asks for is not built");
+    assert_eq!(journal.take(), ["build 1", "build 2"]);
+    shared.close();
+    assert_eq!(journal.take(), ["drop 2", "drop 1"]);
+    assert!(health.snapshot().iter().all(|resource| resource.state == ResourceState::Closed));
+}
+
+#[test]
+fn local_values_are_built_once_per_thread_and_dropped_in_reverse() {
+    let journal = Journal::default();
+    let (first, second) = (journal.clone(), journal.clone());
+    let app = App::new("r")
+        .resource(Resource::per_thread(move |_| Ok::<_, io::Error>(Noted::<1>::new(&first))))
+        .resource(Resource::per_thread(move |_| Ok::<_, io::Error>(Noted::<2>::new(&second))));
+    let requests = [ResourceRequest::local::<Noted<1>>(), ResourceRequest::local::<Noted<2>>()];
+    let (plan, health) = sets(&app, &requests);
+    for _ in 0..2 {
+        let (plan, health) = (plan.clone(), health.clone());
+        let thread = std::thread::spawn(move || {
+            let locals = LocalSet::new(&plan, &health);
+            locals.build().unwrap();
+            for _ in 0..3 {
+                locals.ensure(&requests).unwrap();
+                drop(locals.get::<Noted<1>>().unwrap());
+            }
+        });
+        thread.join().unwrap();
+        assert_eq!(journal.take(), ["build 1", "build 2", "drop 2", "drop 1"]);
+    }
+    let of_first = &health.snapshot()[0];
+    assert_eq!((of_first.builds, of_first.rebuilds, of_first.alive), (2, 0, 0));
+}
+
+#[tokio::test]
+async fn a_failed_check_rebuilds_once_for_all_who_wait() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let builds = Arc::new(AtomicU32::new(0));
+    let (repair, count, look) = (Arc::clone(&broken), Arc::clone(&builds), Arc::clone(&broken));
+    let app = App::new("r").resource(
+        Resource::per_process(move |_| {
+            repair.store(false, Ordering::SeqCst);
+            Ok::<_, io::Error>(count.fetch_add(1, Ordering::SeqCst))
+        })
+        .named("connection")
+        .check(move |_| if look.load(Ordering::SeqCst) { Err("gone away") } else { Ok(()) }),
+    );
+    let requests = [ResourceRequest::shared::<u32>()];
+    let (plan, health) = sets(&app, &requests);
+    let shared = SharedSet::new(&plan, &health);
+    shared.build().await.unwrap();
+    assert!(shared.has_checks(&requests));
+
+    broken.store(true, Ordering::SeqCst);
+    let (a, b) = tokio::join!(shared.ensure(&requests), shared.ensure(&requests));
+    a.and(b).unwrap();
+    assert_eq!(*shared.get::<u32>().unwrap(), 1);
+    let resource = &health.snapshot()[0];
+    assert_eq!((resource.builds, resource.rebuilds, resource.alive), (1, 1, 1));
+    assert_eq!((&*resource.name, resource.last_error.as_deref()), ("connection", Some("gone away")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_build_is_shown_and_tried_again_until_it_succeeds() {
+    let failures = AtomicU32::new(3);
+    let app = App::new("r").resource(Resource::per_process(move |_| {
+        match failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => Err("refused".to_owned()),
+            Err(_) => Ok(7_u8),
+        }
+    }));
+    let (plan, health) = sets(&app, &[ResourceRequest::shared::<u8>()]);
+    let shared = SharedSet::new(&plan, &health);
+    let error = shared.build().await.unwrap_err();
+    assert_eq!((&*error.name, &*error.reason), ("u8", "refused"));
+    assert_eq!(health.snapshot()[0].state, ResourceState::Failing);
+
+    shared.build_until_ready(&CancellationToken::new()).await.unwrap();
+    let resource = &health.snapshot()[0];
+    assert_eq!((resource.state, resource.failures, resource.builds), (ResourceState::Ready, 3, 1));
+}
+
+#[tokio::test]
+async fn waiting_for_a_build_ends_when_the_worker_does() {
+    let app = App::new("r").resource(Resource::per_process(|_| Err::<u8, _>("refused")));
+    let (plan, health) = sets(&app, &[ResourceRequest::shared::<u8>()]);
+    let stop = CancellationToken::new();
+    stop.cancel(Reason::Shutdown);
+    let ended = SharedSet::new(&plan, &health).build_until_ready(&stop).await;
+    assert_eq!(ended, Err(Cancelled(Reason::Shutdown)));
+}
+
+#[test]
+fn a_local_value_is_rebuilt_after_a_panic_while_it_was_lent() {
+    let builds = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&builds);
+    let app = App::new("r")
+        .resource(Resource::per_thread(move |_| Ok::<_, io::Error>(count.fetch_add(1, Ordering::SeqCst))));
+    let requests = [ResourceRequest::local::<u32>()];
+    let (plan, health) = sets(&app, &requests);
+    let locals = LocalSet::new(&plan, &health);
+    locals.build().unwrap();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _lent = locals.get::<u32>();
+        panic!("in the middle of a transaction");
+    }));
+    assert!(panicked.is_err());
+    locals.ensure(&requests).unwrap();
+    assert_eq!(*locals.get::<u32>().unwrap(), 1);
+    assert_eq!(health.snapshot()[0].rebuilds, 1);
+}
+
+#[tokio::test]
+async fn a_build_that_panics_is_a_failed_build() {
+    let app = App::new("r")
+        .resource(Resource::per_process(|_| -> Result<u8, io::Error> { panic!("no luck") }))
+        .resource(Resource::per_thread(|_| -> Result<u16, io::Error> { panic!("no luck either") }));
+    let (plan, health) = sets(&app, &[ResourceRequest::shared::<u8>(), ResourceRequest::local::<u16>()]);
+    let shared = SharedSet::new(&plan, &health).build().await.unwrap_err();
+    assert_eq!(shared.reason, "panicked: no luck");
+    let local = LocalSet::new(&plan, &health).build().unwrap_err();
+    assert_eq!(local.reason, "panicked: no luck either");
+    assert!(local.retry_after > Duration::ZERO);
+}
+
+#[test]
+fn asking_for_what_nobody_registered_is_an_error_at_the_start() {
+    let app = App::new("r").resource(Resource::value(1_u8));
+    let plan = |task: &TaskDefinition| app.resource_plan([task]).err().unwrap();
+    let missing = plan(&task(vec![ResourceRequest::shared::<u16>()]));
+    assert_eq!(
+        missing.to_string(),
+        "task t asks for the shared resource u16, which is not registered: add `.resource(...)` to the App"
+    );
+    let other = plan(&task(vec![ResourceRequest::local::<u8>()]));
+    assert!(matches!(other, MissingResource::OtherKind { .. }), "{other}");
+    let mut moving =
+        TaskDefinition::new("t", TaskBody::asynchronous(|_, _| async { Ok(Default::default()) }));
+    moving.resources = vec![ResourceRequest::local::<u8>()];
+    assert!(matches!(plan(&moving), MissingResource::LocalInAsync { .. }));
+}

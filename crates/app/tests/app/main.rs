@@ -1,0 +1,7 @@
+//! Declaring, sending and reading results, on the store in memory.
+
+mod declare;
+mod fixture;
+mod lifecycle;
+mod outcome;
+mod send;
