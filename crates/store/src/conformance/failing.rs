@@ -4,7 +4,9 @@ use celeriac_protocol::{State, TaskId};
 
 use super::StoreUnderTest;
 use super::consuming::ids;
-use super::subject::{LEASE, MOMENT, message, publish, queue, queue_of, reason, task_ids};
+use super::subject::{
+    LEASE, MOMENT, message, message_with_priority, publish, queue, queue_of, reason, task_ids,
+};
 use crate::Settle;
 
 /// Publishes, fetches and fails these tasks, one after the other.
@@ -134,4 +136,28 @@ pub async fn failed_tasks_do_not_expire(store: &StoreUnderTest) {
     store.advance(LEASE * 1000).await;
     assert_eq!(store.state_of("a").await, None);
     assert_eq!(store.failed().list(10).await.unwrap().len(), 1);
+}
+
+/// Whoever asks for all gets all, and who asks for none gets none; an id named twice is one task.
+pub async fn failed_tasks_are_counted_once(store: &StoreUnderTest) {
+    fail(store, &["a", "b", "c"]).await;
+    assert_eq!(store.failed().list(usize::MAX).await.unwrap().len(), 3);
+    assert_eq!(store.failed().list(0).await.unwrap(), []);
+    assert_eq!(store.failed().requeue(&task_ids(&["a", "a"])).await.unwrap(), 1);
+    assert_eq!(store.failed().drop_failed(&task_ids(&["b", "b"])).await.unwrap(), 1);
+    assert_eq!(store.stats(&queue()).await.ready, 1);
+    assert_eq!(store.failed().list(usize::MAX).await.unwrap().len(), 1);
+}
+
+/// A requeued task goes back with its priority.
+pub async fn a_requeued_failed_task_keeps_its_priority(store: &StoreUnderTest) {
+    let high = publish(&queue(), message_with_priority("high", 9));
+    store.broker().publish(vec![high]).await.unwrap();
+    let mut consuming = store.consume(&[&queue()]).await;
+    let delivery = consuming.one().await;
+    consuming.fail(&delivery, "unknown-task").await;
+    store.broker().publish(vec![publish(&queue(), message_with_priority("low", 0))]).await.unwrap();
+    store.failed().requeue(&task_ids(&["high"])).await.unwrap();
+    let first = consuming.one().await;
+    assert_eq!(first.message.headers.id == Some(TaskId::new("high")), store.capabilities().priorities > 1);
 }

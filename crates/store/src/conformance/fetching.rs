@@ -263,3 +263,37 @@ pub async fn a_closed_consumer_fetches_nothing(store: &StoreUnderTest) {
     assert!(matches!(within("the end of the fetch", consuming.consumer.fetch(1)).await, Err(Error::Closed)));
     assert_eq!(store.stats(&queue()).await.ready, 1);
 }
+
+/// Producers may write any number as a priority: beyond nine it counts as nine.
+pub async fn a_priority_beyond_nine_counts_as_nine(store: &StoreUnderTest) {
+    let messages = [("first", 9), ("second", 200), ("third", 9)]
+        .map(|(id, priority)| message_with_priority(id, priority));
+    let batch = messages.map(|message| publish(&queue(), message)).to_vec();
+    store.broker().publish(batch).await.unwrap();
+    assert_eq!(ids(&store.consume(&[&queue()]).await.several(3).await), ["first", "second", "third"]);
+}
+
+/// Who sets no limit gets what there is.
+pub async fn limits_may_be_as_large_as_wanted(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a", "b"]).await;
+    let mut consuming = store.consume_at_most(usize::MAX, &[&queue()]).await;
+    assert_eq!(ids(&consuming.fetch(usize::MAX).await)[0], "a");
+}
+
+/// Naming a queue twice is naming it once.
+pub async fn a_queue_named_twice_is_consumed_once(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a", "b"]).await;
+    let mut consuming = store.consume(&[&queue(), &queue()]).await;
+    assert_eq!(ids(&consuming.several(2).await), ["a", "b"]);
+    assert_eq!(store.stats(&queue()).await.consumers, 1);
+}
+
+/// A consumer of no queue waits until it is closed.
+pub async fn a_consumer_of_no_queue_waits(store: &StoreUnderTest) {
+    let mut consuming = store.consume(&[]).await;
+    let settler = consuming.settler.clone();
+    let mut fetch = std::pin::pin!(consuming.consumer.fetch(1));
+    store.keeps_waiting("a fetch from no queue", &mut fetch).await;
+    settler.close().await.unwrap();
+    assert!(matches!(within("the end of the fetch", fetch).await, Err(Error::Closed)));
+}

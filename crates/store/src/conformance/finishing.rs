@@ -7,7 +7,7 @@ use super::consuming::{ids, settling};
 use super::subject::{
     LEASE, LIMIT, MOMENT, message, oversized_message, publish, queue, queue_of, record, result, within,
 };
-use crate::{Delivery, Error, Finish, Publish, Settle, Settled, StoreResult};
+use crate::{ConnectOptions, Delivery, Error, Finish, Publish, Settle, Settled, StoreResult, connect};
 
 /// The end of a task that returned and called another.
 fn success(delivery: &Delivery, follow_up: &str) -> Finish {
@@ -149,4 +149,39 @@ pub async fn follow_ups_keep_their_order(store: &StoreUnderTest) {
     let finish = Finish { follow_ups, ..settling(delivery.tag, Settle::Ack) };
     assert_eq!(consuming.finish(finish).await, Settled::Done);
     assert_eq!(ids(&consuming.several(3).await), ["1", "2", "3"]);
+}
+
+/// Retries keep their task id: the message is replaced by one for later, and nothing is taken for the other.
+pub async fn a_retry_replaces_its_message(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut consuming = store.consume_patiently(&[&queue()]).await;
+    for retry in 0..3 {
+        let delivery = consuming.one().await;
+        assert_eq!((delivery.message.headers.retries, delivery.deliveries), (retry, 1));
+        let mut message = delivery.message.clone();
+        message.headers.retries += 1;
+        let again = Publish { due: Some(store.after(LEASE)), ..publish(&queue(), message) };
+        let finish = Finish {
+            result: Some(result("a", State::Retry)),
+            follow_ups: vec![again],
+            ..settling(delivery.tag, Settle::Ack)
+        };
+        assert_eq!(consuming.finish(finish).await, Settled::Done);
+        store.advance(LEASE + MOMENT).await;
+    }
+}
+
+/// With results in another store, a finish brings each part to its place.
+pub async fn results_may_be_kept_in_another_store(store: &StoreUnderTest) {
+    let other = connect(&format!("memory://{}", TaskId::fresh()), &ConnectOptions::default()).await.unwrap();
+    let both = store.store().clone().with_results(&other);
+    store.publish(&queue(), &["a"]).await;
+    let mut consuming = store.consume(&[&queue()]).await;
+    let delivery = consuming.one().await;
+    let finishes = vec![success(&delivery, "next")];
+    assert_eq!(both.finish(&*consuming.settler, finishes).await.unwrap(), [Settled::Done]);
+    let elsewhere = other.results().get(&[TaskId::new("a")]).await.unwrap();
+    assert_eq!(elsewhere[0].as_ref().map(|record| &record.state), Some(&State::Success));
+    assert_eq!(store.state_of("a").await, None);
+    assert_eq!(ids(&store.consume(&[&queue_of("next")]).await.several(1).await), ["next"]);
 }

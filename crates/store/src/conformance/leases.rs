@@ -1,11 +1,13 @@
 //! What a lease promises to its holder and to everybody else.
 
+use std::time::Duration;
+
 use celeriac_protocol::State;
 
 use super::StoreUnderTest;
 use super::consuming::{id, ids, settling};
-use super::subject::{LEASE, MOMENT, message, publish, queue, queue_of, result};
-use crate::{Finish, Settle, Settled};
+use super::subject::{LEASE, MOMENT, consume_options, message, publish, queue, queue_of, result};
+use crate::{ConsumeOptions, Finish, Settle, Settled};
 
 /// A lease tells its length, so that a worker knows when to renew.
 pub async fn a_lease_tells_its_length(store: &StoreUnderTest) {
@@ -152,4 +154,46 @@ pub async fn renewing_nothing_does_nothing(store: &StoreUnderTest) {
     let consuming = store.consume(&[&queue()]).await;
     consuming.lease.renew().await.unwrap();
     consuming.lease.renew().await.unwrap();
+}
+
+/// A consumer that held all it may and lost it has room again.
+pub async fn losing_deliveries_makes_room(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut silent = store.consume_at_most(1, &[&queue()]).await;
+    let lost = silent.one().await;
+    store.advance(LEASE + MOMENT).await;
+    let mut other = store.consume_patiently(&[&queue()]).await;
+    let theirs = other.one().await;
+    silent.lease.renew().await.unwrap();
+    store.publish(&queue(), &["b"]).await;
+    let found = silent.one().await;
+    assert_eq!(id(&found), "b");
+    assert_eq!(silent.finish(settling(lost.tag, Settle::Ack)).await, Settled::Lost);
+    silent.ack(&found).await;
+    other.ack(&theirs).await;
+}
+
+/// Losing a delivery again and again still counts each time, until somebody settles it.
+pub async fn every_lost_delivery_counts(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    for time in 1..=4 {
+        let delivery = store.consume(&[&queue()]).await.one().await;
+        assert_eq!(
+            delivery.deliveries,
+            if store.capabilities().counts_deliveries { time } else { time.min(2) }
+        );
+        store.advance(LEASE + MOMENT).await;
+    }
+}
+
+/// A lease may be so long that it never ends.
+pub async fn a_lease_may_be_endless(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let endless = ConsumeOptions { lease: Duration::MAX, ..consume_options(&[&queue()]) };
+    let mut consuming = store.consume_with(endless).await;
+    let delivery = consuming.one().await;
+    consuming.lease.renew().await.unwrap();
+    store.advance(LEASE * 1000).await;
+    store.consume_patiently(&[&queue()]).await.lease.renew().await.unwrap();
+    consuming.ack(&delivery).await;
 }

@@ -49,6 +49,8 @@ macro_rules! store_laws {
                 one_call_publishes_to_many_queues,
                 a_message_outlives_its_publisher,
                 a_message_just_below_the_limit_arrives,
+                two_messages_of_one_task_are_two,
+                a_queue_may_have_any_name,
             }
 
             fetching: {
@@ -70,6 +72,10 @@ macro_rules! store_laws {
                 the_delivery_count_rises_at_each_fetch,
                 undecodable_bytes_go_to_the_failed_tasks,
                 a_closed_consumer_fetches_nothing,
+                a_priority_beyond_nine_counts_as_nine,
+                limits_may_be_as_large_as_wanted,
+                a_queue_named_twice_is_consumed_once,
+                a_consumer_of_no_queue_waits,
             }
 
             settling: {
@@ -98,6 +104,8 @@ macro_rules! store_laws {
                 a_follow_up_may_be_for_later,
                 one_call_finishes_many,
                 follow_ups_keep_their_order,
+                a_retry_replaces_its_message,
+                results_may_be_kept_in_another_store,
             }
 
             leases: {
@@ -113,6 +121,9 @@ macro_rules! store_laws {
                 a_consumer_may_come_back_from_silence if timed_lease,
                 renewing_gives_back_what_others_abandoned if timed_lease,
                 renewing_nothing_does_nothing,
+                losing_deliveries_makes_room if timed_lease,
+                every_lost_delivery_counts if timed_lease,
+                a_lease_may_be_endless if timed_lease,
             }
 
             scheduling: {
@@ -126,6 +137,9 @@ macro_rules! store_laws {
                 the_schedule_lists_the_soonest_first if random_access,
                 a_cancelled_message_never_comes if random_access,
                 a_ready_message_leaves_the_schedule,
+                a_due_time_may_be_at_the_end_of_time,
+                cancelling_counts_messages if random_access,
+                a_crowd_that_is_due_comes_in_order,
             }
 
             results: {
@@ -145,6 +159,8 @@ macro_rules! store_laws {
                 an_expired_result_is_in_nobodys_way,
                 a_result_over_the_limit_is_refused,
                 no_results_are_no_error,
+                task_ids_are_compared_as_text,
+                a_result_may_be_kept_for_ever,
             }
 
             revoking: {
@@ -158,6 +174,9 @@ macro_rules! store_laws {
                 a_watch_may_be_interrupted,
                 every_watch_is_told,
                 a_revocation_expires,
+                every_message_of_a_revoked_task_goes if random_access,
+                a_released_message_of_a_revoked_task_goes if random_access,
+                a_revocation_may_be_endless,
             }
 
             failing: {
@@ -171,6 +190,8 @@ macro_rules! store_laws {
                 a_failed_message_without_an_id_gets_one,
                 undecodable_bytes_can_only_be_dropped,
                 failed_tasks_do_not_expire,
+                failed_tasks_are_counted_once,
+                a_requeued_failed_task_keeps_its_priority,
             }
 
             presence: {
@@ -182,6 +203,7 @@ macro_rules! store_laws {
                 asking_nobody_returns_at_once,
                 a_worker_that_does_not_answer_is_still_listed,
                 a_question_reaches_everybody_who_waits,
+                a_worker_may_be_valid_for_ever,
             }
 
             queues: {
@@ -192,6 +214,8 @@ macro_rules! store_laws {
                 a_silent_consumer_does_not_count if timed_lease,
                 purging_empties_a_queue_but_keeps_what_is_lent,
                 purging_nothing_removes_nothing,
+                a_queue_asked_twice_is_answered_twice,
+                a_purged_queue_works_on,
             }
 
             crowds: {

@@ -104,3 +104,13 @@ pub async fn a_question_reaches_everybody_who_waits(store: &StoreUnderTest) {
     within("the question", here).await.unwrap();
     within("the question", there).await.unwrap();
 }
+
+/// A worker may be listed until it withdraws.
+pub async fn a_worker_may_be_valid_for_ever(store: &StoreUnderTest) {
+    let endless = WorkerRecord { valid_for: Duration::MAX, ..record(store, "eternal", 0) };
+    store.presence().announce(endless.clone()).await.unwrap();
+    store.advance(LEASE * 100_000).await;
+    let listed = workers(store).await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!((&listed[0].id, &listed[0].facts), (&endless.id, &endless.facts));
+}

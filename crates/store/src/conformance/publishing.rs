@@ -132,3 +132,27 @@ pub async fn a_message_just_below_the_limit_arrives(store: &StoreUnderTest) {
     store.broker().publish(vec![publish(&queue(), large)]).await.unwrap();
     assert_eq!(store.consume(&[&queue()]).await.one().await.message.body, body);
 }
+
+/// Messages of one task, as a retry is, are messages of their own.
+pub async fn two_messages_of_one_task_are_two(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a", "a"]).await;
+    let mut consuming = store.consume(&[&queue()]).await;
+    let deliveries = consuming.several(2).await;
+    assert_ne!(deliveries[0].tag, deliveries[1].tag);
+    consuming.ack(&deliveries[0]).await;
+    consuming.settler.close().await.unwrap();
+    assert_eq!(store.stats(&queue()).await.ready, 1);
+}
+
+/// A queue may have any name, and names that look alike are different queues.
+pub async fn a_queue_may_have_any_name(store: &StoreUnderTest) {
+    let names = ["Law", "law", "l'a\"w", "law ", "%", "_", "ünï/cøde.*#", "law\u{6}\u{16}3"];
+    let names = if store.capabilities().priorities == 4 { &names[..7] } else { &names[..] };
+    for name in names {
+        store.publish(&queue_of(name), &[name]).await;
+    }
+    for name in names {
+        let deliveries = store.consume(&[&queue_of(name)]).await.several(1).await;
+        assert_eq!((ids(&deliveries), deliveries[0].queue.as_str()), (vec![*name], *name));
+    }
+}

@@ -101,3 +101,24 @@ pub async fn purging_nothing_removes_nothing(store: &StoreUnderTest) {
     assert_eq!(store.broker().purge(&queue()).await.unwrap(), 1);
     assert_eq!(store.broker().purge(&queue()).await.unwrap(), 0);
 }
+
+/// Every name asked is answered, also one asked twice.
+pub async fn a_queue_asked_twice_is_answered_twice(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let stats = store.broker().queues(&[queue(), queue()]).await.unwrap();
+    assert_eq!(stats.iter().map(|stats| stats.ready).collect::<Vec<_>>(), [1, 1]);
+}
+
+/// A purged queue works on: what is published after comes, and what was lent may come back.
+pub async fn a_purged_queue_works_on(store: &StoreUnderTest) {
+    store.publish(&queue(), &["lent", "purged"]).await;
+    let mut consuming = store.consume_at_most(1, &[&queue()]).await;
+    let lent = consuming.one().await;
+    store.broker().purge(&queue()).await.unwrap();
+    store.publish(&queue(), &["new"]).await;
+    consuming.settle(&[lent], crate::Settle::Requeue).await;
+    consuming.settler.close().await.unwrap();
+    let mut deliveries = store.consume(&[&queue()]).await.several(2).await;
+    deliveries.sort_by_key(|delivery| delivery.message.headers.id.clone());
+    assert_eq!(ids(&deliveries), ["lent", "new"]);
+}

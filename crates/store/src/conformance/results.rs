@@ -1,5 +1,7 @@
 //! What a result backend promises.
 
+use std::time::Duration;
+
 use celeriac_protocol::{ResultRecord, State, TaskId, Value};
 
 use super::StoreUnderTest;
@@ -210,4 +212,33 @@ pub async fn a_result_over_the_limit_is_refused(store: &StoreUnderTest) {
 pub async fn no_results_are_no_error(store: &StoreUnderTest) {
     store.results().store(Vec::new()).await.unwrap();
     store.results().forget(&[]).await.unwrap();
+}
+
+/// A task id may be any text, and ids that look alike are different tasks.
+pub async fn task_ids_are_compared_as_text(store: &StoreUnderTest) {
+    let ids = [
+        "0192a4d6-7c1e-7a3b-8b1f-0a1b2c3d4e5f",
+        "0192A4D6-7C1E-7A3B-8B1F-0A1B2C3D4E5F",
+        "0192a4d67c1e7a3b8b1f0a1b2c3d4e5f",
+        "{0192a4d6-7c1e-7a3b-8b1f-0a1b2c3d4e5f}",
+        "",
+        " ",
+        "0123456789abcdef",
+        "it's ünïcode\u{0}",
+    ];
+    for (id, n) in ids.iter().zip(0..) {
+        store.store_result(ResultRecord { result: Value::Int(n), ..record(id, State::Success) }).await;
+    }
+    let records = store.results().get(&task_ids(&ids)).await.unwrap();
+    let found: Vec<_> = records.into_iter().flatten().map(|record| (record.task_id, record.result)).collect();
+    let expected: Vec<_> = ids.iter().zip(0..).map(|(id, n)| (TaskId::new(id), Value::Int(n))).collect();
+    assert_eq!(found, expected);
+}
+
+/// A result may be kept for ever.
+pub async fn a_result_may_be_kept_for_ever(store: &StoreUnderTest) {
+    let endless = StoreResult { record: record("a", State::Success), expires_after: Duration::MAX };
+    store.results().store(vec![endless]).await.unwrap();
+    store.advance(LEASE * 100_000).await;
+    assert_eq!(store.state_of("a").await, Some(State::Success));
 }

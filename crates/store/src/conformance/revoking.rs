@@ -94,7 +94,7 @@ pub async fn a_watch_may_be_interrupted(store: &StoreUnderTest) {
     within("the revocation", async {
         for polls in 0.. {
             let interrupt = async {
-                for _ in 0..polls % 5 {
+                for _ in 0..polls {
                     tokio::task::yield_now().await;
                 }
             };
@@ -138,4 +138,32 @@ pub async fn a_revocation_expires(store: &StoreUnderTest) {
         let deliveries = store.consume(&[&queue()]).await.several(2).await;
         assert_eq!((deliveries[0].revoked, deliveries[1].revoked), (Some(false), Some(true)));
     }
+}
+
+/// All messages of a revoked task go, and naming it twice names it once.
+pub async fn every_message_of_a_revoked_task_goes(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a", "a", "b"]).await;
+    store.publish_for(store.after(LEASE), &queue(), "a").await;
+    let removed = store.revocations().revoke(vec![revocation("a"), revocation("a")]).await.unwrap();
+    assert_eq!(removed, task_ids(&["a"]));
+    let stats = store.stats(&queue()).await;
+    assert_eq!((stats.ready, stats.scheduled), (1, Some(0)));
+}
+
+/// A message that was given back before its task was revoked is removed like any other.
+pub async fn a_released_message_of_a_revoked_task_goes(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut consuming = store.consume(&[&queue()]).await;
+    let delivery = consuming.one().await;
+    consuming.settle(&[delivery], Settle::Requeue).await;
+    assert_eq!(store.revocations().revoke(vec![revocation("a")]).await.unwrap(), task_ids(&["a"]));
+    assert_eq!(store.stats(&queue()).await.ready, 0);
+}
+
+/// A revocation may be remembered for ever.
+pub async fn a_revocation_may_be_endless(store: &StoreUnderTest) {
+    let endless = Revocation { expires_after: std::time::Duration::MAX, ..revocation("a") };
+    store.revocations().revoke(vec![endless]).await.unwrap();
+    store.advance(LEASE * 100_000).await;
+    assert_eq!(store.revocations().revoked(&task_ids(&["a"])).await.unwrap(), task_ids(&["a"]));
 }

@@ -129,3 +129,40 @@ pub async fn a_ready_message_leaves_the_schedule(store: &StoreUnderTest) {
     assert_eq!(store.schedule().scheduled(10).await.unwrap(), []);
     assert_eq!(store.stats(&queue()).await.scheduled.unwrap_or(0), 0);
 }
+
+/// A due time may lie beyond all that will be, and before all that was.
+pub async fn a_due_time_may_be_at_the_end_of_time(store: &StoreUnderTest) {
+    let (first, last) = (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
+    store.publish_for(last, &queue(), "never").await;
+    store.publish_for(first, &queue(), "ever").await;
+    store.publish(&queue(), &["now"]).await;
+    let mut consuming = store.consume_patiently(&[&queue()]).await;
+    assert_eq!(ids(&consuming.several(2).await), ["ever", "now"]);
+    if store.capabilities().random_access {
+        assert_eq!(store.schedule().next_due().await.unwrap(), Some(last));
+        assert_eq!(store.schedule().cancel(&task_ids(&["never"])).await.unwrap(), 1);
+    }
+}
+
+/// A task that is scheduled twice is cancelled twice; naming it twice cancels nothing more.
+pub async fn cancelling_counts_messages(store: &StoreUnderTest) {
+    for _ in 0..2 {
+        store.publish_for(store.after(LEASE), &queue(), "a").await;
+    }
+    assert_eq!(store.schedule().cancel(&task_ids(&["a", "a"])).await.unwrap(), 2);
+    assert_eq!(store.schedule().cancel(&task_ids(&["a"])).await.unwrap(), 0);
+    assert_eq!(store.stats(&queue()).await.scheduled, Some(0));
+}
+
+/// Many messages that are due together come together, in their order.
+pub async fn a_crowd_that_is_due_comes_in_order(store: &StoreUnderTest) {
+    const MANY: usize = 3000;
+    let due = Some(store.after(LEASE));
+    let batch =
+        (0..MANY).map(|n| Publish { due, ..publish(&queue(), message(&format!("{n:04}"))) }).collect();
+    store.broker().publish(batch).await.unwrap();
+    store.advance(LEASE + MOMENT).await;
+    let mut consuming = store.consume_at_most(MANY, &[&queue()]).await;
+    let deliveries = consuming.several(MANY).await;
+    assert!(ids(&deliveries).is_sorted(), "messages due together lost their order");
+}
