@@ -28,7 +28,7 @@ impl Lease for SqliteLease {
             return Ok(());
         }
         let lending = Arc::clone(&self.lending);
-        let is_ours = self
+        let (is_ours, consumer) = self
             .writer
             .call("renew the lease", move |tx| {
                 let consumer = lending.held().consumer;
@@ -37,11 +37,12 @@ impl Lease for SqliteLease {
                     tx.execute(include_str!("sql/consumer_extend.sql"), params![consumer, until])?;
                 lending::reap(tx, consumer)?;
                 sweep::step(tx)?;
-                Ok(extended == 1)
+                Ok((extended == 1, consumer))
             })
             .await?;
         if !is_ours {
-            // The next fetch starts anew; a waiting one has to be told.
+            // The next fetch starts anew, with all the room there is; a waiting one has to be told.
+            self.lending.lost(consumer);
             self.lending.changed.notify_one();
         }
         Ok(())

@@ -15,7 +15,8 @@ use super::wake::Topic;
 
 /// A started consumer, shared by the three parts of its subscription.
 ///
-/// The thread that writes is the only one to change `held`, and it takes changes back with their transaction.
+/// The thread that writes changes `held` and takes changes back with their transaction; nobody else does, except to
+/// forget a row that is [`lost`](Self::lost).
 pub(super) struct Lending {
     pub worker: String,
     pub lease: Duration,
@@ -64,6 +65,14 @@ impl Lending {
     /// For the thread that writes.
     pub(super) fn set_held(&self, held: Held) {
         *lock(&self.held) = held;
+    }
+
+    /// Forgets what this row of the consumer held, which is gone; another row is not touched.
+    pub(super) fn lost(&self, consumer: i64) {
+        let mut held = lock(&self.held);
+        if held.consumer == consumer {
+            held.unsettled = 0;
+        }
     }
 
     /// How many more deliveries it may take.

@@ -1,7 +1,7 @@
 //! Publishing: a message becomes rows.
 
 use async_trait::async_trait;
-use celeriac_protocol::QueueName;
+use celeriac_protocol::{QueueName, Timestamp};
 use rusqlite::params;
 
 use super::SqliteStore;
@@ -40,7 +40,7 @@ impl NewMessage {
             task: message.headers.id.as_ref().map(TaskKey::of),
             queue: route.queue().clone(),
             priority: message.properties.priority.unwrap_or(0).min(9),
-            due: due.map(|due| due.as_micros().clamp(0, AGE_MASK)),
+            due: due.map(Timestamp::as_micros),
             head,
             body: message.body,
         })

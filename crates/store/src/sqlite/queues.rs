@@ -20,8 +20,11 @@ impl SqliteStore {
         if names.is_empty() {
             return Ok(found);
         }
-        let mut found: HashMap<_, _> = found.into_iter().map(|stats| (stats.queue.clone(), stats)).collect();
-        Ok(names.iter().map(|name| found.remove(name).unwrap_or_else(|| nothing(name.clone()))).collect())
+        let found: HashMap<_, _> = found.into_iter().map(|stats| (stats.queue.clone(), stats)).collect();
+        Ok(names
+            .iter()
+            .map(|name| found.get(name).cloned().unwrap_or_else(|| nothing(name.clone())))
+            .collect())
     }
 
     pub(super) async fn purge_queue(&self, name: &QueueName) -> Result<u64> {
