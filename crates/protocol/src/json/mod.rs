@@ -6,6 +6,7 @@
 //! Sources: `json/scanner.py`, `json/decoder.py`, `json/encoder.py`, CPython 3.11; `kombu/utils/json.py`, kombu 5.7.0.
 
 mod parse;
+mod scan;
 mod wrapper;
 mod write;
 

@@ -1,5 +1,6 @@
 //! Reading JSON: a cursor over the bytes that makes values, or skips and takes single parts.
 
+use super::scan::end_of_plain;
 use super::wrapper;
 use crate::{DecodeError, Value};
 
@@ -233,9 +234,7 @@ impl<'a> Parser<'a> {
     /// Goes on to the next byte that ends a run of plain text: a quote, a backslash or a control character.
     #[inline]
     fn skip_plain(&mut self) {
-        let rest = &self.text.as_bytes()[self.at..];
-        let plain = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
-        self.at += plain.unwrap_or(rest.len());
+        self.at += end_of_plain(&self.text.as_bytes()[self.at..]);
     }
 
     #[cold]

@@ -1,5 +1,6 @@
 //! Writing JSON, byte for byte as `json.dumps` does.
 
+use super::scan::end_of_unescaped;
 use super::wrapper;
 use crate::Value;
 use crate::wtf8::{Piece, pieces};
@@ -174,17 +175,11 @@ fn positional(digits: &str, exponent: i32) -> String {
     }
 }
 
-/// Whether a byte is written as it is.
-#[inline]
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
-}
-
 /// Appends text in quotes, in ASCII.
 pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
-    let plain = bytes.iter().position(|&byte| !is_plain(byte)).unwrap_or(bytes.len());
+    let plain = end_of_unescaped(bytes);
     out.extend_from_slice(&bytes[..plain]);
     if plain < bytes.len() {
         write_escaped(out, &text[plain..]);

@@ -6,6 +6,7 @@ mod compression;
 mod json;
 mod messages;
 mod msgpack;
+mod mutations;
 mod properties;
 mod recorded;
 mod repr;
