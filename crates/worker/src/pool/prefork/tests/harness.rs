@@ -221,8 +221,7 @@ pub(super) fn request(task: &str, args: Vec<Value>, tag: u64) -> Arc<Request> {
         revoked: None,
     };
     let options = crate::Options::default();
-    let now = options.clock.now();
-    Arc::new(Request::new(id, definition, Arc::new(delivery), &options, now))
+    Arc::new(Request::new(id, definition, Arc::new(delivery), &options))
 }
 
 /// Whether a process of this id exists, dead or alive.
