@@ -3,39 +3,54 @@
 //! Declare a task, register it with an [`App`], send calls of it, and run a worker that works them off:
 //!
 //! ```
+//! use std::collections::HashMap;
+//!
 //! use celeriac::prelude::*;
 //!
-//! /// A connection that all tasks of one worker process share.
-//! struct Hosts(std::collections::HashMap<String, u32>);
+//! /// What all tasks of one worker process share: built when the process starts, dropped when it ends.
+//! struct Hosts(HashMap<String, u32>);
 //!
-//! /// Looks up how many pages of a host are known.
+//! impl Hosts {
+//!     fn load() -> std::io::Result<Self> {
+//!         Ok(Self(HashMap::from([("example.org".to_owned(), 3)])))
+//!     }
+//! }
+//!
+//! /// Says how many pages of a host are known.
 //! #[celeriac::task(max_retries = 5, retry_backoff)]
 //! async fn count_pages(hosts: Shared<Hosts>, host: String) -> TaskResult<u32> {
 //!     Ok(hosts.0.get(&host).copied().unwrap_or(0))
 //! }
 //!
-//! let app = App::new("urls")
-//!     .settings(|settings| settings.broker_url = "memory://doc-intro".into())
-//!     .resource(Resource::per_process(|_process| Ok::<_, std::io::Error>(Hosts(Default::default()))))
-//!     .on(signals::worker_process_init, |process| println!("{process} starts"))
-//!     .tasks(tasks![count_pages]);
+//! fn main() -> Result<(), SendError> {
+//!     let app = App::new("urls")
+//!         .settings(|settings| settings.broker_url = "memory://urls".into())
+//!         .resource(Resource::per_process(|_process| Hosts::load()))
+//!         .on(signals::worker_process_init, |process| println!("{process} starts"))
+//!         .tasks(tasks![count_pages]);
 //!
-//! # fn main() -> Result<(), SendError> {
-//! let result = count_pages.delay_blocking(&app, "example.org")?;
-//! println!("sent as {}", result.id());
-//! # Ok(())
-//! # }
+//!     let result = count_pages.delay_blocking(&app, "example.org")?;
+//!     println!("sent as {}", result.id());
+//!     // With a worker on the same store: result.get_blocking(Duration::from_secs(10))? == 3
+//!     Ok(())
+//! }
 //! ```
+//!
+//! `celeriac::cli::run(app)` makes a program of it, with the worker as one of its commands.
 //!
 //! # What is where
 //!
-//! - [`task`](macro@task) makes a task of a function; its documentation lists all options.
+//! - `#[task]` makes a task of a function; its documentation lists all options.
 //! - [`App`] holds tasks, resources, signal handlers and [`Settings`].
 //! - [`Signature`] is a call as data; [`AsyncResult`] is what became of it.
 //! - [`Context`] is the call inside of a running task: retries, progress, cancellation.
 //! - [`Resource`], [`Shared`] and [`Local`] are what outlives tasks, such as connections.
 //! - [`signals`] are the moments in the life of workers and tasks, under Celery's names.
-//! - [`worker`] runs the tasks.
+//! - [`worker`] runs the tasks; `cli` is the command line.
+//!
+//! # Features
+//!
+//! All are on by default: `macros` (the attribute), `cli` (the command line), `sqlite` (the embedded store).
 
 pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,
@@ -43,6 +58,9 @@ pub use celeriac_app::{
     Settings, Shared, Signature, Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult, args,
     hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
 };
+#[cfg(feature = "cli")]
+pub use celeriac_cli as cli;
+#[cfg(feature = "macros")]
 pub use celeriac_macros::task;
 pub use celeriac_worker as worker;
 
@@ -54,6 +72,8 @@ pub mod prelude {
     pub use crate::protocol::{State, Value};
     pub use crate::{
         App, AsyncResult, CancellationToken, Context, Local, Process, Resource, ResultError, SendError,
-        Shared, Signature, TaskError, TaskResult, args, kwargs, signals, task, tasks,
+        Shared, Signature, TaskError, TaskResult, args, kwargs, signals, tasks,
     };
+    #[cfg(feature = "macros")]
+    pub use celeriac_macros::task;
 }
