@@ -1,7 +1,7 @@
 //! `failed`: the tasks that nobody could run, kept unharmed for a person to decide.
 
 use celeriac_protocol::{TaskId, TaskName, Timestamp, Value};
-use celeriac_store::{FailedTask, FailedTasks};
+use celeriac_store::{FailedTask, Store};
 use clap::Subcommand;
 
 use crate::failure::Failure;
@@ -93,10 +93,10 @@ impl Fate {
         }
     }
 
-    async fn befall(self, failed: &dyn FailedTasks, ids: &[TaskId]) -> celeriac_store::Result<u64> {
+    async fn befall(self, store: &Store, ids: &[TaskId]) -> celeriac_store::Result<u64> {
         match self {
-            Self::Requeue => failed.requeue(ids).await,
-            Self::Drop => failed.drop_failed(ids).await,
+            Self::Requeue => store.requeue_failed(ids).await,
+            Self::Drop => store.failed().drop_failed(ids).await,
         }
     }
 }
@@ -134,12 +134,11 @@ async fn settle(fate: Fate, chosen: Chosen, session: &mut Session<'_>) -> Result
         confirm("This removes all failed tasks for good.", session)?;
     }
     let store = session.store().await?;
-    let failed = store.failed().as_ref();
     let ids: Vec<TaskId> = chosen.ids.into_iter().map(TaskId::from).collect();
     let count = if chosen.all {
-        settle_all(fate, failed, session.now()).await
+        settle_all(fate, &store, session.now()).await
     } else {
-        fate.befall(failed, &ids).await
+        fate.befall(&store, &ids).await
     };
     let count = count.map_err(|error| Failure::because("the failed tasks cannot be changed", &error))?;
     if chosen.json {
@@ -151,13 +150,13 @@ async fn settle(fate: Fate, chosen: Chosen, session: &mut Session<'_>) -> Result
 }
 
 /// Everything that had failed by `now`: what fails again meanwhile is left alone, or this would not end.
-async fn settle_all(fate: Fate, failed: &dyn FailedTasks, now: Timestamp) -> celeriac_store::Result<u64> {
+async fn settle_all(fate: Fate, store: &Store, now: Timestamp) -> celeriac_store::Result<u64> {
     let mut count = 0;
     loop {
-        let batch = failed.list(BATCH).await?;
+        let batch = store.failed().list(BATCH).await?;
         let known = batch.iter().filter(|task| task.failed_at <= now);
         let ids: Vec<TaskId> = known.map(|task| task.task_id.clone()).collect();
-        match fate.befall(failed, &ids).await? {
+        match fate.befall(store, &ids).await? {
             0 => return Ok(count),
             settled => count += settled,
         }

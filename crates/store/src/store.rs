@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use celeriac_protocol::TaskId;
+
 use crate::clock::Clock;
 use crate::memory::MemoryStore;
 use crate::{
@@ -195,6 +197,22 @@ impl Store {
             }
         }
         settler.finish(finishes).await
+    }
+
+    /// Requeues failed tasks as [`FailedTasks::requeue`] does, and forgets their results wherever those are kept.
+    ///
+    /// # Errors
+    /// Those of the servers. The results may be forgotten then and the tasks still failed.
+    pub async fn requeue_failed(&self, ids: &[TaskId]) -> Result<u64> {
+        if self.results_elsewhere {
+            let mut failed = Vec::new();
+            for id in ids {
+                failed.extend(self.failed.get(id).await?.map(|task| task.task_id));
+            }
+            // Before the tasks can run again, or it might be their new results that are forgotten.
+            self.results.forget(&failed).await?;
+        }
+        self.failed.requeue(ids).await
     }
 }
 

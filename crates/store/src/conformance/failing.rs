@@ -5,9 +5,9 @@ use celeriac_protocol::{State, TaskId};
 use super::StoreUnderTest;
 use super::consuming::ids;
 use super::subject::{
-    LEASE, MOMENT, message, message_with_priority, publish, queue, queue_of, reason, task_ids,
+    LEASE, MOMENT, message, message_with_priority, publish, queue, queue_of, reason, record, result, task_ids,
 };
-use crate::Settle;
+use crate::{ConnectOptions, Settle, connect};
 
 /// Publishes, fetches and fails these tasks, one after the other.
 async fn fail(store: &StoreUnderTest, tasks: &[&str]) {
@@ -160,4 +160,17 @@ pub async fn a_requeued_failed_task_keeps_its_priority(store: &StoreUnderTest) {
     store.failed().requeue(&task_ids(&["high"])).await.unwrap();
     let first = consuming.one().await;
     assert_eq!(first.message.headers.id == Some(TaskId::new("high")), store.capabilities().priorities > 1);
+}
+
+/// A requeued task has no old result, in whichever store results are kept.
+pub async fn requeueing_forgets_results_kept_elsewhere(store: &StoreUnderTest) {
+    let other = connect(&format!("memory://{}", TaskId::fresh()), &ConnectOptions::default()).await.unwrap();
+    let both = store.store().clone().with_results(&other);
+    fail(store, &["failed"]).await;
+    let results = ["failed", "other"].map(|id| result(id, State::Failure)).to_vec();
+    both.results().store(results).await.unwrap();
+    assert_eq!(both.requeue_failed(&task_ids(&["failed", "other"])).await.unwrap(), 1);
+    let left = other.results().get(&task_ids(&["failed", "other"])).await.unwrap();
+    assert_eq!(left, [None, Some(record("other", State::Failure))]);
+    assert_eq!(store.stats(&queue()).await.ready, 1);
 }

@@ -192,6 +192,7 @@ macro_rules! store_laws {
                 failed_tasks_do_not_expire,
                 failed_tasks_are_counted_once,
                 a_requeued_failed_task_keeps_its_priority,
+                requeueing_forgets_results_kept_elsewhere,
             }
 
             presence: {

@@ -140,7 +140,8 @@ impl Queues {
         let mut back = Vec::new();
         self.consumers.retain(|_, consumer| {
             back.extend(consumer.lent.extract_if(.., |_, lent| lent.until <= now).map(|(_, lent)| lent));
-            consumer.alive_until > now || !consumer.lent.is_empty()
+            // No lease of a delivery outlasts its consumer's.
+            consumer.alive_until > now
         });
         moved |= !back.is_empty();
         for lent in back {
