@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use celeriac_app::App;
+use celeriac_app::settings::SETTINGS;
+
 use super::frame;
 use super::recycle::Limits;
 use super::slot::Rules;
@@ -50,6 +53,13 @@ impl Options {
         }
     }
 
+    /// What the options of a worker ask for, with the settings of its program handed down to the children.
+    pub(crate) fn of_worker(app: &App, worker: &crate::Options) -> Self {
+        let limits = Limits { max_tasks: worker.max_tasks_per_child, max_memory: worker.max_memory_per_child };
+        let settings = SETTINGS.iter().map(|it| (it.name.to_owned(), it.show(app.config()))).collect();
+        Self { limits, settings, ..Self::new(worker.processes, &worker.node_name) }
+    }
+
     pub(super) fn rules(&self) -> Rules {
         Rules { silence: self.silence, answer: ANSWER, grace: self.grace, leave: self.leave }
     }
@@ -57,3 +67,24 @@ impl Options {
 
 /// How long a child may take to say whether it still runs the task it is to be killed for.
 const ANSWER: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use celeriac_app::Settings;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_survives_the_way_to_a_child() {
+        let app = App::new("a").settings(|settings| {
+            settings.broker_url = "sqlite:////tmp/with space.db".to_owned();
+            settings.worker_max_tasks_per_child = Some(7);
+        });
+        let handed_down = Options::of_worker(&app, &crate::Options::default()).settings;
+        let mut taken_over = Settings::default();
+        for (name, text) in &handed_down {
+            taken_over.set(name, text).unwrap();
+        }
+        assert_eq!(&taken_over, app.config());
+    }
+}

@@ -73,7 +73,7 @@ async fn a_task_that_has_ended_is_not_killed_and_neither_is_the_next() {
 /// `CELERIAC_RACES` sets how many; each that hits costs the start of a process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_kill_ever_hits_another_task() {
-    let races = std::env::var("CELERIAC_RACES").ok().and_then(|count| count.parse().ok()).unwrap_or(400);
+    let races = std::env::var("CELERIAC_RACES").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
     let mut bench = Bench::ready(2).await;
     let mut dice = fastrand::Rng::with_seed(7);
     let (mut hits, mut misses) = (0, 0);
