@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_app::resource::{HealthBoard, ProcessKind, ResourcePlan, SharedSet};
-use celeriac_app::settings::SETTINGS;
 use celeriac_app::signals::{self, WorkerNode};
 use celeriac_app::{App, CancellationToken, Process, Reason, Reporter, Workplace};
 use celeriac_protocol::{State, TaskId, Value};
@@ -22,7 +21,7 @@ use crate::finish::Rules;
 use crate::finisher::{Finisher, Item};
 use crate::lease::{LeaseKeeper, Renewed};
 use crate::panic::Caught;
-use crate::pool::prefork::{self, Limits, Prefork};
+use crate::pool::prefork::{self, Prefork};
 use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
 use crate::prefetch::Prefetch;
 use crate::reports::Reports;
@@ -253,7 +252,7 @@ impl Worker<'_> {
                     Box::new(ThreadPool::start(options.threads, &setup)?)
                 }
                 PoolKind::Prefork => {
-                    Box::new(Prefork::start(app, prefork_options(app, options), events.clone())?)
+                    Box::new(Prefork::start(app, prefork::Options::of_worker(app, options), events.clone())?)
                 }
             });
         }
@@ -280,15 +279,6 @@ impl Worker<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-}
-
-fn prefork_options(app: &App, options: &Options) -> prefork::Options {
-    let settings = SETTINGS.iter().map(|setting| (setting.name.to_owned(), setting.show(app.config())));
-    prefork::Options {
-        settings: settings.collect(),
-        limits: Limits { max_tasks: options.max_tasks_per_child, max_memory: options.max_memory_per_child },
-        ..prefork::Options::new(options.processes, &options.node_name)
     }
 }
 

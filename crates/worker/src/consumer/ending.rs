@@ -96,11 +96,11 @@ impl Consumer {
                 self.failed(request, &Failure::time_limit(*limit));
             }
             Outcome::Lost(death) if self.rules.is_last(request) => {
-                tracing::error!(%id, %name, deliveries = request.delivery.deliveries, "its process was {}", death.reason);
+                tracing::error!(%id, %name, deliveries = request.delivery.deliveries, "its process {}", death.reason);
                 self.failed(request, &Failure::lost(death));
             }
             Outcome::Lost(death) => {
-                tracing::warn!(%id, %name, deliveries = request.delivery.deliveries, "tried again: its process was {}", death.reason);
+                tracing::warn!(%id, %name, deliveries = request.delivery.deliveries, "tried again: its process {}", death.reason);
             }
             _ => {}
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use celeriac_protocol::{State, TaskId, Value, json};
 use tokio::time::Instant;
 
+use super::child::log::level_for_children;
 use super::doom::Doom;
 use super::link::{From, News};
 use super::protocol::{FromChild, TaskEnding, ToChild, VERSION, Welcome};
@@ -81,6 +82,7 @@ impl Supervisor {
             number: member.number,
             index,
             node: self.options.node.clone(),
+            log_level: level_for_children(),
             settings: self.options.settings.clone(),
         };
         self.say(index, &ToChild::Hello(welcome), Bytes::new());

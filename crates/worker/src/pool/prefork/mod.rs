@@ -37,7 +37,6 @@ use tokio::sync::mpsc;
 use self::board::Board;
 pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
-pub(crate) use self::recycle::Limits;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
 use super::slot::identity;

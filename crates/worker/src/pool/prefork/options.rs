@@ -55,7 +55,8 @@ impl Options {
 
     /// What the options of a worker ask for, with the settings of its program handed down to the children.
     pub(crate) fn of_worker(app: &App, worker: &crate::Options) -> Self {
-        let limits = Limits { max_tasks: worker.max_tasks_per_child, max_memory: worker.max_memory_per_child };
+        let limits =
+            Limits { max_tasks: worker.max_tasks_per_child, max_memory: worker.max_memory_per_child };
         let settings = SETTINGS.iter().map(|it| (it.name.to_owned(), it.show(app.config()))).collect();
         Self { limits, settings, ..Self::new(worker.processes, &worker.node_name) }
     }

@@ -64,6 +64,8 @@ pub(super) struct Welcome {
     pub(super) index: usize,
     /// The node name of the worker.
     pub(super) node: Box<str>,
+    /// Up to which level the child logs: `error`, `warn`, `info`, `debug`, `trace` or `off`.
+    pub(super) log_level: String,
     /// The settings of the worker by name, over what the child's program sets itself.
     pub(super) settings: Vec<(String, String)>,
 }

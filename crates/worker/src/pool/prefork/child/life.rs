@@ -18,6 +18,7 @@ use super::super::protocol::{FromChild, JobHead, StartPhase, TaskEnding, ToChild
 use super::FAILED;
 use super::connection::{Receiver, SendError, Sender};
 use super::listener::{Current, Listener, Order};
+use super::log;
 use super::pulse::{self, Pulse};
 use super::reporter::{FrameReporter, NO_BODY};
 use crate::Options;
@@ -70,6 +71,7 @@ impl Child {
             Some(_) => return Err("the worker did not say hello first".into()),
             None => return Err("the worker closed the connection before it said hello".into()),
         };
+        log::start(&welcome.log_level);
         sender.set_limit(welcome.limit);
         receiver.set_limit(welcome.limit);
         let app = take_over(app, &welcome.settings)?;

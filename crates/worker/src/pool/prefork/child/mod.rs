@@ -7,6 +7,7 @@
 pub(super) mod connection;
 mod life;
 mod listener;
+pub(super) mod log;
 mod pulse;
 mod reporter;
 

@@ -226,7 +226,7 @@ pub(super) fn request(task: &str, args: Vec<Value>, tag: u64) -> Arc<Request> {
 
 /// Whether a process of this id exists, dead or alive.
 pub(super) fn exists(pid: u32) -> bool {
-    std::path::Path::new(&format!("/proc/{pid}")).exists()
+    Path::new(&format!("/proc/{pid}")).exists()
 }
 
 pub(super) fn json_of(value: &Value) -> String {
