@@ -193,7 +193,8 @@ impl Executor {
 }
 
 fn span(request: &Request) -> Span {
-    tracing::info_span!("task", id = %request.id, name = %request.name())
+    // Of the highest level, so that every line of a task carries its id, whatever level is logged.
+    tracing::error_span!("task", id = %request.id, name = %request.name())
 }
 
 fn misplaced(context: &Context) -> TaskError {
