@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{call, completions, failed, inspect, purge, queues, result, revoke, tasks};
+use crate::{call, completions, failed, inspect, purge, queues, result, revoke, tasks, worker};
 
 /// The widest a help text gets.
 const WIDEST_HELP: usize = 100;
 
 const HELP: &str = "\
 Examples:
+  $ {bin} worker -l info
   $ {bin} call proj.add --args '[1, 2]' --wait
   $ {bin} result ID --wait 10
   $ {bin} queues
@@ -53,6 +54,8 @@ pub(crate) struct Common {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run tasks
+    Worker(Box<worker::Args>),
     /// Call a task by name
     Call(Box<call::Args>),
     /// Print the result of a task

@@ -7,8 +7,8 @@ use crate::session::Session;
 
 const HELP: &str = "\
 Examples:
-  $ source <({bin} completions bash)                           in ~/.bashrc
-  $ {bin} completions zsh > ~/.zfunc/_{bin}                    with fpath+=~/.zfunc in ~/.zshrc
+  $ source <({bin} completions bash)
+  $ {bin} completions zsh > ~/.zfunc/_{bin}
   $ {bin} completions fish > ~/.config/fish/completions/{bin}.fish";
 
 /// Print a script that completes these commands in a shell

@@ -56,7 +56,13 @@ enum Action {
     /// Send failed tasks again to the queues they came from
     Requeue(Chosen),
     /// Remove failed tasks for good
-    Drop(Chosen),
+    Drop {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// With --all: do not ask
+        #[arg(short, long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,17 +75,13 @@ struct Chosen {
     #[arg(long)]
     all: bool,
 
-    /// With `drop --all`: do not ask
-    #[arg(short, long)]
-    force: bool,
-
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 /// What to do with failed tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Fate {
     Requeue,
     Drop,
@@ -106,7 +108,12 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
         Action::List { limit, json } => list(limit, json, session).await,
         Action::Show { id, json } => show(&TaskId::from(id), json, session).await,
         Action::Requeue(chosen) => settle(Fate::Requeue, chosen, session).await,
-        Action::Drop(chosen) => settle(Fate::Drop, chosen, session).await,
+        Action::Drop { chosen, force } => {
+            if chosen.all && !force {
+                confirm("This removes all failed tasks for good.", session)?;
+            }
+            settle(Fate::Drop, chosen, session).await
+        }
     }
 }
 
@@ -121,7 +128,7 @@ async fn list(limit: usize, json: bool, session: &mut Session<'_>) -> Result<(),
 
 async fn show(id: &TaskId, json: bool, session: &mut Session<'_>) -> Result<(), Failure> {
     let found = session.store().await?.failed().get(id).await.map_err(|error| unreadable(&error))?;
-    let Some(task) = found else { return Err(unknown(&[id.clone()])) };
+    let Some(task) = found else { return Err(unknown(std::slice::from_ref(id))) };
     if json {
         return session.output.json(&as_json(&task));
     }
@@ -130,9 +137,6 @@ async fn show(id: &TaskId, json: bool, session: &mut Session<'_>) -> Result<(), 
 }
 
 async fn settle(fate: Fate, chosen: Chosen, session: &mut Session<'_>) -> Result<(), Failure> {
-    if fate == Fate::Drop && chosen.all && !chosen.force {
-        confirm("This removes all failed tasks for good.", session)?;
-    }
     let store = session.store().await?;
     let ids: Vec<TaskId> = chosen.ids.into_iter().map(TaskId::from).collect();
     let count = if chosen.all {

@@ -1,14 +1,16 @@
-//! The command line of a Celeriac program: calls, results, queues, control.
+//! The command line of a Celeriac program: worker, calls, results, queues, control.
 //!
 //! [`run`] turns an app into a program. There is one module per command; each defines its arguments and what it does.
 //! What a command prints, and how it fails, is in `output`, `table` and `failure`.
 
 mod args;
+mod banner;
 mod call;
 mod completions;
 mod failed;
 mod failure;
 mod inspect;
+mod logging;
 mod output;
 mod purge;
 mod queues;
@@ -19,6 +21,7 @@ mod settings;
 mod table;
 mod tasks;
 mod values;
+mod worker;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -32,7 +35,7 @@ use failure::Failure;
 use output::Output;
 use session::Session;
 
-/// Runs the program that `app` is, as its command line asks: `call`, `result`, `queues` and more.
+/// Runs the program that `app` is, as its command line asks: `worker`, `call`, `result`, `queues` and more.
 ///
 /// To be called from a plain `fn main`: it starts a runtime of its own, and child processes of a worker start here too.
 /// The exit code is 0 if the command did what it was asked, 1 if it failed, 2 if it was asked wrongly.
@@ -42,22 +45,29 @@ pub fn run(app: App) -> ExitCode {
 
 /// As [`run`], with these arguments; the first one is the program.
 pub fn run_from(app: App, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
-    let args = args.into_iter().map(Into::into).collect();
-    ExitCode::from(run_with(app, args, &mut io::stdout(), &mut io::stderr()))
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if celeriac_worker::is_child() {
+        worker::log_in_child(app.name(), &args);
+    }
+    if let Some(ended) = celeriac_worker::run_if_child(&app) {
+        return ended;
+    }
+    ExitCode::from(run_with(app, &args, &mut io::stdout(), &mut io::stderr()))
 }
 
-/// As [`run_from`], printing to `out` and `err`; returns the exit code. Log lines go where the command line says.
+/// As [`run_from`], printing to `out` and `err`; returns the exit code. Log lines go where the command line says, and a
+/// worker's child processes never come here.
 pub fn run_with(
     app: App,
-    args: Vec<OsString>,
+    args: &[OsString],
     out: &mut (dyn Write + Send),
     err: &mut (dyn Write + Send),
 ) -> u8 {
-    let cli = match args::parse(app.name(), &args) {
+    let cli = match args::parse(app.name(), args) {
         Ok(cli) => cli,
         Err(usage) => return show_usage(&usage, out, err),
     };
-    let program = args::program_name(&args);
+    let program = args::program_name(args);
     match execute(app, cli, &program, Output { out: &mut *out, err: &mut *err }) {
         Ok(code) => code,
         Err(failure) => {
@@ -80,6 +90,7 @@ fn execute(app: App, cli: Cli, program: &str, output: Output<'_>) -> Result<u8, 
     let done = match cli.command {
         Command::Tasks(args) => tasks::run(&args, session),
         Command::Completions(args) => completions::run(&args, program, session),
+        Command::Worker(args) => return worker::run(&args, session),
         Command::Call(args) => small_runtime()?.block_on(call::run(*args, session)),
         Command::Result(args) => small_runtime()?.block_on(result::run(args, session)),
         Command::Queues(args) => small_runtime()?.block_on(queues::run(args, session)),

@@ -3,7 +3,7 @@
 use celeriac_app::settings::SettingsError;
 use celeriac_app::{App, Settings};
 
-use crate::args::{Cli, Common};
+use crate::args::{Cli, Command, Common};
 use crate::failure::Failure;
 
 /// A flag as the user knows it, the setting it stands for, and its value.
@@ -41,6 +41,9 @@ fn flags(cli: &Cli) -> Vec<Flag> {
     let mut flags = Vec::new();
     flags.extend(broker.clone().map(|url| ("--broker", "broker_url", url)));
     flags.extend(result_backend.clone().map(|url| ("--result-backend", "result_backend", url)));
+    if let Command::Worker(args) = &cli.command {
+        flags.extend(args.flags());
+    }
     flags
 }
 
@@ -62,9 +65,10 @@ mod tests {
     #[test]
     fn flags_go_before_the_environment() {
         let environment = [("CELERIAC_BROKER_URL", "memory://b"), ("CELERIAC_WORKER_CONCURRENCY", "2")];
-        let settings = settings("urls queues -b memory://a", &environment).unwrap();
+        let settings = settings("urls worker -b memory://a --time-limit 1m", &environment).unwrap();
         assert_eq!(settings.broker_url, "memory://a");
         assert_eq!(settings.worker_concurrency, Some(2));
+        assert_eq!(settings.task_time_limit, Some(std::time::Duration::from_secs(60)));
     }
 
     #[test]
@@ -72,5 +76,11 @@ mod tests {
         let environment =
             [("CELERIAC_LOG_LEVEL", "info"), ("CELERIAC_LOG_FORMAT", "json"), ("CELERIAC_CONFIG", "x")];
         assert!(settings("urls queues", &environment).is_ok());
+    }
+
+    #[test]
+    fn a_flag_with_a_wrong_value_is_named() {
+        let error = settings("urls worker --concurrency 0", &[]).unwrap_err();
+        assert!(error.contains("concurrency"), "{error}");
     }
 }

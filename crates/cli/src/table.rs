@@ -34,9 +34,10 @@ impl Table {
 
     /// Adds a row of one cell per column. Control characters are shown escaped: names come from the wire and
     /// must not steer the terminal.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        assert_eq!(N, self.columns.len(), "a row has one cell per column");
-        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let row: Vec<String> = cells.into_iter().map(|cell| printable(&cell)).collect();
+        assert_eq!(row.len(), self.columns.len(), "a row has one cell per column");
+        self.rows.push(row);
     }
 
     /// Whether it has no rows.

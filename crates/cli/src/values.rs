@@ -89,6 +89,12 @@ pub(crate) fn iso(moment: Timestamp) -> String {
     format!("{moment:.6}")
 }
 
+/// A moment for people: local time to the second.
+pub(crate) fn local_time(moment: Timestamp) -> String {
+    let moment = jiff::Timestamp::from_microsecond(moment.as_micros()).unwrap_or_default();
+    moment.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// A number of bytes for people.
 pub(crate) fn show_bytes(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;

@@ -1,0 +1,240 @@
+//! `worker`: runs tasks.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use celeriac_app::{Settings, hostname};
+use celeriac_protocol::QueueName;
+use celeriac_worker::{Exit, Options};
+use tokio::runtime::Builder;
+
+use crate::args::{Cli, Command, parse};
+use crate::banner::banner;
+use crate::failure::Failure;
+use crate::logging;
+use crate::session::Session;
+use crate::settings::Flag;
+use crate::start_runtime;
+use crate::values::{duration, local_time};
+
+/// The name of a worker that is given none.
+const NODE_NAME: &str = "celery@%h";
+
+const HELP: &str = "\
+Examples:
+  $ {bin} worker -l info
+  $ {bin} worker -Q mails,reports -c 8
+  $ {bin} worker -n mails@%h -Q mails --max-tasks-per-child 1000
+  $ {bin} worker -l info,urls=debug --json-logs -f worker.log
+
+SIGTERM or SIGINT ends it warm: reserved tasks go back to their queues at once, running ones may end. \
+A second one, or SIGQUIT, ends it cold: running tasks go back too.";
+
+/// Run tasks
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// Name of this worker; %h is the host, %n its first part, %d its domain [default: celery@%h]
+    #[arg(short = 'n', long, value_name = "NAME", help_heading = "Worker Options")]
+    hostname: Option<String>,
+
+    /// Do not show the banner
+    #[arg(short, long, help_heading = "Worker Options")]
+    quiet: bool,
+
+    /// Messages taken ahead for each task that can run at once
+    #[arg(long, value_name = "N", help_heading = "Worker Options")]
+    prefetch_multiplier: Option<u32>,
+
+    /// How long running tasks may go on after TERM before they are told to stop
+    #[arg(long, value_name = "SECONDS", value_parser = duration, help_heading = "Worker Options")]
+    shutdown_timeout: Option<Duration>,
+
+    /// Threads for `fn` tasks, and processes for isolated ones [default: CPUs]
+    #[arg(short, long, value_name = "N", help_heading = "Pool Options")]
+    concurrency: Option<u32>,
+
+    /// How many `async fn` tasks run at once
+    #[arg(long, value_name = "N", help_heading = "Pool Options")]
+    async_concurrency: Option<u32>,
+
+    /// Every task chooses its pool itself
+    #[arg(short = 'P', long, hide = true, value_parser = refuse_pool)]
+    pool: Option<String>,
+
+    /// Stop a task after this time
+    #[arg(long, value_name = "SECONDS", value_parser = duration, help_heading = "Pool Options")]
+    time_limit: Option<Duration>,
+
+    /// Ask a task to stop after this time
+    #[arg(long, value_name = "SECONDS", value_parser = duration, help_heading = "Pool Options")]
+    soft_time_limit: Option<Duration>,
+
+    /// Replace a process after this many tasks
+    #[arg(long, value_name = "N", help_heading = "Pool Options")]
+    max_tasks_per_child: Option<u32>,
+
+    /// Replace a process that has grown by this much
+    #[arg(long, value_name = "KIB", help_heading = "Pool Options")]
+    max_memory_per_child: Option<u64>,
+
+    /// The queues to take tasks from [default: the program's default queue]
+    #[arg(short = 'Q', long, value_name = "QUEUE,..", value_delimiter = ',', help_heading = "Queue Options")]
+    queues: Vec<String>,
+
+    #[command(flatten)]
+    log: Log,
+}
+
+/// What is logged, where to and how.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Log Options")]
+pub(crate) struct Log {
+    /// debug, info, warning, error or critical; for a module too: warning,urls=debug
+    #[arg(short, long, value_name = "LEVEL", default_value = "warning", env = "CELERIAC_LOG_LEVEL")]
+    loglevel: logging::Level,
+
+    /// Append log lines to this file instead of standard error
+    #[arg(short = 'f', long, value_name = "FILE", env = "CELERIAC_LOG_FILE")]
+    logfile: Option<PathBuf>,
+
+    /// What a log line looks like
+    #[arg(
+        long,
+        value_name = "human|json",
+        hide_possible_values = true,
+        value_enum,
+        default_value_t,
+        env = "CELERIAC_LOG_FORMAT"
+    )]
+    log_format: logging::Format,
+
+    /// The same as --log-format json
+    #[arg(long)]
+    json_logs: bool,
+}
+
+impl Log {
+    /// As the options of the log of this process.
+    pub(crate) fn options(&self, process: &str) -> logging::Options {
+        let format = if self.json_logs { logging::Format::Json } else { self.log_format };
+        logging::Options {
+            level: self.loglevel.clone(),
+            format,
+            file: self.logfile.clone(),
+            process: process.to_owned(),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<u8, Failure> {
+    logging::start(args.log.options("MainProcess"))?;
+    let options = args.worker_options(session.settings());
+    // One thread for the worker itself: tasks and leases have threads of their own.
+    let runtime = start_runtime(&mut Builder::new_current_thread())?;
+    runtime.block_on(async {
+        // Before anything slow, so that a signal that comes early is heard.
+        let listening = celeriac_worker::shutdown_by_signals();
+        let (_stopper, shutdown) = listening
+            .map_err(|error| Failure::because("the system's signals cannot be listened to", &error))?;
+        session.store().await?;
+        if !args.quiet {
+            let banner = banner(session.app(), &options, &local_time(session.now()));
+            session.output.out.write_all(banner.as_bytes())?;
+            session.output.out.flush()?;
+        }
+        let ended = celeriac_worker::run(session.app(), options, shutdown).await;
+        ended.map(Exit::code).map_err(|error| Failure::because("the worker has stopped", &error))
+    })
+}
+
+/// Lets a child process log as its worker does, whose arguments it has. Its parent reads its lines and logs them.
+pub(crate) fn log_in_child(app_name: &str, args: &[OsString]) {
+    let Ok(Cli { command: Command::Worker(args), .. }) = parse(app_name, args) else { return };
+    let options =
+        logging::Options { format: logging::Format::Child, file: None, ..args.log.options("Child") };
+    // Logging to standard error cannot fail; and without it a child does its work all the same.
+    drop(logging::start(options));
+}
+
+fn refuse_pool(_: &str) -> Result<String, String> {
+    Err("every task chooses its pool itself: `async fn` tasks run on the async pool, `fn` tasks on threads, and those \
+         with `isolation = \"process\"` in child processes"
+        .to_owned())
+}
+
+impl Args {
+    /// How the worker runs: what the settings say, and what is no setting.
+    fn worker_options(&self, settings: &Settings) -> Options {
+        let node_name = node_name(self.hostname.as_deref().unwrap_or(NODE_NAME), &hostname());
+        let options = Options::from_settings(settings, node_name);
+        match self.queues.as_slice() {
+            [] => options,
+            queues => Options { queues: queues.iter().map(QueueName::new).collect(), ..options },
+        }
+    }
+
+    /// The settings that these options are.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        let seconds =
+            |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64().to_string());
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let kib = self.max_memory_per_child.map(|kib| kib.to_string());
+        let flags = [
+            ("--concurrency", "worker_concurrency", number(self.concurrency)),
+            ("--async-concurrency", "worker_async_concurrency", number(self.async_concurrency)),
+            ("--prefetch-multiplier", "worker_prefetch_multiplier", number(self.prefetch_multiplier)),
+            ("--max-tasks-per-child", "worker_max_tasks_per_child", number(self.max_tasks_per_child)),
+            ("--max-memory-per-child", "worker_max_memory_per_child", kib),
+            ("--shutdown-timeout", "worker_shutdown_timeout", seconds(self.shutdown_timeout)),
+            ("--time-limit", "task_time_limit", seconds(self.time_limit)),
+            ("--soft-time-limit", "task_soft_time_limit", seconds(self.soft_time_limit)),
+        ];
+        flags.into_iter().filter_map(|(flag, setting, text)| Some((flag, setting, text?))).collect()
+    }
+}
+
+/// `pattern` with `%h` as the host, `%n` as its first part and `%d` as the rest; without an `@` it is the host part.
+///
+/// Source: `celery/utils/nodenames.py`, `default_nodename` and `host_format`, Celery 5.7.0. There, any other letter after
+/// `%` is an error; here it stays.
+fn node_name(pattern: &str, host: &str) -> String {
+    let (name, domain) = host.split_once('.').unwrap_or((host, ""));
+    let mut expanded = String::new();
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('%') {
+        expanded.push_str(before);
+        let (text, length) = match after.chars().next() {
+            Some('h') => (host, 1),
+            Some('n') => (name, 1),
+            Some('d') => (domain, 1),
+            Some('%') => ("%", 1),
+            _ => ("%", 0),
+        };
+        expanded.push_str(text);
+        rest = &after[length..];
+    }
+    expanded.push_str(rest);
+    if pattern.contains('@') { expanded } else { format!("celery@{expanded}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_names_are_expanded_as_celery_does() {
+        let host = "box.example.org";
+        let cases = [
+            ("celery@%h", "celery@box.example.org"),
+            ("mails-%n@%d", "mails-box@example.org"),
+            ("mails", "celery@mails"),
+            ("a%%b@c", "a%b@c"),
+            ("50%@c", "50%@c"),
+        ];
+        for (pattern, expected) in cases {
+            assert_eq!(node_name(pattern, host), expected);
+        }
+    }
+}

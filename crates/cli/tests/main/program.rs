@@ -1,0 +1,43 @@
+//! The program that the tests of the command line run: some tasks, and `run`.
+
+use std::process::ExitCode;
+
+use celeriac_app::task::Isolation;
+use celeriac_app::{App, Arguments, Context, TaskBody, TaskDefinition, TaskError, TaskOptions};
+use celeriac_protocol::Value;
+
+fn main() -> ExitCode {
+    celeriac_cli::run(app())
+}
+
+fn app() -> App {
+    let mut isolated = TaskOptions::default();
+    isolated.isolation = Isolation::Process;
+    App::new("demo")
+        .task(TaskDefinition::new("demo.add", TaskBody::blocking(|_, _, arguments| add(&arguments))))
+        .task(TaskDefinition::new("demo.fail", TaskBody::blocking(|_, _, _| Err(fail()))))
+        .task(TaskDefinition::new("demo.hold", TaskBody::asynchronous(hold)))
+        .task(TaskDefinition::new("demo.pid", TaskBody::blocking(pid)).with_options(isolated))
+}
+
+fn add(arguments: &Arguments) -> Result<Value, TaskError> {
+    let sum = arguments.args.iter().map(|value| value.as_i64().unwrap_or(0)).sum::<i64>();
+    Ok(Value::from(sum))
+}
+
+fn fail() -> TaskError {
+    TaskError::failure("ValueError", "no links")
+}
+
+/// Runs until it is told to stop.
+async fn hold(context: Context, _: Arguments) -> Result<Value, TaskError> {
+    tracing::info!("holding");
+    context.cancellation().cancelled().await;
+    Ok(Value::Null)
+}
+
+/// Which process runs it; says so in its log too.
+fn pid(_: &Context, _: &celeriac_app::resource::LocalSet, _: Arguments) -> Result<Value, TaskError> {
+    tracing::warn!("in a child");
+    Ok(Value::from(std::process::id()))
+}
