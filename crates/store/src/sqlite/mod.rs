@@ -57,6 +57,13 @@ struct Shared {
     waiters: Arc<Waiters>,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The thread that writes rings for others until it ends, and does not hear them.
+        self.wake.close();
+    }
+}
+
 /// Opens the file at `path`, which is created if it is not there, as a [`Store`] named `url`.
 ///
 /// # Errors

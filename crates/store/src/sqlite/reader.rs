@@ -40,27 +40,50 @@ impl Reader {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.ask(name, look).take().await
+    }
+
+    /// As [`Reader::call`], for a caller that may stop waiting and come back for the answer.
+    pub(super) fn ask<T, F>(&self, name: &'static str, look: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.jobs
-            .send(Box::new(move |connection| {
-                let outcome = match connection {
-                    Ok(connection) => look(connection),
-                    Err(error) => Err(copy(error)),
-                };
-                // A caller that stopped waiting has no use for it.
-                let _ = reply.send(outcome);
-            }))
-            .map_err(|_| Error::Closed)?;
-        match answer.await {
-            Ok(outcome) => outcome.map_err(|error| self.place.explain(name, self.deadline, &error)),
-            Err(_) => Err(Error::Closed),
-        }
+        // If the thread has ended, the answer says so.
+        let _ = self.jobs.send(Box::new(move |connection| {
+            let outcome = match connection {
+                Ok(connection) => look(connection),
+                Err(error) => Err(copy(error)),
+            };
+            // A caller that stopped waiting has no use for it.
+            let _ = reply.send(outcome);
+        }));
+        Answer { name, answer, place: Arc::clone(&self.place), deadline: self.deadline }
     }
 
     /// Runs `look` without waiting for it; if there is no connection, it is not run.
     pub(super) fn submit(&self, look: impl FnOnce(&Connection) + Send + 'static) {
         // It fails only if the thread has ended, and then nobody waits.
         let _ = self.jobs.send(Box::new(move |connection| connection.map(look).unwrap_or_default()));
+    }
+}
+
+/// What was asked and is not answered yet.
+pub(super) struct Answer<T> {
+    name: &'static str,
+    answer: oneshot::Receiver<rusqlite::Result<T>>,
+    place: Arc<Place>,
+    deadline: Duration,
+}
+
+impl<T> Answer<T> {
+    /// Waits for the answer, once. Cancel safe.
+    pub(super) async fn take(&mut self) -> Result<T> {
+        match (&mut self.answer).await {
+            Ok(outcome) => outcome.map_err(|error| self.place.explain(self.name, self.deadline, &error)),
+            Err(_) => Err(Error::Closed),
+        }
     }
 }
 

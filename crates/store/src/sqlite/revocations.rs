@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::SqliteStore;
 use super::key::TaskKey;
-use super::reader::statement;
+use super::reader::{Answer, statement};
 use super::results::keys;
 use super::transaction::Tx;
 use super::wake::Topic;
@@ -59,7 +59,7 @@ impl Revocations for SqliteStore {
             statement(connection, include_str!("sql/revoked_last.sql"))?.query_one([], |row| row.get(0))
         });
         let last: Option<i64> = last.await?;
-        Ok(Box::new(Watch { store: self.clone(), changed, last: last.unwrap_or(0) }))
+        Ok(Box::new(Watch { store: self.clone(), changed, last: last.unwrap_or(0), asked: None }))
     }
 }
 
@@ -68,27 +68,21 @@ struct Watch {
     store: SqliteStore,
     changed: watch::Receiver<u64>,
     last: i64,
+    /// A read that is under way; it outlives a dropped call.
+    asked: Option<Answer<Vec<(i64, Revocation)>>>,
 }
 
 #[async_trait]
 impl RevocationWatch for Watch {
     async fn next(&mut self) -> Result<Vec<Revocation>> {
-        let shared = &self.store.shared;
         loop {
-            self.changed.borrow_and_update();
-            let (last, now) = (self.last, shared.options.clock.now());
-            let found = shared.reader.call("read revocations", move |connection| {
-                let mut feed = statement(connection, include_str!("sql/revoked_feed.sql"))?;
-                let rows = feed.query_map(params![last, WATCH_STEP], |row| {
-                    let number: i64 = row.get(0)?;
-                    let task: TaskKey = row.get(1)?;
-                    let until = Timestamp::from_micros(row.get(3)?);
-                    let expires_after = until.saturating_since(now);
-                    Ok((number, Revocation { task_id: task.id(), terminate: row.get(2)?, expires_after }))
-                })?;
-                rows.collect::<rusqlite::Result<Vec<_>>>()
-            });
-            let found = found.await?;
+            let asked = match self.asked.take() {
+                Some(asked) => asked,
+                None => self.ask(),
+            };
+            let found = self.asked.insert(asked).take().await;
+            self.asked = None;
+            let found = found?;
             if let Some((last, _)) = found.last() {
                 self.last = *last;
                 return Ok(found.into_iter().map(|(_, revocation)| revocation).collect());
@@ -96,6 +90,24 @@ impl RevocationWatch for Watch {
             // It fails only if the store is gone.
             self.changed.changed().await.map_err(|_| Error::Closed)?;
         }
+    }
+}
+
+impl Watch {
+    fn ask(&mut self) -> Answer<Vec<(i64, Revocation)>> {
+        self.changed.borrow_and_update();
+        let shared = &self.store.shared;
+        let (last, now) = (self.last, shared.options.clock.now());
+        shared.reader.ask("read revocations", move |connection| {
+            let mut feed = statement(connection, include_str!("sql/revoked_feed.sql"))?;
+            let rows = feed.query_map(params![last, WATCH_STEP], |row| {
+                let number: i64 = row.get(0)?;
+                let task: TaskKey = row.get(1)?;
+                let expires_after = Timestamp::from_micros(row.get(3)?).saturating_since(now);
+                Ok((number, Revocation { task_id: task.id(), terminate: row.get(2)?, expires_after }))
+            })?;
+            rows.collect()
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -95,7 +95,7 @@ pub(super) struct Wake {
     /// Ends the names of our own pipes.
     own: String,
     bells: Arc<Bells>,
-    pipes: [OnceLock<OwnPipe>; TOPICS.len()],
+    pipes: [Mutex<Option<OwnPipe>>; TOPICS.len()],
     others: Mutex<HashMap<OsString, File>>,
 }
 
@@ -130,8 +130,13 @@ impl Wake {
 
     /// The count of a topic, to be noted before looking into the file. Other processes ring it too from now on.
     pub(super) fn listen(&self, topic: Topic) -> watch::Receiver<u64> {
-        self.pipes[topic as usize].get_or_init(|| self.open_pipe(topic));
+        lock(&self.pipes[topic as usize]).get_or_insert_with(|| self.open_pipe(topic));
         self.bells.counts[topic as usize].subscribe()
+    }
+
+    /// Removes our pipes: nobody here listens any more.
+    pub(super) fn close(&self) {
+        self.pipes.iter().for_each(|pipe| drop(lock(pipe).take()));
     }
 
     /// Wakes everybody who waits for one of these topics. To be called after the commit.

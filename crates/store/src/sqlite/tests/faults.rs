@@ -1,0 +1,208 @@
+//! What goes wrong with files and disks is said, loses nothing, and heals.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Folder, consume, fetch, processes, publish, publish_many, queue, success};
+use crate::{ConnectOptions, Error, Settled, connect};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_left_alone() {
+    let folder = Folder::new();
+    let content = b"Dear diary, today I wrote no database. ".repeat(300);
+    std::fs::write(folder.file(), &content).unwrap();
+    let error = folder.server(&ConnectOptions::default()).await.err();
+    assert!(matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
+    assert_eq!(std::fs::read(folder.file()).unwrap(), content);
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_left_alone() {
+    let folder = Folder::new();
+    folder.plain().execute_batch("CREATE TABLE diary (entry)").unwrap();
+    let content = std::fs::read(folder.file()).unwrap();
+    let error = folder.server(&ConnectOptions::default()).await.err();
+    assert!(matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
+    assert_eq!(std::fs::read(folder.file()).unwrap(), content);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    drop(folder.open(&ConnectOptions::default()).await);
+    folder.plain().pragma_update(None, "user_version", 99).unwrap();
+    let error = folder.server(&ConnectOptions::default()).await.err();
+    assert!(matches!(error, Some(Error::NewerVersion { found: 99, known: 1, .. })), "{error:?}");
+    let version: u32 = folder.plain().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 99);
+}
+
+/// Publishes enough to fill many pages, and returns once all of it is in the file itself.
+async fn fill(folder: &Folder) {
+    let store = folder.open(&ConnectOptions::default()).await;
+    store.broker().publish(publish_many("a", 2000)).await.unwrap();
+    drop(store);
+    folder.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+}
+
+/// Opens the damaged file and uses it until the damage shows.
+async fn use_damaged(folder: &Folder) -> Error {
+    let store = match folder.server(&ConnectOptions::default()).await {
+        Ok(server) => crate::Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server)),
+        Err(error) => return error,
+    };
+    let mut subscription = consume(&store, LEASE).await;
+    loop {
+        let taken = match subscription.consumer.fetch(100).await {
+            Ok(taken) => taken,
+            Err(error) => return error,
+        };
+        if let Err(error) = subscription.settler.finish(taken.iter().map(success).collect()).await {
+            return error;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_reported() {
+    let folder = Folder::new();
+    fill(&folder).await;
+    let file = std::fs::File::options().write(true).open(folder.file()).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2 / 4096 * 4096).unwrap();
+    let error = use_damaged(&folder).await;
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_of_a_file_is_reported() {
+    let folder = Folder::new();
+    fill(&folder).await;
+    let mut file = std::fs::File::options().write(true).open(folder.file()).unwrap();
+    let middle = file.metadata().unwrap().len() / 3 / 4096 * 4096;
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    file.write_all(&[0xff; 40 * 4096]).unwrap();
+    let error = use_damaged(&folder).await;
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_a_file_says_what_is_wrong() {
+    let folder = Folder::new();
+    let inside = folder.0.path().join("no/such/folder/tasks.db");
+    for path in [folder.0.path(), inside.as_path()] {
+        let error = connect(&format!("sqlite:///{}", path.display()), &ConnectOptions::default()).await;
+        assert!(matches!(error, Err(Error::Misconfigured { .. })), "{error:?}");
+    }
+}
+
+/// Opens the file in a child process that is not root, because root may write everywhere.
+fn error_of_an_ordinary_user(folder: &Folder) -> String {
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.0.path(), open).unwrap();
+    processes::run_child("sqlite::tests::faults::ordinary_user", &folder.file(), true)
+}
+
+/// Run by [`error_of_an_ordinary_user`] in a process of its own; does nothing otherwise.
+#[tokio::test]
+async fn ordinary_user() {
+    let Some(path) = processes::child_argument() else { return };
+    let error = connect(&format!("sqlite:///{path}"), &ConnectOptions::default()).await.err();
+    println!("error: {}", error.map_or("none".to_owned(), |error| format!("{error:?}")));
+}
+
+#[tokio::test]
+async fn a_read_only_file_is_reported() {
+    let folder = Folder::new();
+    fill(&folder).await;
+    std::fs::set_permissions(folder.file(), std::fs::Permissions::from_mode(0o444)).unwrap();
+    let error = error_of_an_ordinary_user(&folder);
+    assert!(error.contains("ReadOnly"), "{error}");
+}
+
+#[tokio::test]
+async fn a_read_only_folder_is_reported() {
+    let folder = Folder::new();
+    std::fs::set_permissions(folder.0.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    let error = error_of_an_ordinary_user(&folder);
+    assert!(error.contains("ReadOnly"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_and_heals() {
+    let folder = Folder::new();
+    let server = folder.server(&ConnectOptions::default()).await.unwrap();
+    let store = crate::Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
+    let limit_pages = |pages: i64| {
+        server.shared.writer.call("limit", move |tx| {
+            tx.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+        })
+    };
+    store.broker().publish(publish_many("kept", 50)).await.unwrap();
+    limit_pages(60).await.unwrap();
+    let mut rounds = 0;
+    let error = loop {
+        rounds += 1;
+        match store.broker().publish(publish_many(&format!("more-{rounds}"), 50)).await {
+            Ok(()) => assert!(rounds < 100, "the disk never fills"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Full { .. }) && error.is_transient(), "{error}");
+    // What there is can still be worked on, because that frees space.
+    let mut subscription = consume(&store, LEASE).await;
+    let taken = fetch(&mut subscription, 50).await;
+    assert_eq!(taken.len(), 50);
+    limit_pages(1_000_000).await.unwrap();
+    let settled = subscription.settler.finish(taken.iter().map(success).collect()).await.unwrap();
+    assert_eq!(settled, [Settled::Done; 50]);
+    store.broker().publish(publish_many("again", 50)).await.unwrap();
+    let stats = store.broker().queues(&[queue()]).await.unwrap();
+    assert_eq!(stats[0].ready, (rounds - 1) * 50 + 50, "what failed was not published in part");
+}
+
+#[tokio::test]
+async fn a_message_of_300_mib_is_refused_by_its_name() {
+    let folder = Folder::new();
+    let store = folder.open(&ConnectOptions::default()).await;
+    let mut large = publish("the-large-one");
+    large.message.body = Bytes::from(vec![0; 300 << 20]);
+    let error = store.broker().publish(vec![publish("small"), large]).await.unwrap_err();
+    assert!(error.to_string().contains("the-large-one"), "{error}");
+    assert!(matches!(error, Error::TooLarge { limit, .. } if limit == 64 << 20), "{error}");
+    assert_eq!(store.broker().queues(&[queue()]).await.unwrap()[0].ready, 0);
+}
+
+#[tokio::test]
+async fn a_large_message_arrives_whole() {
+    let folder = Folder::new();
+    let store = folder.open(&ConnectOptions::default()).await;
+    let body: Bytes = (0..32_u32 << 20).map(|index| (index % 251) as u8).collect();
+    let mut large = publish("large");
+    large.message.body = body.clone();
+    store.broker().publish(vec![large, publish("small")]).await.unwrap();
+    let mut subscription = consume(&store, LEASE).await;
+    // A batch ends when it has taken a lot of bytes; the rest comes with the next.
+    let first = fetch(&mut subscription, 10).await;
+    assert!(first.len() == 1 && first[0].message.body == body);
+    assert_eq!(fetch(&mut subscription, 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_relative_path_is_a_file_below_the_current_folder() {
+    let folder = Folder::new();
+    let here = std::env::current_dir().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| Path::new("..")).collect();
+    let relative = up.join(folder.file().strip_prefix("/").unwrap());
+    let store =
+        connect(&format!("sqlite:///{}", relative.display()), &ConnectOptions::default()).await.unwrap();
+    let absolute = format!("sqlite:///{}", folder.file().display());
+    let same = connect(&absolute, &ConnectOptions::default()).await.unwrap();
+    store.broker().publish(vec![publish("a")]).await.unwrap();
+    assert_eq!(same.broker().queues(&[queue()]).await.unwrap()[0].ready, 1);
+}

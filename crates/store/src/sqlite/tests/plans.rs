@@ -1,0 +1,55 @@
+//! How SQLite runs the statements that have to be fast whatever lies in the file.
+
+use rusqlite::Connection;
+
+/// Statements that run for every message, fetch or result; none may look through a large table.
+const HOT: &[&str] = &[
+    include_str!("../sql/due_first.sql"),
+    include_str!("../sql/due_to_ready.sql"),
+    include_str!("../sql/due_last.sql"),
+    include_str!("../sql/due_remove.sql"),
+    include_str!("../sql/claim_candidates.sql"),
+    include_str!("../sql/claim_lend.sql"),
+    include_str!("../sql/claim_read.sql"),
+    include_str!("../sql/claim_remove.sql"),
+    include_str!("../sql/claim_unlend.sql"),
+    include_str!("../sql/ready_any.sql"),
+    include_str!("../sql/message_task.sql"),
+    include_str!("../sql/settle_message.sql"),
+    include_str!("../sql/settle_tag.sql"),
+    include_str!("../sql/settle_back.sql"),
+    include_str!("../sql/result_get.sql"),
+    include_str!("../sql/result_get_final.sql"),
+    include_str!("../sql/result_forget.sql"),
+    include_str!("../sql/result_last.sql"),
+    include_str!("../sql/result_feed.sql"),
+    include_str!("../sql/sweep_minute.sql"),
+    include_str!("../sql/sweep_step_end.sql"),
+    include_str!("../sql/sweep_results.sql"),
+    include_str!("../sql/sweep_revoked.sql"),
+    include_str!("../sql/revoked_is.sql"),
+    include_str!("../sql/revoked_last.sql"),
+    include_str!("../sql/revoked_feed.sql"),
+    include_str!("../sql/task_messages.sql"),
+    include_str!("../sql/task_unready.sql"),
+    include_str!("../sql/task_undelay.sql"),
+    include_str!("../sql/schedule_next.sql"),
+];
+
+#[test]
+fn no_hot_statement_looks_through_a_large_table() {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(include_str!("../sql/schema_1.sql")).unwrap();
+    for sql in HOT {
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = explain.parameter_count();
+        let nulls = rusqlite::params_from_iter(std::iter::repeat_n(1, count));
+        let steps = explain.query_map(nulls, |row| row.get::<_, String>(3)).unwrap();
+        for step in steps.map(Result::unwrap) {
+            // Walking an index or a primary key in order, for the first row, is what the statement asks for.
+            let is_bounded = sql.contains("LIMIT") || sql.contains("max(");
+            let scans = step.starts_with("SCAN") && !step.contains("CONSTANT") && !is_bounded;
+            assert!(!scans && !step.contains("TEMP B-TREE"), "{step}: {sql}");
+        }
+    }
+}
