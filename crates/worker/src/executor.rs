@@ -194,7 +194,7 @@ impl Executor {
 
 fn span(request: &Request) -> Span {
     // Of the highest level, so that every line of a task carries its id, whatever level is logged.
-    tracing::error_span!("task", id = %request.id, name = %request.name())
+    tracing::error_span!("task", task_id = %request.id, task_name = %request.name())
 }
 
 fn misplaced(context: &Context) -> TaskError {

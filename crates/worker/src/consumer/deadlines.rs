@@ -15,7 +15,7 @@ impl Consumer {
         let Some(entry) = self.table.get_mut(key) else { return };
         let (request, pool) = (Arc::clone(&entry.request), entry.pool);
         let limit = request.limits.soft.unwrap_or_default();
-        tracing::warn!(id = %request.id, name = %request.name(), ?limit, "soft time limit exceeded");
+        tracing::warn!(task_id = %request.id, task_name = %request.name(), ?limit, "soft time limit exceeded");
         if let Some(lane) = self.lane(pool) {
             lane.pool.ask(&request, StopReason::SoftTimeLimit(limit));
         }
@@ -32,7 +32,7 @@ impl Consumer {
             let Some(entry) = self.table.get_mut(&key) else { continue };
             match entry.state {
                 RequestState::Reserved | RequestState::Preparing => {
-                    tracing::info!(id = %key.id(), "revoked before it started");
+                    tracing::info!(task_id = %key.id(), "revoked before it started");
                     let pool = entry.pool;
                     if let Some(lane) = self.lane(pool) {
                         lane.waiting.retain(|waiting| *waiting != key);
@@ -60,7 +60,7 @@ impl Consumer {
             (Kill::Pending, _) => return,
             (Kill::Stopped, StopReason::Revoked) => Outcome::Revoked(Revoked::WhileRunning),
             (Kill::Unable, StopReason::Revoked) => {
-                tracing::warn!(id = %key.id(), "revoked; code on a thread cannot be stopped, it was asked to");
+                tracing::warn!(task_id = %key.id(), "revoked; code on a thread cannot be stopped, it was asked to");
                 return;
             }
             // The record is made on time, also when the code itself cannot be stopped and keeps its slot.

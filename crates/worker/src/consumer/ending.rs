@@ -59,7 +59,7 @@ impl Consumer {
         let now = self.now();
         let Some(entry) = self.table.get_mut(key) else { return };
         if let Err(illegal) = entry.step(Step::Finish) {
-            tracing::error!(id = %key.id(), %illegal, "an outcome came out of turn");
+            tracing::error!(task_id = %key.id(), %illegal, "an outcome came out of turn");
             return;
         }
         for timer in entry.timers.drain(..) {
@@ -92,15 +92,15 @@ impl Consumer {
                 })
             }
             Outcome::TimeLimitExceeded(limit) => {
-                tracing::error!(%id, %name, ?limit, "hard time limit exceeded");
+                tracing::error!(task_id = %id, task_name = %name, ?limit, "hard time limit exceeded");
                 self.failed(request, &Failure::time_limit(*limit));
             }
             Outcome::Lost(death) if self.rules.is_last(request) => {
-                tracing::error!(%id, %name, deliveries = request.delivery.deliveries, "its process {}", death.reason);
+                tracing::error!(task_id = %id, task_name = %name, deliveries = request.delivery.deliveries, "its process {}", death.reason);
                 self.failed(request, &Failure::lost(death));
             }
             Outcome::Lost(death) => {
-                tracing::warn!(%id, %name, deliveries = request.delivery.deliveries, "tried again: its process {}", death.reason);
+                tracing::warn!(task_id = %id, task_name = %name, deliveries = request.delivery.deliveries, "tried again: its process {}", death.reason);
             }
             _ => {}
         }
@@ -141,7 +141,7 @@ impl Consumer {
         }
         let parked = self.table.remove(&key).and_then(|entry| entry.parked);
         if answer.settled == Settled::Lost {
-            tracing::warn!(id = %key.id(), "its lease had run out: this outcome does not count");
+            tracing::warn!(task_id = %key.id(), "its lease had run out: this outcome does not count");
         }
         let Some(delivery) = parked else { return };
         if answer.settled == Settled::Done && !answer.returned {

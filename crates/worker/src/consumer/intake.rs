@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use celeriac_app::TaskDefinition;
 use celeriac_app::signals::{self, ReceivedTask, RefusedTask};
-use celeriac_protocol::{TaskId, Timestamp};
+use celeriac_protocol::{TaskId, TaskName, Timestamp};
 use celeriac_store::{Delivery, Settle};
 
 use crate::admission::{Admission, admit, over_limit};
@@ -49,7 +49,7 @@ impl Consumer {
             },
             Admission::Revoked { id, task, why } => {
                 let request = Request::new(id, task, Arc::new(delivery), &self.options);
-                tracing::info!(id = %request.id, name = %request.name(), why = ?why, "discarded");
+                tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?why, "discarded");
                 self.told(&request, &Outcome::Revoked(why));
                 let finish = self.rules.finish(&request, Outcome::Revoked(why), now);
                 self.send_item(Item::last(None, finish));
@@ -66,7 +66,7 @@ impl Consumer {
             Repeats::Nothing => return false,
             Repeats::Finishing => {}
             Repeats::Held { before } => {
-                tracing::warn!(id = %key.id(), "delivered again while it is here; it runs once");
+                tracing::warn!(task_id = %key.id(), "delivered again while it is here; it runs once");
                 let repeated = Delivery { tag: before, ..delivery.clone() };
                 self.settle_unseen(&repeated, Settle::Ack);
             }
@@ -88,7 +88,7 @@ impl Consumer {
         pool: PoolKind,
         starts: u32,
     ) {
-        tracing::debug!(%id, name = %task.name, "received");
+        tracing::debug!(task_id = %id, task_name = %task.name, "received");
         self.app.signals().send(signals::task_received, || ReceivedTask {
             id: id.clone(),
             name: task.name.clone(),
@@ -112,7 +112,9 @@ impl Consumer {
             message: delivery.message.clone(),
             reason: refusal.text.to_string(),
         };
-        tracing::error!(id = ?headers.id, name = ?headers.task, code = refusal.code.as_str(), "{}", refusal.text);
+        let (task_id, task_name) =
+            (headers.id.as_ref().map(TaskId::as_str), headers.task.as_ref().map(TaskName::as_str));
+        tracing::error!(task_id, task_name, code = refusal.code.as_str(), "{}", refusal.text);
         match refusal.code {
             FailureCode::UnknownTask => self.app.signals().send(signals::task_unknown, refused),
             _ => self.app.signals().send(signals::task_rejected, refused),

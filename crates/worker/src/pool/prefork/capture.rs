@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use celeriac_protocol::TaskId;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
 use super::sys;
+use crate::request::Request;
 
 /// A line longer than this is logged in pieces.
 const LONGEST_LINE: usize = 8 << 10;
@@ -64,7 +64,7 @@ impl Capture {
     /// Logs what was printed until now, as lines of `task`.
     ///
     /// With `all`, what is there is read to its end, and a last line without an end is logged too: the task is over.
-    pub(super) fn log(&mut self, child: &str, task: Option<&TaskId>, all: bool) {
+    pub(super) fn log(&mut self, child: &str, task: Option<&Request>, all: bool) {
         let mut piece = [0; PIECE];
         // A child that prints without end must not keep its parent here, not even at the end of a task.
         self.has_more = true;
@@ -88,7 +88,7 @@ impl Capture {
         }
     }
 
-    fn log_lines(&mut self, child: &str, task: Option<&TaskId>) {
+    fn log_lines(&mut self, child: &str, task: Option<&Request>) {
         let mut start = 0;
         while let Some(length) = next_line(&self.rest[start..]) {
             log_line(self.stream, child, task, &self.rest[start..start + length]);
@@ -105,17 +105,18 @@ fn next_line(text: &[u8]) -> Option<usize> {
     end.map(|at| at + 1).or_else(|| (line.len() == LONGEST_LINE).then_some(LONGEST_LINE))
 }
 
-fn log_line(stream: Stream, child: &str, task: Option<&TaskId>, line: &[u8]) {
+fn log_line(stream: Stream, child: &str, task: Option<&Request>, line: &[u8]) {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
     let (level, line) = level_of(stream, &line);
-    let task_id = task.map(TaskId::as_str);
+    let task_id = task.map(|task| task.id.as_str());
+    let task_name = task.map(|task| task.name().as_str());
     match level {
-        tracing::Level::ERROR => tracing::error!(target: TARGET, child, task_id, "{line}"),
-        tracing::Level::WARN => tracing::warn!(target: TARGET, child, task_id, "{line}"),
-        tracing::Level::INFO => tracing::info!(target: TARGET, child, task_id, "{line}"),
-        tracing::Level::DEBUG => tracing::debug!(target: TARGET, child, task_id, "{line}"),
-        tracing::Level::TRACE => tracing::trace!(target: TARGET, child, task_id, "{line}"),
+        tracing::Level::ERROR => tracing::error!(target: TARGET, child, task_id, task_name, "{line}"),
+        tracing::Level::WARN => tracing::warn!(target: TARGET, child, task_id, task_name, "{line}"),
+        tracing::Level::INFO => tracing::info!(target: TARGET, child, task_id, task_name, "{line}"),
+        tracing::Level::DEBUG => tracing::debug!(target: TARGET, child, task_id, task_name, "{line}"),
+        tracing::Level::TRACE => tracing::trace!(target: TARGET, child, task_id, task_name, "{line}"),
     }
 }
 

@@ -9,7 +9,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use celeriac_protocol::TaskId;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -21,6 +20,7 @@ use super::process::Process;
 use super::protocol::FromChild;
 use super::spawner::Spawned;
 use super::sys::Remains;
+use crate::request::Request;
 
 /// How many orders may wait for one child. Each job, cancellation or credit is one.
 pub(super) const ORDERS: usize = 64;
@@ -36,7 +36,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
 pub(super) struct Order {
     pub(super) frame: Encoded,
     /// The task that this starts, as whose lines the child's output is logged from then on.
-    pub(super) starts: Option<TaskId>,
+    pub(super) starts: Option<Arc<Request>>,
     /// Whether the child is told to leave: what it leaves in its process group is then its own affair.
     pub(super) is_last: bool,
 }
@@ -74,7 +74,7 @@ pub(super) struct Link {
     received: BytesMut,
     sending: VecDeque<Bytes>,
     outputs: [Capture; 2],
-    task: Option<TaskId>,
+    task: Option<Arc<Request>>,
     limit: usize,
     news: NewsSender,
     said_alive: Instant,
@@ -128,8 +128,8 @@ impl Link {
                 Some(order) = orders.recv(), if self.sending.len() < 4 => self.take(order),
                 _ = self.socket.writable(), if !self.sending.is_empty() => self.write(),
                 _ = self.socket.readable(), if self.can_read => self.read().await,
-                () = out.readable(), if out.is_open() => self.outputs[0].log(&self.name, self.task.as_ref(), false),
-                () = err.readable(), if err.is_open() => self.outputs[1].log(&self.name, self.task.as_ref(), false),
+                () = out.readable(), if out.is_open() => self.outputs[0].log(&self.name, self.task.as_deref(), false),
+                () = err.readable(), if err.is_open() => self.outputs[1].log(&self.name, self.task.as_deref(), false),
             }
         }
     }
@@ -204,7 +204,7 @@ impl Link {
 
     fn log_outputs(&mut self) {
         for output in &mut self.outputs {
-            output.log(&self.name, self.task.as_ref(), true);
+            output.log(&self.name, self.task.as_deref(), true);
         }
     }
 

@@ -243,9 +243,10 @@ impl Supervisor {
         let id = job.request.id.clone();
         let Some(member) = self.members.get_mut(index) else { return };
         member.slot.assign(id.clone(), now);
+        let starts = Some(Arc::clone(&job.request));
         member.job = Some(job);
-        self.board.edit(index, |row| row.task = Some(id.clone()));
-        self.order(index, Order { frame, starts: Some(id), is_last: false });
+        self.board.edit(index, |row| row.task = Some(id));
+        self.order(index, Order { frame, starts, is_last: false });
     }
 
     /// Asks one task to stop, if a child runs it.
