@@ -30,17 +30,6 @@ impl Fields {
         }
     }
 
-    /// These are the fields of the span around a task: its lines are about other ids and names too.
-    pub(crate) fn of_task(&mut self) {
-        for (name, _) in &mut self.others {
-            match *name {
-                "id" => *name = TASK_ID,
-                "name" => *name = TASK_NAME,
-                _ => {}
-            }
-        }
-    }
-
     fn set(&mut self, name: &'static str, value: Value) {
         match self.others.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,

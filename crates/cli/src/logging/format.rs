@@ -59,7 +59,7 @@ impl Line {
         for (name, value) in
             all_fields(event, spans).filter(|(name, _)| ![TASK_ID, TASK_NAME, CHILD].contains(name))
         {
-            let _ = write!(line, " {name}={}", show_value(value));
+            let _ = write!(line, " {name}={}", text_of(value));
         }
         line.push_str(if color.is_empty() { "\n" } else { "\u{1b}[0m\n" });
         line
@@ -91,7 +91,7 @@ fn child(level: Level, event: &Fields) -> String {
     };
     let mut text = event.message.clone();
     for (name, value) in all_fields(event, &Fields::default()) {
-        let _ = write!(text, " {name}={}", show_value(value));
+        let _ = write!(text, " {name}={}", text_of(value));
     }
     // Each line is a log line of its own to the parent.
     text.lines().fold(String::new(), |lines, line| lines + &format!("<{digit}>{line}\n"))
@@ -113,6 +113,14 @@ fn local_time(at: Timestamp, zone: &TimeZone) -> String {
     let at =
         jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or_default().to_zoned_datetime(zone.clone());
     format!("{},{:03}", at.strftime("%Y-%m-%d %H:%M:%S"), at.millisecond())
+}
+
+/// A value for people; a small number without an exponent.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Float(number) => number.to_string(),
+        other => show_value(other),
+    }
 }
 
 fn json_of(value: &Value) -> String {

@@ -25,9 +25,6 @@ use fields::Fields;
 use file::LogFile;
 use format::Line;
 
-/// The span around a task, whose `id` and `name` are on every line of it.
-const TASK_SPAN: &str = "task";
-
 /// Where log lines go and what they look like.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -145,11 +142,6 @@ where
         if let Some(span) = context.span(id) {
             let mut fields = Fields::default();
             attributes.record(&mut fields);
-            if attributes.metadata().name() == TASK_SPAN
-                && attributes.metadata().target().starts_with("celeriac")
-            {
-                fields.of_task();
-            }
             span.extensions_mut().insert(fields);
         }
     }

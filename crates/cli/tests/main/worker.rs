@@ -34,7 +34,7 @@ fn its_lines_carry_the_task_and_its_children_have_names() {
     let pid = program.succeed(&["call", "demo.pid", "--task-id", "t1", "--wait"]);
     assert!(pid.parse::<u32>().is_ok(), "{pid}");
     let line = worker.wait_for("in a child");
-    assert!(line.contains("WARNING/") && line.contains("[t1]: in a child"), "{line}");
+    assert!(line.contains("WARNING/") && line.contains("demo.pid[t1]: in a child"), "{line}");
     assert!(!line.contains("MainProcess"), "{line}");
 }
 
