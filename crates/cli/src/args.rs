@@ -47,7 +47,7 @@ pub(crate) struct Common {
     pub(crate) result_backend: Option<String>,
 
     /// Read settings from this TOML file
-    #[arg(long, value_name = "FILE", global = true, env = "CELERIAC_CONFIG")]
+    #[arg(long, value_name = "FILE", global = true, env = "CELERIAC_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -118,6 +118,28 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         command("urls", "urls").debug_assert();
+    }
+
+    /// What `--help` prints, 100 columns wide.
+    fn help(line: &str) -> String {
+        let mut command = command("urls", "urls").term_width(WIDEST_HELP);
+        let shown = command.try_get_matches_from_mut(line.split(' ')).unwrap_err();
+        shown.render().to_string().replace(env!("CARGO_PKG_VERSION"), "X.Y.Z")
+    }
+
+    #[test]
+    fn the_help_of_the_program_is_worth_reading() {
+        assert_eq!(help("urls --help"), include_str!("../tests/help/program.txt"));
+    }
+
+    #[test]
+    fn the_help_of_the_worker_has_celerys_flags() {
+        assert_eq!(help("urls worker --help"), include_str!("../tests/help/worker.txt"));
+    }
+
+    #[test]
+    fn the_help_of_a_call_has_examples() {
+        assert_eq!(help("urls call --help"), include_str!("../tests/help/call.txt"));
     }
 
     #[test]

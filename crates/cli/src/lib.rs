@@ -39,6 +39,16 @@ use session::Session;
 ///
 /// To be called from a plain `fn main`: it starts a runtime of its own, and child processes of a worker start here too.
 /// The exit code is 0 if the command did what it was asked, 1 if it failed, 2 if it was asked wrongly.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use celeriac_app::App;
+///
+/// fn main() -> ExitCode {
+///     celeriac_cli::run(App::new("urls"))
+/// }
+/// ```
 pub fn run(app: App) -> ExitCode {
     run_from(app, std::env::args_os())
 }
@@ -57,6 +67,15 @@ pub fn run_from(app: App, args: impl IntoIterator<Item = impl Into<OsString>>) -
 
 /// As [`run_from`], printing to `out` and `err`; returns the exit code. Log lines go where the command line says, and a
 /// worker's child processes never come here.
+///
+/// ```
+/// use celeriac_app::App;
+///
+/// let (mut out, mut err) = (Vec::new(), Vec::new());
+/// let code = celeriac_cli::run_with(App::new("urls"), &["urls".into(), "tasks".into()], &mut out, &mut err);
+/// assert_eq!(code, 0);
+/// assert_eq!(String::from_utf8_lossy(&err), "this program has no tasks: register them with App::tasks\n");
+/// ```
 pub fn run_with(
     app: App,
     args: &[OsString],
@@ -113,4 +132,21 @@ fn start_runtime(builder: &mut Builder) -> Result<Runtime, Failure> {
             .next("call it from a plain `fn main`, without #[tokio::main]"));
     }
     builder.enable_all().build().map_err(|error| Failure::because("the runtime cannot be started", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn being_called_inside_a_runtime_is_an_error_that_says_so() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let args = ["urls", "queues", "-b", "memory://inside"].map(OsString::from);
+        assert_eq!(run_with(App::new("urls"), &args, &mut out, &mut err), 1);
+        let expected = "\
+error: celeriac::cli::run was called from inside a runtime
+  next: call it from a plain `fn main`, without #[tokio::main]
+";
+        assert_eq!(String::from_utf8(err).unwrap(), expected);
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use celeriac_protocol::{ResultRecord, State, TaskId, Value};
+use celeriac_store::Store;
 
 use crate::failure::Failure;
 use crate::output::{Output, map, show_value};
@@ -47,24 +48,42 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
     print(&record, args.json, &mut session.output)
 }
 
-/// The record of a task, final if waiting for it was asked for. A task that nothing is known of is pending.
-pub(crate) async fn outcome(id: &TaskId, wait: Wait, session: &Session<'_>) -> Result<ResultRecord, Failure> {
+/// The record of a task, final if waiting for it was asked for and worth it. A task that nothing is known of is pending.
+pub(crate) async fn outcome(
+    id: &TaskId,
+    wait: Wait,
+    session: &mut Session<'_>,
+) -> Result<ResultRecord, Failure> {
     let store = session.store().await?;
+    let known = current(id, &store).await?;
+    let Some(limit) = wait.wait.filter(|_| !known.state.is_ready()) else { return Ok(known) };
+    if store.presence().workers(Duration::ZERO).await.is_ok_and(|workers| workers.is_empty()) {
+        session.output.note("note: no worker is alive; waiting all the same");
+    }
     let ids = [id.clone()];
-    let unreadable = |error| Failure::because("the result cannot be read", &error);
-    let waited = match wait.wait {
-        None => Some(Vec::new()),
-        Some(None) => Some(store.results().wait(&ids).await.map_err(unreadable)?),
-        Some(Some(limit)) => match tokio::time::timeout(limit, store.results().wait(&ids)).await {
-            Ok(records) => Some(records.map_err(unreadable)?),
-            Err(_) => None,
+    let ended = store.results().wait(&ids);
+    let ended = match limit {
+        None => ended.await,
+        Some(limit) => match tokio::time::timeout(limit, ended).await {
+            Ok(ended) => ended,
+            Err(_) => return current(id, &store).await,
         },
     };
-    if let Some(record) = waited.and_then(|records| records.into_iter().next()) {
-        return Ok(record);
+    match ended.map_err(unreadable)?.into_iter().next() {
+        Some(record) => Ok(record),
+        None => current(id, &store).await,
     }
-    let now = store.results().get(&ids).await.map_err(unreadable)?.into_iter().next().flatten();
-    Ok(now.unwrap_or_else(|| ResultRecord::new(id.clone(), State::Pending, Value::Null, None)))
+}
+
+async fn current(id: &TaskId, store: &Store) -> Result<ResultRecord, Failure> {
+    let records = store.results().get(std::slice::from_ref(id)).await.map_err(unreadable)?;
+    let record = records.into_iter().next().flatten();
+    Ok(record.unwrap_or_else(|| ResultRecord::new(id.clone(), State::Pending, Value::Null, None)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: celeriac_store::Error) -> Failure {
+    Failure::because("the result cannot be read", &error)
 }
 
 /// Prints the value of a task that succeeded; anything else is a failure of the command.

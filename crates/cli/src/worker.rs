@@ -92,11 +92,18 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Log Options")]
 pub(crate) struct Log {
     /// debug, info, warning, error or critical; for a module too: warning,urls=debug
-    #[arg(short, long, value_name = "LEVEL", default_value = "warning", env = "CELERIAC_LOG_LEVEL")]
+    #[arg(
+        short,
+        long,
+        value_name = "LEVEL",
+        default_value = "warning",
+        env = "CELERIAC_LOG_LEVEL",
+        hide_env_values = true
+    )]
     loglevel: logging::Level,
 
     /// Append log lines to this file instead of standard error
-    #[arg(short = 'f', long, value_name = "FILE", env = "CELERIAC_LOG_FILE")]
+    #[arg(short = 'f', long, value_name = "FILE", env = "CELERIAC_LOG_FILE", hide_env_values = true)]
     logfile: Option<PathBuf>,
 
     /// What a log line looks like
@@ -106,7 +113,8 @@ pub(crate) struct Log {
         hide_possible_values = true,
         value_enum,
         default_value_t,
-        env = "CELERIAC_LOG_FORMAT"
+        env = "CELERIAC_LOG_FORMAT",
+        hide_env_values = true
     )]
     log_format: logging::Format,
 

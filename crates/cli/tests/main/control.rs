@@ -34,11 +34,12 @@ fn a_task_without_a_result_is_pending() {
     let program = Program::new();
     let ended = program.run(&["result", "nobody", "--wait", "0.01"]);
     assert_eq!((ended.code, ended.out.as_str()), (1, ""));
-    assert!(
-        ended.err.starts_with("error: task nobody has no result: it waits, or nobody knows it\n"),
-        "{}",
-        ended.err
-    );
+    let expected = "\
+note: no worker is alive; waiting all the same
+error: task nobody has no result: it waits, or nobody knows it
+  next: wait with --wait; `queues`, `failed list` and `inspect` show where it could be
+";
+    assert_eq!(ended.err, expected);
 }
 
 #[test]
