@@ -99,11 +99,19 @@ pub(crate) fn print(record: &ResultRecord, json: bool, output: &mut Output<'_>) 
         State::Pending => Err(Failure::new(format!("task {id} has no result: it waits, or nobody knows it"))
             .next("wait with --wait; `queues`, `failed list` and `inspect` show where it could be")),
         State::Failure | State::Revoked => Err(ended_badly(record, json)),
-        state => {
-            Err(Failure::new(format!("task {id} has not ended: its state is {state}"))
-                .next("wait with --wait"))
-        }
+        _ => Err(unfinished(record)),
     }
+}
+
+/// A task that runs, is retried, or reports a state of its own, with what it said of it.
+fn unfinished(record: &ResultRecord) -> Failure {
+    let (id, state) = (&record.task_id, &record.state);
+    let said = match (record.exception(), &record.result) {
+        (Some(exception), _) => format!(", {exception}"),
+        (None, Value::Null) => String::new(),
+        (None, said) => format!(", {}", show_value(said)),
+    };
+    Failure::new(format!("task {id} has not ended: its state is {state}{said}")).next("wait with --wait")
 }
 
 fn ended_badly(record: &ResultRecord, json: bool) -> Failure {
@@ -171,6 +179,16 @@ mod tests {
             failure,
             "error: task 4f2a failed\n  cause: ValueError: no links\n  cause: at urls.rs:7\n"
         );
+    }
+
+    #[test]
+    fn progress_is_shown_with_what_the_task_says_of_it() {
+        let progress = record(State::Custom("PROGRESS".into()), map([("done", 3.into())]));
+        let expected = "\
+error: task 4f2a has not ended: its state is PROGRESS, {\"done\": 3}
+  next: wait with --wait
+";
+        assert_eq!(printed(&progress, false), (String::new(), expected.to_owned()));
     }
 
     #[test]
