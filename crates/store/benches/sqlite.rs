@@ -23,6 +23,7 @@ fn main() {
         runtime.block_on(store(messages, Durability::Normal));
     }
     runtime.block_on(store(messages / 20000 * 4000, Durability::Full));
+    runtime.block_on(crowd(messages));
 }
 
 /// The beginning of a measurement, in real time and in time of the processor.
@@ -74,6 +75,32 @@ async fn store(messages: usize, durability: Durability) {
     let ping = messages / 20;
     ping_pong(&store, ping).await;
     since.report(&name("one by one: published, fetched, finished"), ping);
+}
+
+/// One by one, while many others wait for their time and in other queues.
+async fn crowd(messages: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("sqlite:///{}", folder.path().join("bench.db").display());
+    let store = connect(&url, &ConnectOptions::default()).await.expect("a file");
+    println!("beside {messages} delayed and {messages} waiting messages:");
+    let memory = resident();
+    let due = celeriac_store::clock::Clock::system().now().saturating_add(Duration::from_secs(3600));
+    for _ in 0..messages / 1000 {
+        let delayed = (0..1000).map(|_| Publish { due: Some(due), ..message() });
+        let waiting = (0..1000).map(|_| Publish { route: Route::to(&QueueName::new("other")), ..message() });
+        store.broker().publish(delayed.chain(waiting).collect()).await.expect("published");
+    }
+    println!("  resident memory grew by {:.1} MiB to {:.1} MiB", resident() - memory, resident());
+    let since = Since::now();
+    ping_pong(&store, 2000).await;
+    since.report("one by one: published, fetched, finished", 2000);
+}
+
+/// Resident memory in MiB, on Linux.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
 }
 
 /// Four producers, so that encoding and writing overlap.

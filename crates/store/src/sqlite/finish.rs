@@ -142,18 +142,47 @@ impl Operation for FinishOperation {
 
 /// Settles each delivery that is still lent.
 fn settle_all(tx: &mut Tx<'_>, endings: &[Ending]) -> rusqlite::Result<Vec<Settled>> {
-    endings
-        .iter()
-        .map(|ending| {
-            let is_ours = match (ending.tag, &ending.settle) {
-                (None, _) => true,
-                (Some(tag), HowSettled::Ack) => acknowledge(tx, tag)?,
-                (Some(tag), HowSettled::Back(counts)) => give_back(tx, tag, *counts)?,
-                (Some(tag), HowSettled::Fail(failure)) => fail(tx, tag, failure)?,
-            };
-            Ok(if is_ours { Settled::Done } else { Settled::Lost })
-        })
-        .collect()
+    let mut settled = vec![Settled::Lost; endings.len()];
+    let mut acknowledged = Vec::with_capacity(endings.len());
+    for (index, ending) in endings.iter().enumerate() {
+        let is_ours = match (ending.tag, &ending.settle) {
+            (None, _) => true,
+            (Some(tag), HowSettled::Ack) => {
+                acknowledged.push((tag, index));
+                continue;
+            }
+            (Some(tag), HowSettled::Back(counts)) => give_back(tx, tag, *counts)?,
+            (Some(tag), HowSettled::Fail(failure)) => fail(tx, tag, failure)?,
+        };
+        if is_ours {
+            settled[index] = Settled::Done;
+        }
+    }
+    // Tasks end in another order than they were taken in; their tags are neighbours nevertheless.
+    acknowledged.sort_unstable();
+    for run in acknowledged.chunk_by(|(tag, _), (next, _)| tag + 1 == *next) {
+        acknowledge_run(tx, run, &mut settled)?;
+    }
+    Ok(settled)
+}
+
+/// Acknowledges tags that follow each other: two statements if all of them are ours, else two for each.
+fn acknowledge_run(tx: &Tx<'_>, run: &[(i64, usize)], settled: &mut [Settled]) -> rusqlite::Result<()> {
+    let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { return Ok(()) };
+    let ours: i64 =
+        tx.statement(include_str!("sql/settle_count_run.sql"))?.query_one([first, last], |row| row.get(0))?;
+    if ours == run.len() as i64 {
+        tx.execute(include_str!("sql/settle_run_messages.sql"), [first, last])?;
+        tx.execute(include_str!("sql/settle_run_tags.sql"), [first, last])?;
+        run.iter().for_each(|(_, index)| settled[*index] = Settled::Done);
+        return Ok(());
+    }
+    for (tag, index) in run {
+        if acknowledge(tx, *tag)? {
+            settled[*index] = Settled::Done;
+        }
+    }
+    Ok(())
 }
 
 fn acknowledge(tx: &Tx<'_>, tag: i64) -> rusqlite::Result<bool> {
