@@ -98,7 +98,7 @@ impl Rules {
             return Ending { record: None, settle: Settle::Requeue, follow_ups: Vec::new() };
         }
         let text = format!(
-            "delivered {deliveries} times, and the last time its process {pid} was {reason}: \
+            "delivered {deliveries} times, and the last time its process {pid} {reason}: \
              find out why before `failed requeue {id}`",
             pid = death.pid,
             reason = death.reason,

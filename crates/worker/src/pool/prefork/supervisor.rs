@@ -140,13 +140,17 @@ impl Supervisor {
 
     /// Keeps the children until the pool was closed and the last of them is dead and reaped.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let mut is_commanded = true;
         self.turn(Instant::now());
         while !self.members.iter().all(|member| member.slot.is_closed()) {
             let deadline = self.members.iter().filter_map(|member| member.slot.next_deadline()).min();
             let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
-                // Without anybody to command, the worker is gone.
-                command = inbox.commands.recv() => self.obey(command.unwrap_or(Command::Close { force: true })),
+                command = inbox.commands.recv(), if is_commanded => {
+                    // Without anybody to command, the worker is gone.
+                    is_commanded = command.is_some();
+                    self.obey(command.unwrap_or(Command::Close { force: true }));
+                }
                 Some((from, news)) = inbox.news.recv() => self.hear(from, news, Instant::now()),
                 Some((from, spawned)) = inbox.spawned.recv() => self.receive(from, spawned, Instant::now()),
                 () = tokio::time::sleep_until(deadline) => {}

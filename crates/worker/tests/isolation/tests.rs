@@ -1,0 +1,139 @@
+//! What the worker promises for tasks in processes of their own.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use celeriac_app::protocol::State;
+use celeriac_app::{AsyncResult, Signature};
+use celeriac_worker::Exit;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::program::{Bench, PATIENCE};
+
+type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        /// Every test with its name.
+        pub(crate) const ALL: &[(&str, Test)] = &[$((stringify!($name), || Box::pin($name()))),*];
+    };
+}
+
+tests! {
+    one_worker_runs_tasks_here_and_in_children,
+    every_child_opens_its_own_connection_once,
+    a_task_that_crashes_once_is_delivered_again,
+    a_task_that_always_crashes_ends_among_the_failed_with_its_signal,
+    a_child_killed_from_outside_costs_no_task,
+    a_hard_time_limit_ends_what_does_not_stop,
+    a_soft_time_limit_is_a_failure_that_kills_nobody,
+    a_running_task_that_is_revoked_stops_even_if_it_does_not_want_to,
+    a_task_in_a_child_sends_more_tasks,
+    a_warm_shutdown_gives_back_what_does_not_end_in_time,
+}
+
+async fn one_worker_runs_tasks_here_and_in_children() {
+    let bench = Bench::start(2).await;
+    let (here, there) = (bench.call("here").await, bench.call("pid").await);
+    let own = i64::from(std::process::id());
+    assert_eq!(here.get(PATIENCE).await.unwrap(), own);
+    assert_ne!(there.get(PATIENCE).await.unwrap(), own);
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn every_child_opens_its_own_connection_once() {
+    let bench = Bench::start(1).await;
+    let first = bench.call("connected").await.get(PATIENCE).await.unwrap();
+    assert_eq!(bench.call("connected").await.get(PATIENCE).await.unwrap(), first);
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_task_that_crashes_once_is_delivered_again() {
+    let bench = Bench::start(1).await;
+    assert_eq!(bench.call("crash_once").await.get(PATIENCE).await.unwrap(), 2);
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_task_that_always_crashes_ends_among_the_failed_with_its_signal() {
+    let bench = Bench::start(2).await;
+    let crashes = bench.call("crash").await;
+    let others = [bench.call("pid").await, bench.call("pid").await];
+    assert_eq!(bench.state_of(&crashes).await, State::Failure);
+    for other in others {
+        other.get(PATIENCE).await.unwrap();
+    }
+    let failed = bench.store.failed().get(crashes.id()).await.unwrap().expect("it is among the failed");
+    assert_eq!(failed.deliveries, 3);
+    assert!(failed.reason.text.contains("SIGABRT"), "{}", failed.reason.text);
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_child_killed_from_outside_costs_no_task() {
+    let bench = Bench::start(2).await;
+    let (result, pid) = bench.running("wait").await;
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+    bench.runs_elsewhere(&result, pid).await;
+    result.revoke(true).await.unwrap();
+    assert_eq!(bench.state_of(&result).await, State::Revoked);
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_hard_time_limit_ends_what_does_not_stop() {
+    let bench = Bench::start(1).await;
+    let limited = Signature::named("hang", vec![], vec![]).time_limit(Duration::from_millis(300));
+    let result = bench.send(limited).await;
+    let record = result.wait(PATIENCE).await.unwrap();
+    assert_eq!(&*record.exception().unwrap().exc_type, "TimeLimitExceeded");
+    bench.call("pid").await.get(PATIENCE).await.unwrap();
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_soft_time_limit_is_a_failure_that_kills_nobody() {
+    let bench = Bench::start(1).await;
+    let before = bench.call("pid").await.get(PATIENCE).await.unwrap();
+    let limited = Signature::named("wait", vec![], vec![]).soft_time_limit(Duration::from_millis(50));
+    let record = bench.send(limited).await.wait(PATIENCE).await.unwrap();
+    assert_eq!(&*record.exception().unwrap().exc_type, "SoftTimeLimitExceeded");
+    assert_eq!(bench.call("pid").await.get(PATIENCE).await.unwrap(), before);
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_running_task_that_is_revoked_stops_even_if_it_does_not_want_to() {
+    let bench = Bench::start(2).await;
+    for task in ["wait", "hang"] {
+        let (result, _) = bench.running(task).await;
+        result.revoke(true).await.unwrap();
+        assert_eq!(bench.state_of(&result).await, State::Revoked, "{task}");
+    }
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_task_in_a_child_sends_more_tasks() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:///{}", folder.path().join("store.db").display());
+    let bench = Bench::on(&url, 1, |_| {}).await;
+    let sender = bench.call("send").await;
+    let record = sender.wait(PATIENCE).await.unwrap();
+    assert_eq!(record.state, State::Success, "{record:?}");
+    let sent: AsyncResult<i64> = bench.app.result(record.result.as_str().unwrap());
+    assert_eq!(sent.get(PATIENCE).await.unwrap(), i64::from(std::process::id()));
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_warm_shutdown_gives_back_what_does_not_end_in_time() {
+    let short = |options: &mut celeriac_worker::Options| {
+        options.shutdown_timeout = Some(Duration::from_millis(50));
+        options.shutdown_grace = Duration::from_millis(50);
+    };
+    let bench = Bench::on("memory://isolation-shutdown", 2, short).await;
+    let (polite, _) = bench.running("wait").await;
+    let (rude, _) = bench.running("hang").await;
+    let (app, store) = (bench.app.clone(), bench.store.clone());
+    assert_eq!(bench.stop().await, Exit::Warm);
+    for result in [polite, rude] {
+        let state = app.result::<i64>(result.id().clone()).state().await.unwrap();
+        assert!(!state.is_ready(), "{state:?}");
+    }
+    let queues = store.broker().queues(&["celery".into()]).await.unwrap();
+    assert_eq!(queues[0].ready, 2, "{queues:?}");
+}
