@@ -33,26 +33,26 @@ impl Supervisor {
         member.slot.heard(now);
         match news {
             News::Alive => return,
-            News::Frame(head, body) => self.understand(index, head, body, now),
+            News::Frame(head, body) => self.understand(index, head, &body, now),
             News::Garbled(why) => self.condemn(index, Doom::Garbled(why), now),
             News::Exited(remains) => self.bury(index, remains, now),
         }
         self.update_row(index);
     }
 
-    fn understand(&mut self, index: usize, said: FromChild, body: Bytes, now: Instant) {
+    fn understand(&mut self, index: usize, said: FromChild, body: &[u8], now: Instant) {
         let Some(member) = self.members.get_mut(index) else { return };
         match said {
             FromChild::Hello { version, .. } => self.welcome(index, version, now),
             FromChild::Phase { .. } => member.slot.reached(Phase::Init),
             FromChild::Resources => {
-                let resources = json::parse(&body).unwrap_or_default();
+                let resources = json::parse(body).unwrap_or_default();
                 self.board.edit(index, |row| row.resources = resources);
             }
             FromChild::Beat { memory } => member.slot.measured(memory),
             FromChild::Ready { memory, .. } => self.ready(index, memory),
             FromChild::Started { id } => self.started(index, &id, now),
-            FromChild::Report { id, state } => self.report(index, &id, &state, &body),
+            FromChild::Report { id, state } => self.report(index, &id, &state, body),
             FromChild::Confirmed { id } => {
                 if let Some(action) = member.slot.confirmed(&id, now) {
                     self.carry_out(index, action);
@@ -60,7 +60,7 @@ impl Supervisor {
             }
             FromChild::Done { id, ending, runtime, memory } => {
                 member.slot.measured(memory);
-                self.done(index, &id, ending, &body, runtime, now);
+                self.done(index, &id, ending, body, runtime, now);
             }
             FromChild::Failed { why } => member.slot.said(why),
         }
@@ -119,7 +119,7 @@ impl Supervisor {
             match json::parse(body) {
                 Ok(meta) => self.outbox.push(PoolEvent::Report { request, state, meta }),
                 Err(error) => {
-                    tracing::warn!(task_id = %id, %error, "a report of a child process is undecodable")
+                    tracing::warn!(task_id = %id, %error, "a report of a child process is undecodable");
                 }
             }
         }

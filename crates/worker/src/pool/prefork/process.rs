@@ -64,12 +64,12 @@ impl Process {
         let place = fs::read_to_string(format!("{root}/wchan")).unwrap_or_default();
         let stack = fs::read_to_string(format!("{root}/stack")).unwrap_or_default();
         let frames: Vec<&str> = stack.lines().filter_map(|line| line.split("] ").nth(1)).take(6).collect();
-        Some(match (frames.is_empty(), place.as_str()) {
+        let text = match (frames.is_empty(), place.as_str()) {
             (false, _) => format!("state {state}, {}", frames.join(" < ")),
             (true, "" | "0") => format!("state {state}"),
             (true, place) => format!("state {state}, {place}"),
-        })
-        .map(String::into_boxed_str)
+        };
+        Some(text.into_boxed_str())
     }
 }
 

@@ -80,7 +80,7 @@ enum Life {
     /// The spawner thread has been asked for a child.
     Spawning,
     /// There is a child.
-    Alive(Child),
+    Alive(Box<Child>),
     /// No child, and none will come.
     Closed,
 }
@@ -149,7 +149,7 @@ impl Slot {
 
     /// The child was started.
     pub(super) fn spawned(&mut self, now: Instant) {
-        self.life = Life::Alive(Child {
+        self.life = Life::Alive(Box::new(Child {
             phase: Phase::Starting,
             run: None,
             sentence: None,
@@ -159,7 +159,7 @@ impl Slot {
             memory: 0,
             tasks: 0,
             said: None,
-        });
+        }));
     }
 
     /// The child could not be started: tried again later.
@@ -351,6 +351,7 @@ impl Slot {
             return None;
         };
         let was_ready = child.phase == Phase::Ready;
+        let child = *child;
         let doom = child.sentence.map(|sentence| sentence.doom);
         // A child that was to end after its task, and ended in its midst, did not end because it was told to.
         let doom = doom.filter(|doom| doom.kills() || child.run.is_none());

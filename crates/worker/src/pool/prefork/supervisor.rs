@@ -264,12 +264,11 @@ impl Supervisor {
     fn kill(&mut self, request: usize, reason: StopReason, now: Instant) {
         if let Some(at) = self.waiting.iter().position(|job| identity(&job.request) == request) {
             let Some(job) = self.waiting.remove(at) else { return };
-            return match reason {
-                StopReason::Revoked => {
-                    self.finish(job, Outcome::Revoked(Revoked::BeforeStart), Duration::ZERO)
-                }
-                _ => self.give_back(job),
+            let outcome = match reason {
+                StopReason::Revoked => Outcome::Revoked(Revoked::BeforeStart),
+                _ => Outcome::Returned,
             };
+            return self.finish(job, outcome, Duration::ZERO);
         }
         let Some(index) = self.index_of(request) else { return };
         let doom = match reason {

@@ -193,7 +193,7 @@ fn child_with_diary() {
             .resource(Resource::per_process(move |_| infallible(Pool(Noted::new("pool")))))
             .resource(Resource::per_thread(|_| infallible(Connection(Noted::new("connection")))))
             .on(signals::worker_process_init, |process: &Process| {
-                note(&format!("init of {}", process.worker()))
+                note(&format!("init of {}", process.worker()));
             })
             .on(signals::worker_process_shutdown, |_| note("shutdown"))
             .task(using(vec![ResourceRequest::shared::<Pool>(), ResourceRequest::local::<Connection>()])),
