@@ -3,6 +3,7 @@
 //! A pool knows no broker and no store. The loop gives it jobs while it has free slots, and it answers with events on one channel.
 
 mod asynchronous;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 pub(crate) mod prefork;
 mod slot;
 mod threads;

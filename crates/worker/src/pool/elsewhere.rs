@@ -1,0 +1,82 @@
+//! The prefork pool on systems that cannot have it: it needs pidfds and the parent-death signal of Linux.
+
+use std::io;
+use std::process::ExitCode;
+
+use celeriac_app::App;
+use celeriac_protocol::Value;
+
+use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
+use crate::error::Error;
+use crate::request::Request;
+
+/// How the pool would run.
+pub(crate) struct Options;
+
+impl Options {
+    pub(crate) fn of_worker(_app: &App, _worker: &crate::Options) -> Self {
+        Self
+    }
+}
+
+/// No process is a child here.
+pub fn is_child() -> bool {
+    false
+}
+
+/// No process is a child here: goes on with the program.
+pub fn run_if_child(_app: &App) -> Option<ExitCode> {
+    None
+}
+
+/// A pool that there cannot be.
+pub(crate) enum Prefork {}
+
+impl Prefork {
+    /// # Errors
+    /// Always: a task that asks for a process of its own is an error at the start, not a task that runs without.
+    pub(crate) fn start(_app: &App, _options: Options, _events: Events) -> Result<Self, Error> {
+        Err(Error::Spawn {
+            what: "the child processes for tasks with `isolation = \"process\"`".to_owned(),
+            source: io::Error::new(io::ErrorKind::Unsupported, "this needs Linux"),
+        })
+    }
+}
+
+impl Pool for Prefork {
+    fn kind(&self) -> PoolKind {
+        match *self {}
+    }
+
+    fn size(&self) -> usize {
+        match *self {}
+    }
+
+    fn free(&self) -> usize {
+        match *self {}
+    }
+
+    fn submit(&mut self, _job: Job) {
+        match *self {}
+    }
+
+    fn ask(&mut self, _request: &Request, _reason: StopReason) {
+        match *self {}
+    }
+
+    fn kill(&mut self, _request: &Request, _reason: StopReason) -> Kill {
+        match *self {}
+    }
+
+    fn finished(&mut self, _request: &Request) {
+        match *self {}
+    }
+
+    fn close(&mut self, _force: bool) {
+        match *self {}
+    }
+
+    fn facts(&self) -> Value {
+        match *self {}
+    }
+}
