@@ -71,7 +71,8 @@ impl<'a> Composer<'a> {
         let coding = options.coding().map_err(|reason| self.refuse(&signature.task, reason))?;
         let body = body::encode(&signature.arguments, coding.0, coding.1)
             .map_err(|source| SendError::Encode { task: signature.task.clone(), source })?;
-        let headers = self.headers(&signature, &options, &id, due, coding.1);
+        let timelimit = self.time_limits(&signature.task, &options)?;
+        let headers = Headers { eta: due, timelimit, ..self.headers(&signature, &options, &id, coding.1) };
         let message = self.message(headers, &id, priority, coding.0, body);
         let publish = self.announced(Publish { route: Route::to(&queue), message, due }, &signature.task);
         Ok((id, publish))
@@ -95,12 +96,22 @@ impl<'a> Composer<'a> {
         }
     }
 
+    /// The limits of the call, or of the task.
+    fn time_limits(&self, task: &TaskName, options: &Merged<'_>) -> Result<TimeLimits, SendError> {
+        let hard = options.pick(|call| call.time_limit, |task| task.time_limit);
+        let soft = options.pick(|call| call.soft_time_limit, |task| task.soft_time_limit);
+        match (soft, hard) {
+            (Some(soft), Some(hard)) if soft > hard => Err(self
+                .refuse(task, format!("its soft time limit of {soft:?} is above the hard one of {hard:?}"))),
+            _ => Ok(TimeLimits { hard, soft }),
+        }
+    }
+
     fn headers<T>(
         &self,
         signature: &Signature<T>,
         options: &Merged<'_>,
         id: &TaskId,
-        due: Option<Timestamp>,
         compression: Option<Compression>,
     ) -> Headers {
         let call = options.call;
@@ -112,12 +123,7 @@ impl<'a> Composer<'a> {
             task: Some(signature.task.clone()),
             id: Some(id.clone()),
             shadow: call.and_then(|call| call.shadow.clone()),
-            eta: due,
             expires: options.expires(self.now),
-            timelimit: TimeLimits {
-                hard: options.pick(|call| call.time_limit, |task| task.time_limit),
-                soft: options.pick(|call| call.soft_time_limit, |task| task.soft_time_limit),
-            },
             root_id: Some(self.parent.map_or(id, Context::root_id).clone()),
             parent_id: self.parent.map(|parent| parent.id().clone()),
             argsrepr: Some(repr::args(&signature.arguments.args, REPR_LIMIT).into()),

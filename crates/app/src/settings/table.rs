@@ -38,7 +38,7 @@ macro_rules! settings {
             $(Setting {
                 name: stringify!($name),
                 expected: <$kind as SettingKind>::EXPECTED,
-                doc: concat!($($doc,)*),
+                doc: concat!($($doc,)*).trim_ascii(),
                 show: |settings| settings.$name.show(),
                 set_text: |settings, text| {
                     settings.$name = SettingKind::from_text(text)?;

@@ -1,5 +1,6 @@
 //! The life of resources: built once, checked, rebuilt, dropped in order.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -162,6 +163,24 @@ async fn waiting_for_a_build_ends_when_the_worker_does() {
     stop.cancel(Reason::Shutdown);
     let ended = SharedSet::new(&plan, &health).build_until_ready(&stop).await;
     assert_eq!(ended, Err(Cancelled(Reason::Shutdown)));
+}
+
+#[test]
+fn a_local_value_that_fails_its_check_is_rebuilt_before_the_task() {
+    let app = App::new("r").resource(
+        Resource::per_thread(|_| Ok::<_, io::Error>(Cell::new(0_u32)))
+            .check(|uses| if uses.get() < 2 { Ok(()) } else { Err("worn out") }),
+    );
+    let requests = [ResourceRequest::local::<Cell<u32>>()];
+    let (plan, health) = sets(&app, &requests);
+    let locals = LocalSet::new(&plan, &health);
+    for expected in [0, 1, 0, 1, 0] {
+        locals.ensure(&requests).unwrap();
+        let lent = locals.get::<Cell<u32>>().unwrap();
+        assert_eq!(lent.replace(lent.get() + 1), expected);
+    }
+    let resource = &health.snapshot()[0];
+    assert_eq!((resource.builds, resource.rebuilds, resource.alive), (1, 2, 1));
 }
 
 #[test]

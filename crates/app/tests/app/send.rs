@@ -155,6 +155,8 @@ async fn what_cannot_be_sent_is_named() {
         "task proj.add cannot be sent: cannot be sent: secrets stay here"
     );
     assert!(send(call().priority(10)).await.ends_with("priority 10 is above 9"));
+    let limits = call().soft_time_limit(Duration::from_secs(2)).time_limit(Duration::from_secs(1));
+    assert!(send(limits).await.ends_with("its soft time limit of 2s is above the hard one of 1s"));
     assert!(send(call().serializer("pickle")).await.contains("use \"json\" or \"msgpack\""));
 }
 
