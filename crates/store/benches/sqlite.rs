@@ -1,6 +1,7 @@
 //! How fast the embedded store is, beside plain SQLite doing the least that any queue must do.
 //!
-//! `cargo bench --package celeriac-store --bench sqlite -- [MESSAGES]`
+//! `cargo bench --package celeriac-store --bench sqlite -- [MESSAGES] [crowd]`; with `crowd`, only what is one by one beside
+//! many.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ const CYCLE: usize = 400;
 fn main() {
     let messages = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(200_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    if std::env::args().any(|argument| argument == "crowd") {
+        return runtime.block_on(crowd(messages));
+    }
     for round in 1..=3 {
         println!("round {round}, {messages} messages: per second, and per second of the thread that writes");
         ceiling(messages);
