@@ -73,8 +73,9 @@ pub(crate) fn pool_of(task: &TaskDefinition) -> PoolKind {
 /// A message that has been delivered too often without anybody having said how it ended.
 pub(crate) fn over_limit(delivery: &Delivery, limit: u32, starts: u32) -> Refusal {
     let text = format!(
-        "delivered {deliveries} times, and no worker lived to say how it ended (the limit is {limit}): \
-         find out what it does to its worker before you requeue it",
+        "delivered {deliveries} times and started {started} times without an end (the limit is {limit}): its workers died, \
+         or it asked to be requeued. Find out why before you requeue it",
+        started = starts.saturating_add(1),
         deliveries = delivery.deliveries,
     );
     let evidence = Value::Map(vec![
@@ -96,6 +97,7 @@ fn not_a_task() -> Refusal {
 
 fn unknown(app: &App, name: &str) -> Refusal {
     let nearest = nearest(app, name);
+    let name = clipped(name);
     let hint = nearest.map_or_else(String::new, |known| format!(" Did the sender mean {known:?}?"));
     let text = format!(
         "no task named {name:?} is registered in this worker.{hint} \
@@ -108,10 +110,15 @@ fn unknown(app: &App, name: &str) -> Refusal {
     Refusal { code: FailureCode::UnknownTask, exc_type: "NotRegistered", text: text.into(), evidence }
 }
 
+/// Names come from outside. The longest part of one that is looked at and shown, in bytes.
+const LONGEST: usize = 200;
+
+fn clipped(name: &str) -> &str {
+    &name[..name.floor_char_boundary(LONGEST)]
+}
+
 /// The known task that the name most likely means: by the whole name, else by that of the function, which may have moved.
 fn nearest<'a>(app: &'a App, name: &str) -> Option<&'a str> {
-    /// Names come from outside, and finding near ones takes time by their length.
-    const LONGEST: usize = 200;
     let function = |name: &'a str| name.rsplit('.').next().unwrap_or(name);
     if name.len() > LONGEST {
         return None;
@@ -121,4 +128,77 @@ fn nearest<'a>(app: &'a App, name: &str) -> Option<&'a str> {
         let wanted = name.rsplit('.').next().unwrap_or(name);
         known().find(|known| function(known) == wanted)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use celeriac_app::TaskOptions;
+
+    use super::*;
+    use crate::testing::{NOW, delivery, task};
+
+    fn admitted(change: impl FnOnce(&mut Delivery), revoked: bool) -> Admission {
+        let mut delivery = delivery(1);
+        change(&mut delivery);
+        admit(&App::new("test").task(task()), &delivery, revoked, NOW)
+    }
+
+    #[test]
+    fn a_message_without_a_name_or_an_id_is_no_task() {
+        for admission in [
+            admitted(|delivery| delivery.message.headers.task = None, false),
+            admitted(|delivery| delivery.message.headers.id = None, false),
+        ] {
+            assert!(matches!(admission, Admission::Refuse(refusal) if refusal.code == FailureCode::NotATask));
+        }
+    }
+
+    #[test]
+    fn a_revoked_task_does_not_run_whatever_its_time() {
+        let eta = Some(NOW.saturating_add(Duration::from_secs(9)));
+        let admission = admitted(|delivery| delivery.message.headers.eta = eta, true);
+        assert!(matches!(admission, Admission::Revoked { why: Revoked::BeforeStart, .. }));
+    }
+
+    #[test]
+    fn a_task_whose_expiry_has_come_does_not_run() {
+        let admission = admitted(|delivery| delivery.message.headers.expires = Some(NOW), false);
+        assert!(matches!(admission, Admission::Revoked { why: Revoked::Expired, .. }));
+    }
+
+    #[test]
+    fn a_task_before_its_time_is_postponed_and_one_on_time_runs() {
+        let eta = NOW.saturating_add(Duration::from_secs(9));
+        let early = admitted(|delivery| delivery.message.headers.eta = Some(eta), false);
+        assert!(matches!(early, Admission::Postpone(due) if due == eta));
+        let due = admitted(|delivery| delivery.message.headers.eta = Some(NOW), false);
+        assert!(matches!(due, Admission::Run { pool: PoolKind::Async, .. }));
+    }
+
+    #[test]
+    fn a_function_that_moved_is_suggested() {
+        let name =
+            |delivery: &mut Delivery| delivery.message.headers.task = Some("elsewhere.of.us.add".into());
+        let Admission::Refuse(refusal) = admitted(name, false) else { panic!("nobody knows it") };
+        assert!(refusal.text.contains("proj.add"), "{}", refusal.text);
+    }
+
+    #[test]
+    fn an_endless_name_is_refused_in_few_words() {
+        let endless = "x".repeat(10_000_000);
+        let name = |delivery: &mut Delivery| delivery.message.headers.task = Some(endless.as_str().into());
+        let Admission::Refuse(refusal) = admitted(name, false) else { panic!("nobody knows it") };
+        assert!(refusal.text.len() < 1000);
+    }
+
+    #[test]
+    fn isolation_decides_the_pool_before_the_kind_of_function() {
+        let mut options = TaskOptions::default();
+        options.isolation = Isolation::Process;
+        assert_eq!(pool_of(&task().with_options(options)), PoolKind::Prefork);
+        let blocking = TaskBody::blocking(|_, _, _| Ok(Value::Null));
+        assert_eq!(pool_of(&TaskDefinition::new("plain", blocking)), PoolKind::Threads);
+    }
 }

@@ -235,3 +235,112 @@ fn evidence(death: &ChildDeath, deliveries: u32) -> Value {
         ("runtime_seconds".into(), Value::Float(death.runtime.as_secs_f64())),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use celeriac_app::TaskOptions;
+    use celeriac_app::task::Acks;
+
+    use super::*;
+    use crate::death::DeathReason;
+    use crate::testing::{NOW, delivery, request, request_of, rules, task};
+
+    fn death() -> ChildDeath {
+        ChildDeath {
+            child: "child-1".into(),
+            pid: 7,
+            reason: DeathReason::Signal(9),
+            task_id: None,
+            runtime: Duration::from_secs(2),
+            resident_bytes: Some(1024),
+            lived: Duration::from_secs(3),
+        }
+    }
+
+    fn failed() -> Failure {
+        Failure::new("ValueError", None, "bad")
+    }
+
+    #[test]
+    fn a_success_is_stored_and_acknowledged() {
+        let finish = rules().finish(&request(delivery(1)), Outcome::Success(Value::Int(3)), NOW);
+        let record = finish.result.unwrap().record;
+        assert_eq!(
+            (record.state, record.result, record.date_done),
+            (State::Success, Value::Int(3), Some(NOW))
+        );
+        assert_eq!(finish.settle, Settle::Ack);
+    }
+
+    #[test]
+    fn a_retry_is_the_same_call_for_later() {
+        let outcome = Outcome::Retry { delay: Duration::from_secs(5), failure: failed() };
+        let finish = rules().finish(&request(delivery(1)), outcome, NOW);
+        let again = &finish.follow_ups[0];
+        assert_eq!(again.due, Some(NOW.saturating_add(Duration::from_secs(5))));
+        assert_eq!(again.message.headers.eta, again.due);
+        assert_eq!(again.message.headers.id.as_ref().unwrap().as_str(), "call-1");
+        assert_eq!(again.message.headers.retries, 1);
+        assert_eq!(finish.settle, Settle::Ack);
+        assert_eq!(finish.result.unwrap().record.state, State::Retry);
+    }
+
+    #[test]
+    fn a_lost_task_is_requeued_below_the_limit_and_fails_at_it() {
+        let first = rules().finish(&request(delivery(1)), Outcome::Lost(death()), NOW);
+        assert_eq!((first.settle, first.result), (Settle::Requeue, None));
+
+        let mut third = request(Delivery { deliveries: 3, ..delivery(1) });
+        third.starts = 1;
+        let last = rules().finish(&third, Outcome::Lost(death()), NOW);
+        let Settle::Fail(reason) = last.settle else { panic!("{:?}", last.settle) };
+        assert_eq!(&*reason.code, "delivery-limit");
+        assert_eq!(reason.evidence.get("pid"), Some(&Value::Int(7)));
+        assert!(reason.text.contains("signal 9"), "{}", reason.text);
+        assert_eq!(last.result.unwrap().record.state, State::Failure);
+    }
+
+    #[test]
+    fn deliveries_that_never_started_do_not_count_towards_the_limit() {
+        let tenth = request(Delivery { deliveries: 10, ..delivery(1) });
+        let finish = rules().finish(&tenth, Outcome::Lost(death()), NOW);
+        assert_eq!(finish.settle, Settle::Requeue);
+    }
+
+    #[test]
+    fn a_returned_task_goes_back_uncounted() {
+        let finish = rules().finish(&request(delivery(1)), Outcome::Returned, NOW);
+        assert_eq!((finish.settle, finish.result), (Settle::Release, None));
+    }
+
+    #[test]
+    fn what_was_acknowledged_early_is_not_settled_again() {
+        let mut options = TaskOptions::default();
+        options.acks = Some(Acks::Early);
+        let request = request_of(task().with_options(options), delivery(1));
+        let finish = rules().finish(&request, Outcome::Lost(death()), NOW);
+        assert_eq!(finish.delivery, None);
+        assert_eq!(finish.result.unwrap().record.state, State::Failure);
+    }
+
+    #[test]
+    fn ignored_results_are_not_stored_but_failures_may_be() {
+        let mut options = TaskOptions::default();
+        options.ignore_result = Some(true);
+        options.store_errors_even_if_ignored = Some(true);
+        let request = request_of(task().with_options(options), delivery(1));
+        assert_eq!(rules().finish(&request, Outcome::Success(Value::Null), NOW).result, None);
+        assert!(rules().finish(&request, Outcome::Failure(failed()), NOW).result.is_some());
+    }
+
+    #[test]
+    fn an_ordinary_failure_is_done_with_and_a_coded_one_is_kept() {
+        let request = request(delivery(1));
+        assert_eq!(rules().finish(&request, Outcome::Failure(failed()), NOW).settle, Settle::Ack);
+        let coded = failed().with_code(FailureCode::WrongArguments);
+        let Settle::Fail(reason) = rules().finish(&request, Outcome::Failure(coded), NOW).settle else {
+            panic!("kept")
+        };
+        assert_eq!(&*reason.code, "wrong-arguments");
+    }
+}

@@ -194,3 +194,104 @@ fn replaced(mut item: Item, error: &Error) -> Item {
     };
     Item { finish, mark: None, ..item }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use celeriac_store::{ConnectOptions, DeliveryTag, connect};
+
+    use super::*;
+    use crate::outcome::Outcome;
+    use crate::testing::{NOW, delivery, request, rules};
+
+    /// Answers with these errors first, and refuses results that are larger than allowed.
+    #[derive(Default)]
+    struct Moody {
+        errors: Mutex<Vec<Error>>,
+        batches: Mutex<Vec<usize>>,
+        finished: Mutex<Vec<Finish>>,
+    }
+
+    #[async_trait]
+    impl Settler for Moody {
+        async fn finish(&self, finishes: Vec<Finish>) -> celeriac_store::Result<Vec<Settled>> {
+            self.batches.lock().unwrap().push(finishes.len());
+            if let Some(error) = self.errors.lock().unwrap().pop() {
+                return Err(error);
+            }
+            let large = |finish: &Finish| matches!(&finish.result, Some(r) if matches!(r.record.result, Value::Bytes(_)));
+            if finishes.iter().any(large) {
+                return Err(Error::TooLarge { what: "a result".into(), size: 9, limit: 8 });
+            }
+            let settled = vec![Settled::Done; finishes.len()];
+            self.finished.lock().unwrap().extend(finishes);
+            Ok(settled)
+        }
+
+        async fn close(&self) -> celeriac_store::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Finishes these values in one batch and returns how many answers came.
+    async fn finish(settler: &Arc<Moody>, name: &str, values: Vec<Value>) -> usize {
+        let store = connect(&format!("memory://finisher-{name}"), &ConnectOptions::default()).await.unwrap();
+        let (send, items) = mpsc::unbounded_channel();
+        let (answers, mut answered) = mpsc::unbounded_channel();
+        for (tag, value) in values.into_iter().enumerate() {
+            let mut finish = rules().finish(&request(delivery(1)), Outcome::Success(value), NOW);
+            finish.delivery = Some(DeliveryTag(tag as u64));
+            send.send(Item::last(None, finish)).unwrap();
+        }
+        drop(send);
+        let settler = Arc::clone(settler) as Arc<dyn Settler>;
+        Finisher { store, settler, reports: Arc::default(), items, answers }.run().await;
+        let mut count = 0;
+        while let Some(Input::Settled(answers)) = answered.recv().await {
+            count += answers.len();
+        }
+        count
+    }
+
+    fn full() -> Error {
+        Error::Full { url: "sqlite:///full.db".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_together_is_stored_together() {
+        let settler = Arc::new(Moody::default());
+        assert_eq!(finish(&settler, "together", vec![Value::Null; 100]).await, 100);
+        assert_eq!(*settler.batches.lock().unwrap(), [100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_loses_nothing() {
+        let settler =
+            Arc::new(Moody { errors: Mutex::new(vec![full(), full(), full()]), ..Moody::default() });
+        assert_eq!(finish(&settler, "full", vec![Value::Null; 10]).await, 10);
+        assert_eq!(settler.finished.lock().unwrap().len(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_result_that_is_too_large_fails_alone() {
+        let settler = Arc::new(Moody::default());
+        let mut values = vec![Value::Null; 9];
+        values.insert(4, Value::Bytes([1, 2, 3].into()));
+        assert_eq!(finish(&settler, "large", values).await, 10);
+        let finished = settler.finished.lock().unwrap();
+        let failed: Vec<&Finish> = finished.iter().filter(|finish| finish.settle != Settle::Ack).collect();
+        assert_eq!((finished.len(), failed.len()), (10, 1));
+        assert!(was_replaced(&Item::last(None, failed[0].clone())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outcome_that_is_always_refused_does_not_hold_up_the_others() {
+        let refused = || Error::Failed { url: "x".into(), reason: "no".into() };
+        let errors = Mutex::new((0..ATTEMPTS * 2).map(|_| refused()).collect());
+        let settler = Arc::new(Moody { errors, ..Moody::default() });
+        assert_eq!(finish(&settler, "refused", vec![Value::Null; 2]).await, 2);
+        assert_eq!(settler.finished.lock().unwrap().len(), 1);
+    }
+}

@@ -30,6 +30,8 @@ mod retry;
 mod run;
 mod shutdown;
 mod table;
+#[cfg(test)]
+mod testing;
 mod timers;
 
 pub use error::{Error, Exit};

@@ -56,7 +56,10 @@ impl Request {
         options: &Options,
     ) -> Self {
         let headers = &delivery.message.headers;
-        let ignored = headers.ignore_result.or(task.options.ignore_result).unwrap_or(options.ignore_result);
+        // The header is false where nobody said anything, so it cannot take back what the task says.
+        // Source: `celery/app/trace.py`, `build_tracer`, and `celery/backends/base.py`, Celery 5.7.0.
+        let ignored = headers.ignore_result == Some(true)
+            || task.options.ignore_result.unwrap_or(options.ignore_result);
         let keeps_errors =
             task.options.store_errors_even_if_ignored.unwrap_or(options.store_errors_even_if_ignored);
         let stores = match (ignored, keeps_errors) {

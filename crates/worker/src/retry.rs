@@ -109,3 +109,67 @@ pub(crate) fn as_data(failure: &TaskFailure) -> Failure {
         traceback: failure.traceback.as_deref().map(Into::into),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use celeriac_app::TaskOptions;
+    use celeriac_app::task::RetryFor;
+
+    use super::*;
+    use crate::testing::{NOW, delivery, request_of, task};
+
+    fn request_with(retries: u32, change: impl FnOnce(&mut TaskOptions)) -> Request {
+        let mut options = TaskOptions::default();
+        change(&mut options);
+        let mut delivery = delivery(1);
+        delivery.message.headers.retries = retries;
+        request_of(task().with_options(options), delivery)
+    }
+
+    fn outcome(request: &Request, error: TaskError) -> Outcome {
+        judge(request, Err(error), 0, NOW).outcome
+    }
+
+    #[test]
+    fn a_wish_for_a_retry_goes_before_the_policy() {
+        let request = request_with(0, |_| {});
+        let wish = TaskError::retry().eta(NOW.saturating_add(Duration::from_secs(9)));
+        assert!(matches!(outcome(&request, wish), Outcome::Retry { delay, .. } if delay.as_secs() == 9));
+    }
+
+    #[test]
+    fn an_exhausted_wish_fails_with_its_cause() {
+        let request = request_with(3, |_| {});
+        let wish = || TaskError::retry();
+        let Outcome::Failure(failure) = outcome(&request, wish().because(io::Error::other("busy"))) else {
+            panic!("no retry is left")
+        };
+        assert_eq!(&*failure.message, "busy");
+        let Outcome::Failure(failure) = outcome(&request, wish()) else { panic!("no retry is left") };
+        assert_eq!(&*failure.exc_type, "MaxRetriesExceededError");
+    }
+
+    #[test]
+    fn each_reason_to_stop_ends_a_task_in_its_own_way() {
+        let request = request_with(0, |options| options.retry.retry_for = RetryFor::Everything);
+        let stopped = |reason| outcome(&request, TaskError::from(celeriac_app::Cancelled(reason)));
+        assert_eq!(stopped(Reason::Revoked), Outcome::Revoked(Revoked::WhileRunning));
+        assert_eq!(stopped(Reason::Shutdown), Outcome::Returned);
+        assert_eq!(stopped(Reason::LeaseLost), Outcome::Returned);
+        assert!(matches!(stopped(Reason::HardTimeLimit), Outcome::TimeLimitExceeded(_)));
+        assert!(
+            matches!(stopped(Reason::SoftTimeLimit), Outcome::Failure(f) if &*f.exc_type == "SoftTimeLimitExceeded")
+        );
+    }
+
+    #[test]
+    fn wrong_arguments_are_kept_and_never_tried_again() {
+        let request = request_with(0, |options| options.retry.retry_for = RetryFor::Everything);
+        let Outcome::Failure(failure) = outcome(&request, TaskError::bad_arguments("no number")) else {
+            panic!("a failure")
+        };
+        assert_eq!(failure.code, Some(FailureCode::WrongArguments));
+    }
+}

@@ -155,6 +155,7 @@ impl Channels {
         let (say, records) = mpsc::channel(1);
         let (renewed, renewals) = mpsc::channel(1);
         let wires = Wires {
+            _events: events.clone(),
             pools,
             inputs: heard,
             renewed: renewals,
@@ -175,7 +176,7 @@ impl Worker<'_> {
             let process = || self.host.process.clone();
             self.app.signals().send(signals::worker_process_shutdown, process);
         }
-        consumer.close_pools().await;
+        consumer.close_pools(exit.as_ref().ok().copied()).await;
         drop(consumer);
         crew.dismiss().await;
         exit
@@ -282,7 +283,7 @@ impl Worker<'_> {
     }
 }
 
-/// What works around the loop until it has ended.
+/// What works around the loop until it has ended. Dropped, it ends at once and as it is, like in a crash.
 struct Crew {
     _keeper: LeaseKeeper,
     settler: Arc<dyn Settler>,
@@ -292,18 +293,24 @@ struct Crew {
 }
 
 impl Crew {
-    /// Ends everything, once the loop is gone: outcomes become durable, what is left goes back, the worker is no longer listed.
-    async fn dismiss(self) {
-        let _ = tokio::time::timeout(LAST_MOMENTS, self.finishing).await;
+    /// Ends everything in order, once the loop is gone: outcomes become durable, what is left goes back, the worker is
+    /// no longer listed.
+    async fn dismiss(mut self) {
+        let _ = tokio::time::timeout(LAST_MOMENTS, &mut self.finishing).await;
         match tokio::time::timeout(LAST_MOMENTS, self.settler.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "what is left comes back when its lease runs out"),
             Err(_elapsed) => {
-                tracing::error!("the store does not answer: what is left comes back when its lease runs out")
+                tracing::error!("the store does not answer: what is left comes back when its lease runs out");
             }
         }
-        let _ = tokio::time::timeout(LAST_MOMENTS, self.present).await;
-        self.others.iter().for_each(JoinHandle::abort);
+        let _ = tokio::time::timeout(LAST_MOMENTS, &mut self.present).await;
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.others.iter().chain([&self.finishing, &self.present]).for_each(JoinHandle::abort);
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use celeriac_protocol::{TaskId, Timestamp};
+use celeriac_protocol::TaskId;
 use celeriac_store::{Delivery, DeliveryTag};
+use tokio::time::Instant;
 
 use crate::pool::PoolKind;
 use crate::request::{IllegalStep, Request, RequestState, Step};
@@ -46,12 +47,21 @@ pub(crate) struct Entry {
     pub state: RequestState,
     /// Its deadlines.
     pub timers: Vec<TimerId>,
-    /// When it started, and what runs it.
-    pub started: Option<(Timestamp, Box<str>)>,
+    /// Since when it runs, and where.
+    pub started: Option<Started>,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
     pub tag: DeliveryTag,
-    /// A redelivery that came while the outcome was on its way to the store.
-    pub parked: Option<Box<Delivery>>,
+    /// Redeliveries that came while an answer of the store was awaited; what becomes of them depends on it.
+    pub parked: Vec<Delivery>,
+}
+
+/// Since when a request runs, and where.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// When it started.
+    pub at: Instant,
+    /// The process or thread that runs it, as people read it; none on the async pool.
+    pub executor: Option<Box<str>>,
 }
 
 impl Entry {
@@ -65,7 +75,7 @@ impl Entry {
             timers: Vec::new(),
             started: None,
             tag,
-            parked: None,
+            parked: Vec::new(),
         }
     }
 
@@ -92,8 +102,8 @@ pub(crate) enum Repeats {
         /// The delivery that it would have settled.
         before: DeliveryTag,
     },
-    /// One whose outcome is on its way to the store. The delivery waits for the answer.
-    Finishing,
+    /// One for which an answer of the store is awaited, as the delivery now does too.
+    Awaiting,
 }
 
 impl Table {
@@ -138,11 +148,52 @@ impl Table {
     /// Deliveries repeat when a lease ran out (the machine was asleep, the store away) and the message came back to us.
     pub(crate) fn adopt(&mut self, key: &Key, delivery: &Delivery) -> Repeats {
         let Some(entry) = self.entries.get_mut(key) else { return Repeats::Nothing };
-        if entry.state == RequestState::Finishing {
-            entry.parked = Some(Box::new(delivery.clone()));
-            return Repeats::Finishing;
+        if matches!(entry.state, RequestState::Preparing | RequestState::Finishing) {
+            entry.parked.push(delivery.clone());
+            return Repeats::Awaiting;
         }
         let before = std::mem::replace(&mut entry.tag, delivery.tag);
         Repeats::Held { before }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{delivery, request};
+
+    fn table(state: RequestState) -> (Table, Key) {
+        let request = Arc::new(request(delivery(1)));
+        let key = Key::of(&request);
+        let mut table = Table::default();
+        table.insert(key.clone(), Entry { state, ..Entry::reserved(request, PoolKind::Async) });
+        (table, key)
+    }
+
+    #[test]
+    fn what_waits_or_runs_takes_its_redelivery_over() {
+        for state in [RequestState::Reserved, RequestState::Submitted, RequestState::Running] {
+            let (mut table, key) = table(state);
+            assert_eq!(table.adopt(&key, &delivery(2)), Repeats::Held { before: DeliveryTag(1) });
+            assert_eq!(table.get_mut(&key).unwrap().tag, DeliveryTag(2), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_redelivery_waits_for_the_answer_that_decides_on_it() {
+        for state in [RequestState::Preparing, RequestState::Finishing] {
+            let (mut table, key) = table(state);
+            assert_eq!(table.adopt(&key, &delivery(2)), Repeats::Awaiting);
+            assert_eq!(table.get_mut(&key).unwrap().tag, DeliveryTag(1), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_repeats_nothing() {
+        let (mut table, _) = table(RequestState::Finishing);
+        let mut retry = delivery(2);
+        retry.message.headers.retries = 1;
+        let key = Key::for_delivery(&retry).unwrap();
+        assert_eq!(table.adopt(&key, &retry), Repeats::Nothing);
     }
 }

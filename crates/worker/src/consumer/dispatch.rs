@@ -13,7 +13,7 @@ use crate::finisher::Item;
 use crate::pool::{Job, Pool, PoolKind};
 use crate::prefetch::Load;
 use crate::request::{Request, RequestState, Step};
-use crate::table::Key;
+use crate::table::{Key, Started};
 
 /// A pool, and what waits for it.
 pub(crate) struct Lane {
@@ -98,7 +98,7 @@ impl Consumer {
         self.lanes[lane].running += 1;
         self.lanes[lane].pool.submit(Job { request: Arc::clone(&request) });
         if starts_now {
-            self.started(&request, "async".into());
+            self.started(&request, None);
         }
     }
 
@@ -107,11 +107,7 @@ impl Consumer {
     fn prepare(&mut self, key: &Key, request: &Request) {
         let delivery = request.acks_early.then_some(request.delivery.tag);
         let mark = (request.delivery.deliveries > 1 && !request.acks_early).then(|| {
-            let meta = Value::Map(vec![
-                ("hostname".into(), Value::String(self.options.node_name.as_str().into())),
-                ("pid".into(), Value::Int(i64::from(std::process::id()))),
-                (STARTS.into(), Value::Int(i64::from(request.starts) + 1)),
-            ]);
+            let meta = self.started_meta(Some(request.starts + 1));
             self.rules.report(request.id.clone(), State::Started, meta)
         });
         let finish = Finish { delivery, settle: Settle::Ack, result: None, follow_ups: Vec::new() };
@@ -127,33 +123,41 @@ impl Consumer {
         match state {
             RequestState::Preparing if settled == Settled::Done => lane.waiting.push_front(key),
             // The lease had run out before it could be acknowledged: somebody else has it.
-            RequestState::Preparing => drop(self.table.remove(&key)),
+            RequestState::Preparing => {
+                let parked = self.table.remove(&key).map_or_else(Vec::new, |entry| entry.parked);
+                self.take_up(parked);
+            }
             _ => {}
         }
     }
 
     /// A request runs: its time limits count from here.
-    pub(super) fn started(&mut self, request: &Arc<Request>, executor: Box<str>) {
-        let (now, at) = (self.now(), Instant::now());
-        let key = Key::of(request);
+    pub(super) fn started(&mut self, request: &Arc<Request>, executor: Option<Box<str>>) {
+        let at = Instant::now();
         let Some(entry) = self.table.entry_of(request) else { return };
         if entry.step(Step::Start).is_err() {
             return;
         }
-        entry.started = Some((now, executor));
+        entry.started = Some(Started { at, executor });
         if let Some(soft) = request.limits.soft {
-            entry.timers.push(self.timers.set(at + soft, Deadline::Soft(key.clone())));
+            entry.timers.push(self.timers.set(at + soft, Deadline::Soft(Key::of(request))));
         }
         if let Some(hard) = request.limits.hard {
-            entry.timers.push(self.timers.set(at + hard, Deadline::Hard(key)));
+            entry.timers.push(self.timers.set(at + hard, Deadline::Hard(Key::of(request))));
         }
         if request.track_started {
-            let meta = Value::Map(vec![
-                ("hostname".into(), Value::String(self.options.node_name.as_str().into())),
-                ("pid".into(), Value::Int(i64::from(std::process::id()))),
-            ]);
-            self.reports.add(self.rules.report(request.id.clone(), State::Started, meta));
+            self.reports.add(self.rules.report(request.id.clone(), State::Started, self.started_meta(None)));
         }
+    }
+
+    /// What a `STARTED` record says, as Celery's does; with how often the message has started its task, where that counts.
+    fn started_meta(&self, starts: Option<u32>) -> Value {
+        let mut meta = vec![
+            ("hostname".into(), Value::String(self.options.node_name.as_str().into())),
+            ("pid".into(), Value::Int(i64::from(std::process::id()))),
+        ];
+        meta.extend(starts.map(|starts| (STARTS.into(), Value::Int(i64::from(starts)))));
+        Value::Map(meta)
     }
 }
 

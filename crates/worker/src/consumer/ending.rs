@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_app::Context;
 use celeriac_app::signals::{self, RefusedTask, RevokedTask, TaskFailed};
-use celeriac_store::{Settle, Settled};
+use celeriac_store::{Delivery, Settle, Settled};
 
 use crate::consumer::Consumer;
 use crate::death::{ChildDeath, DeathReason};
@@ -21,7 +21,7 @@ use crate::table::Key;
 impl Consumer {
     pub(super) fn pool_event(&mut self, event: PoolEvent) {
         match event {
-            PoolEvent::Started { request, executor } => self.started(&request, executor),
+            PoolEvent::Started { request, executor } => self.started(&request, Some(executor)),
             PoolEvent::Report { request, state, meta } => {
                 self.reports.add(self.rules.report(request.id.clone(), state, meta));
             }
@@ -69,7 +69,8 @@ impl Consumer {
         self.totals.count(&outcome);
         self.told(&request, &outcome);
         let mut finish = self.rules.finish(&request, outcome, now);
-        finish.delivery = finish.delivery.map(|_| tag);
+        // What was acknowledged early has nothing to settle, unless it was delivered again meanwhile.
+        finish.delivery = (!request.acks_early || tag != request.delivery.tag).then_some(tag);
         self.send_item(Item::last(Some(key.clone()), finish));
     }
 
@@ -139,18 +140,27 @@ impl Consumer {
         if entry.step(Step::Settle).is_err() {
             return;
         }
-        let parked = self.table.remove(&key).and_then(|entry| entry.parked);
+        let parked = self.table.remove(&key).map_or_else(Vec::new, |entry| entry.parked);
         if answer.settled == Settled::Lost {
             tracing::warn!(task_id = %key.id(), "its lease had run out: this outcome does not count");
         }
-        let Some(delivery) = parked else { return };
         if answer.settled == Settled::Done && !answer.returned {
-            self.send_item(Item::last(None, settle(&delivery, Settle::Ack)));
-        } else if self.phase.is_working() {
-            let arrival = Arrival { delivery: *delivery, revoked: false, starts: 0 };
-            self.arrive(arrival, self.now());
+            for repeated in &parked {
+                self.send_item(Item::last(None, settle(repeated, Settle::Ack)));
+            }
         } else {
-            self.send_item(Item::last(None, settle(&delivery, Settle::Release)));
+            self.take_up(parked);
+        }
+    }
+
+    /// Takes in redeliveries of a request that is gone without having ended here.
+    pub(super) fn take_up(&mut self, parked: Vec<Delivery>) {
+        for delivery in parked {
+            if self.phase.is_working() {
+                self.arrive(Arrival { delivery, revoked: false, starts: 0 }, self.now());
+            } else {
+                self.send_item(Item::last(None, settle(&delivery, Settle::Release)));
+            }
         }
     }
 }

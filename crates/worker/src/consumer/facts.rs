@@ -89,7 +89,7 @@ impl Consumer {
             .iter()
             .filter(|(_, entry)| matches!(entry.state, RequestState::Submitted | RequestState::Running))
             .take(LISTED)
-            .map(|(_, entry)| self.running_task(entry))
+            .map(|(_, entry)| Self::running_task(entry))
             .collect();
         let reserved = self.table.iter().filter(|(_, entry)| entry.state == RequestState::Reserved).count();
         Value::Map(vec![
@@ -114,20 +114,16 @@ impl Consumer {
         }
     }
 
-    fn running_task(&self, entry: &Entry) -> Value {
+    fn running_task(entry: &Entry) -> Value {
         let request = &entry.request;
-        let (runtime, executor) = match &entry.started {
-            Some((since, executor)) => {
-                (self.now().saturating_since(*since).as_secs_f64(), Value::String(executor.clone()))
-            }
-            None => (0.0, Value::Null),
-        };
+        let runtime = entry.started.as_ref().map_or(Duration::ZERO, |started| started.at.elapsed());
+        let executor = entry.started.as_ref().and_then(|started| started.executor.clone());
         Value::Map(vec![
             ("id".into(), Value::String(request.id.as_str().into())),
             ("name".into(), Value::String(request.name().as_str().into())),
             ("pool".into(), Value::String(entry.pool.as_str().into())),
-            ("executor".into(), executor),
-            ("runtime_seconds".into(), Value::Float(runtime)),
+            ("executor".into(), executor.map_or(Value::Null, Value::String)),
+            ("runtime_seconds".into(), Value::Float(runtime.as_secs_f64())),
             ("deliveries".into(), Value::Int(i64::from(request.delivery.deliveries))),
         ])
     }

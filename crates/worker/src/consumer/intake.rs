@@ -64,7 +64,7 @@ impl Consumer {
         let Some(key) = Key::for_delivery(delivery) else { return false };
         match self.table.adopt(&key, delivery) {
             Repeats::Nothing => return false,
-            Repeats::Finishing => {}
+            Repeats::Awaiting => {}
             Repeats::Held { before } => {
                 tracing::warn!(task_id = %key.id(), "delivered again while it is here; it runs once");
                 let repeated = Delivery { tag: before, ..delivery.clone() };

@@ -29,7 +29,7 @@ use crate::fetcher::Arrival;
 use crate::finish::Rules;
 use crate::finisher::{Answer, Item};
 use crate::lease::Renewed;
-use crate::pool::PoolEvent;
+use crate::pool::{Events, PoolEvent};
 use crate::prefetch::Prefetch;
 use crate::reports::Reports;
 use crate::shutdown::{Asked, Phase, Turn};
@@ -78,6 +78,8 @@ pub(crate) enum Deadline {
 
 /// The channels on which the loop hears and speaks.
 pub(crate) struct Wires {
+    /// Keeps the channel of the pools open, also for a worker that needs none.
+    pub(crate) _events: Events,
     pub(crate) pools: mpsc::UnboundedReceiver<PoolEvent>,
     pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
     pub(crate) renewed: mpsc::Receiver<Renewed>,

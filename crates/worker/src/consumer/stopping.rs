@@ -16,6 +16,9 @@ use crate::table::{Entry, Key};
 /// How long a worker waits for its store and its children once it has given everything up.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
+/// The same in a cold shutdown.
+const COLD_MOMENTS: Duration = Duration::from_millis(500);
+
 impl Consumer {
     /// Whether nothing runs and everything is durable.
     pub(super) fn is_empty(&self) -> bool {
@@ -134,11 +137,12 @@ impl Consumer {
 
     /// Ends the pools after the loop: idle slots end at once, with their resources. Slots whose code cannot be stopped
     /// are not waited for beyond a limit.
-    pub(crate) async fn close_pools(&mut self) {
+    pub(crate) async fn close_pools(&mut self, exit: Option<Exit>) {
         for lane in &mut self.lanes {
             lane.pool.close(false);
         }
-        let deadline = Instant::now() + LAST_MOMENTS;
+        let patience = if exit == Some(Exit::Cold) { COLD_MOMENTS } else { LAST_MOMENTS };
+        let deadline = Instant::now() + patience;
         while self.lanes.iter().any(|lane| !lane.closed) {
             match tokio::time::timeout_at(deadline, self.wires.pools.recv()).await {
                 Ok(Some(PoolEvent::Finished { request, .. })) => {

@@ -1,13 +1,18 @@
 //! A worker on a store in memory, whose time is the test's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use celeriac_app::protocol::{ResultRecord, State, TaskId, Timestamp};
+use celeriac_app::protocol::{Message, ResultRecord, State, TaskId, Timestamp, Value};
 use celeriac_app::store::clock::Clock;
-use celeriac_app::store::{ConnectOptions, FailedTask, Store, connect};
-use celeriac_app::{App, AsyncResult, Signature};
+use celeriac_app::store::{
+    ConnectOptions, ConsumeOptions, Delivery, FailedTask, Finish, Settle, Store, Subscription, WorkerRecord,
+    connect,
+};
+use celeriac_app::{App, AsyncResult, Context, Signature, TaskBody, TaskDefinition};
 use celeriac_worker::{Error, Exit, Options, Placement, Shutdown, Stopper};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 /// The time at which every test starts: 2026-11-23T12:00:00Z.
@@ -25,8 +30,6 @@ pub(crate) struct Bench {
 
 /// A started worker.
 pub(crate) struct Worker {
-    pub(crate) app: App,
-    pub(crate) store: Store,
     pub(crate) stopper: Stopper,
     running: JoinHandle<Result<Exit, Error>>,
 }
@@ -60,7 +63,7 @@ impl Bench {
         let (stopper, shutdown) = Shutdown::new();
         let (app, options) = (self.app.clone(), self.options.clone());
         let running = tokio::spawn(async move { celeriac_worker::run(&app, options, shutdown).await });
-        Worker { app: self.app.clone(), store: self.store.clone(), stopper, running }
+        Worker { stopper, running }
     }
 
     /// Why the worker does not start.
@@ -86,7 +89,59 @@ impl Bench {
 
     /// The failed task of this id, once it is there.
     pub(crate) async fn failed(&self, id: &TaskId) -> FailedTask {
-        self.store.failed().get(id).await.unwrap().expect("it is among the failed tasks")
+        self.until(async || self.store.failed().get(id).await.unwrap().is_some()).await;
+        self.store.failed().get(id).await.unwrap().unwrap()
+    }
+
+    /// How many messages wait, are scheduled or lent.
+    pub(crate) async fn in_store(&self) -> u64 {
+        let queues = self.store.broker().queues(&[]).await.unwrap();
+        queues.iter().map(|queue| queue.ready + queue.scheduled.unwrap_or(0) + queue.lent.unwrap_or(0)).sum()
+    }
+
+    /// How many messages wait in queues.
+    pub(crate) async fn ready(&self) -> u64 {
+        self.store.broker().queues(&[]).await.unwrap().iter().map(|queue| queue.ready).sum()
+    }
+
+    /// What the live workers say of themselves.
+    pub(crate) async fn workers(&self) -> Vec<WorkerRecord> {
+        self.store.presence().workers(Duration::from_secs(1)).await.unwrap()
+    }
+
+    /// Publishes a message as a foreign producer does, once it was changed.
+    pub(crate) async fn publish(&self, name: &str, change: impl FnOnce(&mut Message)) -> AsyncResult<i64> {
+        let (id, mut publish) =
+            self.app.compose(None, Signature::<i64>::named(name, vec![], vec![])).unwrap();
+        publish.due = None;
+        change(&mut publish.message);
+        self.store.broker().publish(vec![publish]).await.unwrap();
+        self.app.result(id)
+    }
+
+    /// Consumes beside the workers.
+    pub(crate) async fn subscribe(&self) -> Subscription {
+        let options = ConsumeOptions {
+            queues: self.options.queues.clone(),
+            prefetch: 10,
+            lease: self.options.lease,
+            worker: "test".to_owned(),
+        };
+        self.store.broker().consume(options).await.unwrap()
+    }
+
+    /// Waits until the store holds no message any more.
+    pub(crate) async fn drained(&self) {
+        self.until(async || self.in_store().await == 0).await;
+    }
+
+    /// Lets virtual time pass until something is so: a paused clock moves on only when everybody else waits.
+    pub(crate) async fn until(&self, is_so: impl AsyncFn() -> bool) {
+        let deadline = tokio::time::Instant::now() + LONG;
+        while !is_so().await {
+            assert!(tokio::time::Instant::now() < deadline, "waited too long");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
@@ -102,11 +157,77 @@ impl Worker {
         tokio::time::timeout(LONG, self.running).await.expect("the worker ends").unwrap().unwrap()
     }
 
-    /// Ends the worker as SIGKILL does: nothing of it runs on, and nothing is given back.
+    /// Whether the worker has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.running.is_finished()
+    }
+
+    /// Ends the loop as a crash does: nothing is given back, and leases are renewed no more.
     pub(crate) async fn die(self) {
         self.running.abort();
         let _ = self.running.await;
     }
+}
+
+/// A task that says when it started and never ends, unless its future is dropped.
+pub(crate) fn hanging(name: &str) -> (TaskDefinition, mpsc::UnboundedReceiver<Context>) {
+    let (started, starts) = mpsc::unbounded_channel();
+    let body = TaskBody::asynchronous(move |context, _| {
+        started.send(context).unwrap();
+        std::future::pending()
+    });
+    (TaskDefinition::new(name, body), starts)
+}
+
+/// A blocking task that ends once the returned value is dropped.
+pub(crate) fn blocking(name: &str) -> (TaskDefinition, std::sync::mpsc::SyncSender<()>) {
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
+    let released = Mutex::new(released);
+    let body = TaskBody::blocking(move |_, _, _| {
+        let _ = released.lock().unwrap().recv();
+        Ok(Value::Null)
+    });
+    (TaskDefinition::new(name, body), release)
+}
+
+/// Holds tasks at a gate, and opens it.
+pub(crate) struct Gate {
+    starts: mpsc::UnboundedReceiver<Context>,
+    open: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// Waits until a task stands at the gate.
+    pub(crate) async fn started(&mut self) -> Context {
+        self.starts.recv().await.unwrap()
+    }
+
+    /// Lets one task pass.
+    pub(crate) fn open(&self) {
+        self.open.add_permits(1);
+    }
+}
+
+/// The body of an async task that does something, waits at a gate and succeeds.
+pub(crate) fn gated(before: impl Fn(&Context) + Send + Sync + 'static) -> (TaskBody, Gate) {
+    let (started, starts) = mpsc::unbounded_channel();
+    let open = Arc::new(Semaphore::new(0));
+    let gate = Gate { starts, open: Arc::clone(&open) };
+    let body = TaskBody::asynchronous(move |context, _| {
+        before(&context);
+        started.send(context).unwrap();
+        let open = Arc::clone(&open);
+        async move {
+            open.acquire().await.unwrap().forget();
+            Ok(Value::Int(1))
+        }
+    });
+    (body, gate)
+}
+
+/// Settles a delivery and nothing else.
+pub(crate) fn settle(delivery: &Delivery, settle: Settle) -> Finish {
+    Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: vec![] }
 }
 
 /// Asserts that a task ended in this state.

@@ -1,0 +1,178 @@
+//! Deliveries that are not simply run: too late, too early, too often, or by nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use celeriac_app::protocol::{State, Value};
+use celeriac_app::store::Settle;
+use celeriac_app::{App, ArgumentReader, Signature, TaskBody, TaskDefinition, args};
+use tokio::time::Instant;
+
+use crate::harness::{Bench, START, assert_state, gated, hanging};
+
+fn noop(name: &str) -> TaskDefinition {
+    TaskDefinition::new(name, TaskBody::asynchronous(|_, _| async { Ok(Value::Int(1)) }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_task_is_kept_with_the_nearest_known_name() {
+    let bench = Bench::new(App::new("test").task(noop("urls.save_url"))).await;
+    let worker = bench.start();
+    let result = bench.call("urls.save_ulr").await;
+    let failed = bench.failed(result.id()).await;
+    assert_eq!(&*failed.reason.code, "unknown-task");
+    assert!(failed.reason.text.contains("urls.save_url"), "{}", failed.reason.text);
+    assert!(failed.message.is_some(), "unharmed");
+    let record = bench.ending(&result).await;
+    assert_eq!(&*record.exception().unwrap().exc_type, "NotRegistered");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undecodable_body_is_kept_as_it_came() {
+    let bench = Bench::new(App::new("test").task(noop("noop"))).await;
+    let worker = bench.start();
+    let result = bench.publish("noop", |message| message.body = b"[[1, 2"[..].into()).await;
+    let failed = bench.failed(result.id()).await;
+    assert_eq!(&*failed.reason.code, "undecodable-body");
+    assert_eq!(&failed.message.unwrap().body[..], b"[[1, 2");
+    assert_state(&bench.ending(&result).await, State::Failure);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_the_limit_is_not_decoded() {
+    let bench =
+        Bench::new(App::new("test").task(noop("noop"))).await.with(|options| options.max_body_bytes = 1000);
+    let worker = bench.start();
+    let result = bench.send(Signature::named("noop", args!["x".repeat(2000)], vec![])).await;
+    let failed = bench.failed(result.id()).await;
+    assert_eq!(&*failed.reason.code, "too-large");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_arguments_are_kept_with_what_was_wrong() {
+    const PARAMETERS: &[&str] = &["number"];
+    let body = TaskBody::asynchronous(|_, arguments| async move {
+        let mut reader = ArgumentReader::new("typed", PARAMETERS, arguments)?;
+        let number: i64 = reader.required()?;
+        Ok(Value::Int(number))
+    });
+    let bench = Bench::new(App::new("test").task(TaskDefinition::new("typed", body))).await;
+    let worker = bench.start();
+    let result = bench.send(Signature::named("typed", args!["seven"], vec![])).await;
+    let failed = bench.failed(result.id()).await;
+    assert_eq!(&*failed.reason.code, "wrong-arguments");
+    assert!(failed.reason.text.contains("typed") && failed.reason.text.contains("number"), "{failed:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_task_is_revoked_and_does_not_run() {
+    let (task, mut started) = hanging("hang");
+    let bench = Bench::new(App::new("test").task(task)).await;
+    let call = Signature::named("hang", vec![], vec![]).expires(Duration::from_secs(5));
+    let result = bench.send(call).await;
+    tokio::time::advance(Duration::from_secs(6)).await;
+    let worker = bench.start();
+    let record = bench.ending(&result).await;
+    assert_state(&record, State::Revoked);
+    assert_eq!(record.exception().unwrap().message(), "expired");
+    assert!(started.try_recv().is_err());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_with_an_eta_goes_into_the_schedule_and_comes_on_time() {
+    let bench = Bench::new(App::new("test").task(noop("noop"))).await;
+    let worker = bench.start();
+    let since = Instant::now();
+    let eta = START.saturating_add(Duration::from_secs(3600));
+    let result = bench.publish("noop", |message| message.headers.eta = Some(eta)).await;
+    bench.until(async || bench.store.schedule().next_due().await.unwrap() == Some(eta)).await;
+    assert_eq!(bench.workers().await[0].facts.get("reserved"), Some(&Value::Int(0)), "no worker holds it");
+    bench.store.results().wait(std::slice::from_ref(result.id())).await.unwrap();
+    let late = since.elapsed().saturating_sub(Duration::from_secs(3600));
+    assert!(since.elapsed() >= Duration::from_secs(3599) && late < Duration::from_secs(1), "{late:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_kills_its_worker_stops_at_the_delivery_limit() {
+    let (task, mut started) = hanging("killer");
+    let bench = Bench::new(App::new("test").task(task)).await;
+    let result = bench.call("killer").await;
+    for delivery in 1..=3 {
+        let worker = bench.start();
+        assert_eq!(started.recv().await.unwrap().deliveries(), delivery);
+        worker.die().await;
+        tokio::time::advance(bench.options.lease * 2).await;
+    }
+    let worker = bench.start();
+    let failed = bench.failed(result.id()).await;
+    assert_eq!(&*failed.reason.code, "delivery-limit");
+    assert_eq!(failed.deliveries, 4);
+    assert!(started.try_recv().is_err());
+    assert_state(&bench.ending(&result).await, State::Failure);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_only_waited_in_killed_workers_runs_however_often_it_was_delivered() {
+    let bench = Bench::new(App::new("test").task(noop("innocent"))).await;
+    let result = bench.call("innocent").await;
+    for _ in 0..10 {
+        let mut subscription = bench.subscribe().await;
+        let delivery = subscription.consumer.fetch(1).await.unwrap().remove(0);
+        let requeue = crate::harness::settle(&delivery, Settle::Requeue);
+        subscription.settler.finish(vec![requeue]).await.unwrap();
+        subscription.settler.close().await.unwrap();
+    }
+    let worker = bench.start();
+    assert_state(&bench.ending(&result).await, State::Success);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_of_what_still_runs_does_not_run_twice() {
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let (body, mut gate) = gated(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let bench = Bench::new(App::new("test").task(TaskDefinition::new("gated", body))).await;
+    let worker = bench.start();
+    let result = bench.call("gated").await;
+    gate.started().await;
+    // The machine sleeps through its lease: the message goes back, and comes to the same worker.
+    tokio::time::advance(bench.options.lease * 3).await;
+    bench.until(async || bench.ready().await == 0 && bench.in_store().await == 1).await;
+    gate.open();
+    assert_state(&bench.ending(&result).await, State::Success);
+    bench.drained().await;
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_runs_longer_than_its_lease_runs_once() {
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let body = TaskBody::asynchronous(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            Ok(Value::Null)
+        }
+    });
+    let bench = Bench::new(App::new("test").task(TaskDefinition::new("long", body))).await;
+    let first = bench.start();
+    let second = bench.start();
+    let result = bench.call("long").await;
+    bench.store.results().wait(std::slice::from_ref(result.id())).await.unwrap();
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    first.stop().await;
+    second.stop().await;
+}

@@ -1,0 +1,57 @@
+//! Rate limits space the starts of a task and touch no other.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use celeriac_app::protocol::{State, Value};
+use celeriac_app::{App, TaskBody, TaskDefinition, TaskOptions};
+use tokio::time::Instant;
+
+use crate::harness::{Bench, assert_state};
+
+fn limited(rate: &str) -> (TaskDefinition, Arc<Mutex<Vec<Instant>>>) {
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&starts);
+    let body = TaskBody::asynchronous(move |_, _| {
+        noted.lock().unwrap().push(Instant::now());
+        async { Ok(Value::Null) }
+    });
+    let mut options = TaskOptions::default();
+    options.rate_limit = Some(rate.parse().unwrap());
+    (TaskDefinition::new("limited", body).with_options(options), starts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_keep_to_the_rate() {
+    let (task, starts) = limited("10/s");
+    let bench = Bench::new(App::new("test").task(task)).await;
+    let worker = bench.start();
+    for _ in 0..100 {
+        bench.call("limited").await;
+    }
+    bench.drained().await;
+    let starts = starts.lock().unwrap().clone();
+    assert_eq!(starts.len(), 100);
+    assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(99)), "{starts:?}");
+    let took = starts[99] - starts[0];
+    assert!(took < Duration::from_secs(15), "the limit is used: {took:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_task_does_not_hold_up_another() {
+    let (task, _starts) = limited("1/m");
+    let free = TaskDefinition::new("free", TaskBody::asynchronous(|_, _| async { Ok(Value::Null) }));
+    let bench = Bench::new(App::new("test").tasks([task, free])).await.with(|options| {
+        options.async_concurrency = 2;
+    });
+    let worker = bench.start();
+    for _ in 0..1000 {
+        bench.call("limited").await;
+    }
+    let since = Instant::now();
+    let result = bench.call("free").await;
+    assert_state(&bench.ending(&result).await, State::Success);
+    assert!(since.elapsed() < Duration::from_millis(100), "{:?}", since.elapsed());
+    worker.stop().await;
+}
