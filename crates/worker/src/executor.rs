@@ -12,7 +12,7 @@ use celeriac_store::clock::Clock;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::panic::{Caught, catch};
 use crate::request::Request;
 use crate::retry::{Judged, judge};
@@ -70,7 +70,7 @@ impl Executor {
         let context = self.context(request);
         let judged = match self.arguments(request) {
             Ok(arguments) => self.judge(request, self.call_blocking(&context, arguments, locals, runtime)),
-            Err(refused) => refused,
+            Err(failure) => Judged { outcome: Outcome::Failure(failure), error: None },
         };
         self.ended(request, &context, judged, started.elapsed())
     }
@@ -80,7 +80,7 @@ impl Executor {
         let context = self.context(request);
         let judged = match self.arguments(request) {
             Ok(arguments) => self.judge(request, self.call_async(&context, arguments).await),
-            Err(refused) => refused,
+            Err(failure) => Judged { outcome: Outcome::Failure(failure), error: None },
         };
         self.ended(request, &context, judged, started.elapsed())
     }
@@ -95,9 +95,8 @@ impl Executor {
         )
     }
 
-    fn arguments(&self, request: &Request) -> Result<Arguments, Judged> {
+    fn arguments(&self, request: &Request) -> Result<Arguments, Failure> {
         decode::arguments(&request.delivery.message, self.max_body_bytes)
-            .map_err(|failure| Judged { outcome: Outcome::Failure(failure), error: None })
     }
 
     fn judge(&self, request: &Request, returned: Returned) -> Judged {

@@ -101,7 +101,7 @@ async fn patiently<T, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F)
         match ask().await {
             Ok(answer) => return answer,
             Err(error) => {
-                tracing::error!(%error, again_in = ?pause, "the store does not say what it knows of tasks")
+                tracing::error!(%error, again_in = ?pause, "the store does not say what it knows of tasks");
             }
         }
         tokio::time::sleep(pause).await;

@@ -19,9 +19,15 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The end of a request that had a task to run.
-    pub(crate) fn finish(&self, request: &Request, outcome: Outcome, now: Timestamp) -> Finish {
-        let ending = self.ending(request, outcome, now);
+    /// The end of a request that had a task to run; `acknowledged` if its delivery was settled before it ran.
+    pub(crate) fn finish(
+        &self,
+        request: &Request,
+        outcome: Outcome,
+        acknowledged: bool,
+        now: Timestamp,
+    ) -> Finish {
+        let ending = self.ending(request, outcome, acknowledged, now);
         let stored = ending.record.filter(|(state, ..)| match request.stores {
             Stores::Everything => true,
             Stores::Failures => *state == State::Failure,
@@ -31,7 +37,7 @@ impl Rules {
             self.store(&request.delivery, request.id.clone(), state, result, traceback, now)
         });
         Finish {
-            delivery: (!request.acks_early).then_some(request.delivery.tag),
+            delivery: (!acknowledged).then_some(request.delivery.tag),
             settle: ending.settle,
             result,
             follow_ups: ending.follow_ups,
@@ -60,7 +66,7 @@ impl Rules {
         StoreResult { record, expires_after: self.result_expires }
     }
 
-    fn ending(&self, request: &Request, outcome: Outcome, now: Timestamp) -> Ending {
+    fn ending(&self, request: &Request, outcome: Outcome, acknowledged: bool, now: Timestamp) -> Ending {
         match outcome {
             Outcome::Success(value) => Ending::ack(State::Success, value),
             Outcome::Failure(failure) => Ending::failed(failure),
@@ -76,24 +82,22 @@ impl Rules {
             Outcome::Rejected { requeue: false, reason } => Ending::failed(Failure::rejected(reason)),
             Outcome::Revoked(revoked) => Ending::ack(State::Revoked, revoked_exception(revoked)),
             Outcome::TimeLimitExceeded(limit) => Ending::failed(Failure::time_limit(limit)),
+            Outcome::Lost(death) if acknowledged => Ending::failed(Failure::lost(&death)),
             Outcome::Lost(death) => self.lost(request, &death),
-            Outcome::Returned if request.acks_early => Ending::failed(Failure::stopped()),
+            Outcome::Returned if acknowledged => Ending::failed(Failure::stopped()),
             Outcome::Returned => Ending { record: None, settle: Settle::Release, follow_ups: Vec::new() },
         }
     }
 
     /// Whether the message of a request will not be tried again when the process of its task dies.
     pub(crate) fn is_last(&self, request: &Request) -> bool {
-        request.acks_early || request.attempts() >= self.delivery_limit
+        request.attempts() >= self.delivery_limit
     }
 
     /// A task whose process died is tried again, until it has been delivered too often.
     fn lost(&self, request: &Request, death: &ChildDeath) -> Ending {
         let deliveries = request.delivery.deliveries;
         let failure = Failure::lost(death);
-        if request.acks_early {
-            return Ending::failed(failure);
-        }
         if !self.is_last(request) {
             return Ending { record: None, settle: Settle::Requeue, follow_ups: Vec::new() };
         }
@@ -263,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_success_is_stored_and_acknowledged() {
-        let finish = rules().finish(&request(delivery(1)), Outcome::Success(Value::Int(3)), NOW);
+        let finish = rules().finish(&request(delivery(1)), Outcome::Success(Value::Int(3)), false, NOW);
         let record = finish.result.unwrap().record;
         assert_eq!(
             (record.state, record.result, record.date_done),
@@ -275,7 +279,7 @@ mod tests {
     #[test]
     fn a_retry_is_the_same_call_for_later() {
         let outcome = Outcome::Retry { delay: Duration::from_secs(5), failure: failed() };
-        let finish = rules().finish(&request(delivery(1)), outcome, NOW);
+        let finish = rules().finish(&request(delivery(1)), outcome, false, NOW);
         let again = &finish.follow_ups[0];
         assert_eq!(again.due, Some(NOW.saturating_add(Duration::from_secs(5))));
         assert_eq!(again.message.headers.eta, again.due);
@@ -287,12 +291,12 @@ mod tests {
 
     #[test]
     fn a_lost_task_is_requeued_below_the_limit_and_fails_at_it() {
-        let first = rules().finish(&request(delivery(1)), Outcome::Lost(death()), NOW);
+        let first = rules().finish(&request(delivery(1)), Outcome::Lost(death()), false, NOW);
         assert_eq!((first.settle, first.result), (Settle::Requeue, None));
 
         let mut third = request(Delivery { deliveries: 3, ..delivery(1) });
         third.starts = 1;
-        let last = rules().finish(&third, Outcome::Lost(death()), NOW);
+        let last = rules().finish(&third, Outcome::Lost(death()), false, NOW);
         let Settle::Fail(reason) = last.settle else { panic!("{:?}", last.settle) };
         assert_eq!(&*reason.code, "delivery-limit");
         assert_eq!(reason.evidence.get("pid"), Some(&Value::Int(7)));
@@ -303,13 +307,13 @@ mod tests {
     #[test]
     fn deliveries_that_never_started_do_not_count_towards_the_limit() {
         let tenth = request(Delivery { deliveries: 10, ..delivery(1) });
-        let finish = rules().finish(&tenth, Outcome::Lost(death()), NOW);
+        let finish = rules().finish(&tenth, Outcome::Lost(death()), false, NOW);
         assert_eq!(finish.settle, Settle::Requeue);
     }
 
     #[test]
     fn a_returned_task_goes_back_uncounted() {
-        let finish = rules().finish(&request(delivery(1)), Outcome::Returned, NOW);
+        let finish = rules().finish(&request(delivery(1)), Outcome::Returned, false, NOW);
         assert_eq!((finish.settle, finish.result), (Settle::Release, None));
     }
 
@@ -318,7 +322,7 @@ mod tests {
         let mut options = TaskOptions::default();
         options.acks = Some(Acks::Early);
         let request = request_of(task().with_options(options), delivery(1));
-        let finish = rules().finish(&request, Outcome::Lost(death()), NOW);
+        let finish = rules().finish(&request, Outcome::Lost(death()), true, NOW);
         assert_eq!(finish.delivery, None);
         assert_eq!(finish.result.unwrap().record.state, State::Failure);
     }
@@ -329,16 +333,17 @@ mod tests {
         options.ignore_result = Some(true);
         options.store_errors_even_if_ignored = Some(true);
         let request = request_of(task().with_options(options), delivery(1));
-        assert_eq!(rules().finish(&request, Outcome::Success(Value::Null), NOW).result, None);
-        assert!(rules().finish(&request, Outcome::Failure(failed()), NOW).result.is_some());
+        assert_eq!(rules().finish(&request, Outcome::Success(Value::Null), false, NOW).result, None);
+        assert!(rules().finish(&request, Outcome::Failure(failed()), false, NOW).result.is_some());
     }
 
     #[test]
     fn an_ordinary_failure_is_done_with_and_a_coded_one_is_kept() {
         let request = request(delivery(1));
-        assert_eq!(rules().finish(&request, Outcome::Failure(failed()), NOW).settle, Settle::Ack);
+        assert_eq!(rules().finish(&request, Outcome::Failure(failed()), false, NOW).settle, Settle::Ack);
         let coded = failed().with_code(FailureCode::WrongArguments);
-        let Settle::Fail(reason) = rules().finish(&request, Outcome::Failure(coded), NOW).settle else {
+        let Settle::Fail(reason) = rules().finish(&request, Outcome::Failure(coded), false, NOW).settle
+        else {
             panic!("kept")
         };
         assert_eq!(&*reason.code, "wrong-arguments");

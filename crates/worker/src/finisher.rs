@@ -241,7 +241,7 @@ mod tests {
         let (send, items) = mpsc::unbounded_channel();
         let (answers, mut answered) = mpsc::unbounded_channel();
         for (tag, value) in values.into_iter().enumerate() {
-            let mut finish = rules().finish(&request(delivery(1)), Outcome::Success(value), NOW);
+            let mut finish = rules().finish(&request(delivery(1)), Outcome::Success(value), false, NOW);
             finish.delivery = Some(DeliveryTag(tag as u64));
             send.send(Item::last(None, finish)).unwrap();
         }

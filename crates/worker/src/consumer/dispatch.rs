@@ -86,6 +86,7 @@ impl Consumer {
         };
         if !prepared {
             if entry.step(Step::Prepare).is_ok() {
+                entry.acknowledged = request.acks_early;
                 self.lanes[lane].preparing += 1;
                 self.prepare(key, &request);
             }

@@ -65,17 +65,17 @@ impl Consumer {
         for timer in entry.timers.drain(..) {
             self.timers.cancel(timer);
         }
-        let (request, tag) = (Arc::clone(&entry.request), entry.tag);
+        let (request, tag, acknowledged) = (Arc::clone(&entry.request), entry.tag, entry.acknowledged);
         self.totals.count(&outcome);
-        self.told(&request, &outcome);
-        let mut finish = self.rules.finish(&request, outcome, now);
+        self.told(&request, &outcome, acknowledged);
+        let mut finish = self.rules.finish(&request, outcome, acknowledged, now);
         // What was acknowledged early has nothing to settle, unless it was delivered again meanwhile.
-        finish.delivery = (!request.acks_early || tag != request.delivery.tag).then_some(tag);
+        finish.delivery = (!acknowledged || tag != request.delivery.tag).then_some(tag);
         self.send_item(Item::last(Some(key.clone()), finish));
     }
 
     /// Logs and tells the listeners of this process what no executor could: outcomes that came from outside the task.
-    pub(super) fn told(&self, request: &Request, outcome: &Outcome) {
+    pub(super) fn told(&self, request: &Request, outcome: &Outcome, acknowledged: bool) {
         let (id, name) = (&request.id, request.name());
         match outcome {
             Outcome::Revoked(why) => self.app.signals().send(signals::task_revoked, || RevokedTask {
@@ -85,18 +85,19 @@ impl Consumer {
                 expired: *why == Revoked::Expired,
             }),
             Outcome::Rejected { reason, .. } => {
-                self.app.signals().send(signals::task_rejected, || RefusedTask {
+                let refused = || RefusedTask {
                     id: Some(id.clone()),
                     name: Some(name.clone()),
                     message: request.delivery.message.clone(),
                     reason: reason.to_string(),
-                })
+                };
+                self.app.signals().send(signals::task_rejected, refused);
             }
             Outcome::TimeLimitExceeded(limit) => {
                 tracing::error!(task_id = %id, task_name = %name, ?limit, "hard time limit exceeded");
                 self.failed(request, &Failure::time_limit(*limit));
             }
-            Outcome::Lost(death) if self.rules.is_last(request) => {
+            Outcome::Lost(death) if acknowledged || self.rules.is_last(request) => {
                 tracing::error!(task_id = %id, task_name = %name, deliveries = request.delivery.deliveries, "its process {}", death.reason);
                 self.failed(request, &Failure::lost(death));
             }

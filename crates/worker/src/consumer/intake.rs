@@ -50,8 +50,8 @@ impl Consumer {
             Admission::Revoked { id, task, why } => {
                 let request = Request::new(id, task, Arc::new(delivery), &self.options);
                 tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?why, "discarded");
-                self.told(&request, &Outcome::Revoked(why));
-                let finish = self.rules.finish(&request, Outcome::Revoked(why), now);
+                self.told(&request, &Outcome::Revoked(why), false);
+                let finish = self.rules.finish(&request, Outcome::Revoked(why), false, now);
                 self.send_item(Item::last(None, finish));
             }
             Admission::Postpone(eta) => self.send_item(Item::last(None, postpone(&delivery, eta))),

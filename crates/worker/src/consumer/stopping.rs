@@ -9,7 +9,7 @@ use crate::Exit;
 use crate::consumer::{Consumer, Deadline};
 use crate::outcome::Outcome;
 use crate::pool::{PoolEvent, StopReason};
-use crate::request::{Request, RequestState};
+use crate::request::RequestState;
 use crate::shutdown::{Asked, Phase, Turn};
 use crate::table::{Entry, Key};
 
@@ -83,7 +83,7 @@ impl Consumer {
         let name = self.options.node_name.as_str().into();
         self.app.signals().send(signals::worker_shutting_down, || ShuttingDown { name, signal: None, warm });
         self.wires.limits = None;
-        let reserved = self.waiting(|request| !request.acks_early);
+        let reserved = self.waiting(|entry| !entry.acknowledged);
         if !reserved.is_empty() {
             tracing::info!(count = reserved.len(), "reserved tasks go back to their queues");
         }
@@ -94,10 +94,10 @@ impl Consumer {
     }
 
     /// Requests that have not started; those that are acknowledged already cannot be given back any more.
-    fn waiting(&self, which: impl Fn(&Request) -> bool) -> Vec<Key> {
+    fn waiting(&self, which: impl Fn(&Entry) -> bool) -> Vec<Key> {
         let waits = |entry: &Entry| match entry.state {
             RequestState::Reserved => true,
-            RequestState::Preparing => which(&entry.request),
+            RequestState::Preparing => which(entry),
             _ => false,
         };
         self.table.iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| key.clone()).collect()

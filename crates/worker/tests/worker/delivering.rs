@@ -37,7 +37,7 @@ async fn an_undecodable_body_is_kept_as_it_came() {
     let failed = bench.failed(result.id()).await;
     assert_eq!(&*failed.reason.code, "undecodable-body");
     assert_eq!(&failed.message.unwrap().body[..], b"[[1, 2");
-    assert_state(&bench.ending(&result).await, State::Failure);
+    assert_state(&bench.ending(&result).await, &State::Failure);
     worker.stop().await;
 }
 
@@ -78,7 +78,7 @@ async fn an_expired_task_is_revoked_and_does_not_run() {
     tokio::time::advance(Duration::from_secs(6)).await;
     let worker = bench.start();
     let record = bench.ending(&result).await;
-    assert_state(&record, State::Revoked);
+    assert_state(&record, &State::Revoked);
     assert_eq!(record.exception().unwrap().message(), "expired");
     assert!(started.try_recv().is_err());
     worker.stop().await;
@@ -115,7 +115,7 @@ async fn a_task_that_kills_its_worker_stops_at_the_delivery_limit() {
     assert_eq!(&*failed.reason.code, "delivery-limit");
     assert_eq!(failed.deliveries, 4);
     assert!(started.try_recv().is_err());
-    assert_state(&bench.ending(&result).await, State::Failure);
+    assert_state(&bench.ending(&result).await, &State::Failure);
     worker.stop().await;
 }
 
@@ -131,7 +131,7 @@ async fn a_task_that_only_waited_in_killed_workers_runs_however_often_it_was_del
         subscription.settler.close().await.unwrap();
     }
     let worker = bench.start();
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     worker.stop().await;
 }
 
@@ -150,7 +150,7 @@ async fn a_redelivery_of_what_still_runs_does_not_run_twice() {
     tokio::time::advance(bench.options.lease * 3).await;
     bench.until(async || bench.ready().await == 0 && bench.in_store().await == 1).await;
     gate.open();
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     bench.drained().await;
     assert_eq!(runs.load(Ordering::SeqCst), 1);
     worker.stop().await;

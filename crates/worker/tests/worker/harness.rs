@@ -231,6 +231,6 @@ pub(crate) fn settle(delivery: &Delivery, settle: Settle) -> Finish {
 }
 
 /// Asserts that a task ended in this state.
-pub(crate) fn assert_state(record: &ResultRecord, state: State) {
-    assert_eq!(record.state, state, "{record:?}");
+pub(crate) fn assert_state(record: &ResultRecord, state: &State) {
+    assert_eq!(record.state, *state, "{record:?}");
 }

@@ -25,7 +25,7 @@ async fn the_hard_limit_drops_an_async_task_on_time() {
     let since = Instant::now();
     let record = bench.ending(&result).await;
     assert!(since.elapsed() < Duration::from_millis(10_200), "{:?}", since.elapsed());
-    assert_state(&record, State::Failure);
+    assert_state(&record, &State::Failure);
     assert_eq!(&*record.exception().unwrap().exc_type, "TimeLimitExceeded");
     drop(context);
     bench.drained().await;
@@ -94,7 +94,7 @@ async fn a_hard_limit_of_a_message_is_recorded_on_time_while_the_thread_is_still
     let next = bench.call("block").await;
     assert_eq!(next.state().await.unwrap(), State::Pending, "the slot is still occupied");
     drop(release);
-    assert_state(&bench.ending(&next).await, State::Success);
+    assert_state(&bench.ending(&next).await, &State::Success);
     assert_eq!(late.state().await.unwrap(), State::Failure, "what the late task returned does not count");
     worker.stop().await;
 }

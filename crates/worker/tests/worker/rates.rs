@@ -51,7 +51,7 @@ async fn a_limited_task_does_not_hold_up_another() {
     }
     let since = Instant::now();
     let result = bench.call("free").await;
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     assert!(since.elapsed() < Duration::from_millis(100), "{:?}", since.elapsed());
     worker.stop().await;
 }

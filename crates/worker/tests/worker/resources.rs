@@ -49,7 +49,7 @@ async fn a_shared_resource_is_built_once_and_dropped_after_the_last_signal() {
     let bench = Bench::new(app).await;
     let worker = bench.start();
     for _ in 0..20 {
-        assert_state(&bench.ending(&bench.call("user").await).await, State::Success);
+        assert_state(&bench.ending(&bench.call("user").await).await, &State::Success);
     }
     worker.stop().await;
     assert_eq!(*log.lock().unwrap(), ["built", "process ends", "dropped"]);
@@ -72,7 +72,7 @@ async fn a_local_resource_is_built_once_for_each_thread() {
     let bench = Bench::new(app).await.with(|options| options.threads = 2);
     let worker = bench.start();
     for _ in 0..20 {
-        assert_state(&bench.ending(&bench.call("user").await).await, State::Success);
+        assert_state(&bench.ending(&bench.call("user").await).await, &State::Success);
     }
     worker.stop().await;
     assert_eq!(*log.lock().unwrap(), ["built", "built", "dropped", "dropped"]);
@@ -101,7 +101,7 @@ async fn while_a_build_fails_nothing_is_fetched_and_everybody_can_see_why() {
     assert_eq!(resources[0].get("state").and_then(Value::as_str), Some("failing"));
 
     works.store(true, Ordering::SeqCst);
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     worker.stop().await;
 }
 
@@ -130,7 +130,7 @@ async fn a_resource_that_fails_its_check_is_rebuilt_before_the_task() {
     let worker = bench.start();
     bench.ending(&bench.call("user").await).await;
     healthy.store(false, Ordering::SeqCst);
-    assert_state(&bench.ending(&bench.call("user").await).await, State::Success);
+    assert_state(&bench.ending(&bench.call("user").await).await, &State::Success);
     assert_eq!(*log.lock().unwrap(), ["built", "dropped", "built"]);
     worker.stop().await;
 }

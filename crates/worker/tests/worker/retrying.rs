@@ -46,7 +46,7 @@ async fn a_retried_task_succeeds_after_growing_delays() {
     let worker = bench.start();
     let started = Instant::now();
     let result = bench.call("flaky").await;
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     assert_eq!(runs.load(Ordering::SeqCst), 4);
     let took = started.elapsed();
     assert!(
@@ -76,7 +76,7 @@ async fn a_task_without_retries_left_fails_with_its_own_error() {
     let bench = Bench::new(App::new("test").task(task)).await;
     let worker = bench.start();
     let record = bench.ending(&bench.call("flaky").await).await;
-    assert_state(&record, State::Failure);
+    assert_state(&record, &State::Failure);
     assert_eq!(record.exception().unwrap().message(), "not yet");
     assert_eq!(runs.load(Ordering::SeqCst), 3);
     bench.drained().await;
@@ -97,7 +97,7 @@ async fn a_task_may_ask_for_its_retry_itself() {
     bench.until(async || result.state().await.unwrap() == State::Retry).await;
     let reason = result.record().await.unwrap().unwrap().exception().unwrap().message();
     assert_eq!(reason, "busy");
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     worker.stop().await;
 }
 
@@ -108,7 +108,7 @@ async fn a_permanent_failure_is_not_tried_again() {
     let task = TaskDefinition::new("hopeless", body).with_options(policy(|_| {}));
     let bench = Bench::new(App::new("test").task(task)).await;
     let worker = bench.start();
-    assert_state(&bench.ending(&bench.call("hopeless").await).await, State::Failure);
+    assert_state(&bench.ending(&bench.call("hopeless").await).await, &State::Failure);
     worker.stop().await;
 }
 
@@ -155,6 +155,6 @@ async fn a_requeued_task_comes_again_marked_as_redelivered() {
     });
     let bench = Bench::new(App::new("test").task(TaskDefinition::new("again", body))).await;
     let worker = bench.start();
-    assert_state(&bench.ending(&bench.call("again").await).await, State::Success);
+    assert_state(&bench.ending(&bench.call("again").await).await, &State::Success);
     worker.stop().await;
 }

@@ -14,7 +14,7 @@ async fn a_task_revoked_while_no_worker_ran_never_starts() {
     let result = bench.call("hang").await;
     result.revoke(false).await.unwrap();
     let worker = bench.start();
-    assert_state(&bench.ending(&result).await, State::Revoked);
+    assert_state(&bench.ending(&result).await, &State::Revoked);
     bench.drained().await;
     assert!(started.try_recv().is_err());
     worker.stop().await;
@@ -31,9 +31,9 @@ async fn a_reserved_task_that_is_revoked_never_starts() {
     gate.started().await;
     bench.until(async || bench.ready().await == 0).await;
     second.revoke(false).await.unwrap();
-    assert_state(&bench.ending(&second).await, State::Revoked);
+    assert_state(&bench.ending(&second).await, &State::Revoked);
     gate.open();
-    assert_state(&bench.ending(&first).await, State::Success);
+    assert_state(&bench.ending(&first).await, &State::Success);
     worker.stop().await;
 }
 
@@ -60,7 +60,7 @@ async fn terminating_a_running_async_task_drops_it() {
     let result = bench.call("hang").await;
     starts.recv().await.unwrap();
     result.revoke(true).await.unwrap();
-    assert_state(&bench.ending(&result).await, State::Revoked);
+    assert_state(&bench.ending(&result).await, &State::Revoked);
     dropped.recv().await.expect("its future was dropped");
     worker.stop().await;
 }
@@ -74,7 +74,7 @@ async fn revoking_without_terminate_lets_a_running_task_end() {
     gate.started().await;
     result.revoke(false).await.unwrap();
     gate.open();
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     worker.stop().await;
 }
 
@@ -93,6 +93,6 @@ async fn a_thread_task_is_asked_to_stop() {
     let result = bench.call("polite").await;
     starts.recv().await.unwrap();
     result.revoke(true).await.unwrap();
-    assert_state(&bench.ending(&result).await, State::Revoked);
+    assert_state(&bench.ending(&result).await, &State::Revoked);
     assert_eq!(worker.stop().await, Exit::Warm);
 }

@@ -40,7 +40,7 @@ async fn a_panic_is_a_failure_with_its_message_and_place() {
     let worker = bench.start();
     for name in ["double", "triple"] {
         let record = bench.ending(&bench.call(name).await).await;
-        assert_state(&record, State::Failure);
+        assert_state(&record, &State::Failure);
         let said = record.exception().unwrap().message();
         assert!(said.contains("no number") && said.contains("running.rs:"), "{said}");
     }
@@ -95,7 +95,7 @@ async fn progress_is_stored_before_the_outcome() {
     bench.until(async || result.progress().await.unwrap().is_some()).await;
     assert_eq!(result.progress().await.unwrap().unwrap().1, Value::Int(50));
     gate.open();
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     worker.stop().await;
 }
 
@@ -127,4 +127,23 @@ async fn a_full_thread_pool_does_not_starve_async_tasks() {
     assert_eq!(result.get(LONG).await.unwrap(), 10);
     drop(release);
     worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reserved_task_that_is_not_yet_acknowledged_early_can_go_back() {
+    let (body, mut gate) = crate::harness::gated(|_| {});
+    let mut options = TaskOptions::default();
+    options.acks = Some(Acks::Early);
+    let task = TaskDefinition::new("gated", body).with_options(options);
+    let bench = Bench::new(App::new("test").task(task)).await.with(|options| options.async_concurrency = 1);
+    let worker = bench.start();
+    for _ in 0..3 {
+        bench.call("gated").await;
+    }
+    gate.started().await;
+    bench.until(async || bench.ready().await == 0).await;
+    worker.stopper.terminate();
+    gate.open();
+    worker.end().await;
+    assert_eq!(bench.ready().await, 2);
 }

@@ -18,7 +18,7 @@ async fn a_warm_shutdown_lets_running_tasks_end() {
     gate.started().await;
     worker.stopper.terminate();
     gate.open();
-    assert_state(&bench.ending(&result).await, State::Success);
+    assert_state(&bench.ending(&result).await, &State::Success);
     assert_eq!(worker.end().await, Exit::Warm);
 }
 
