@@ -1,4 +1,7 @@
 //! A worker on a store in memory, whose time is the test's.
+//!
+//! A paused clock jumps ahead whenever its runtime has nothing to do, also while a thread of the worker is at work.
+//! Tests with blocking tasks therefore use the real clock, and wait for what happens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -87,9 +87,14 @@ async fn a_task_without_retries_left_fails_with_its_own_error() {
 async fn a_task_may_ask_for_its_retry_itself() {
     let runs = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&runs);
-    let body = TaskBody::blocking(move |context, _, _| match counted.fetch_add(1, Ordering::SeqCst) {
-        0 => Err(context.retry(io::Error::other("busy")).countdown(Duration::from_secs(30))),
-        _ => Ok(Value::Null),
+    let body = TaskBody::asynchronous(move |context, _| {
+        let run = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match run {
+                0 => Err(context.retry(io::Error::other("busy")).countdown(Duration::from_secs(30))),
+                _ => Ok(Value::Null),
+            }
+        }
     });
     let bench = Bench::new(App::new("test").task(TaskDefinition::new("asks", body))).await;
     let result = bench.call("asks").await;

@@ -112,7 +112,7 @@ async fn started_is_stored_where_it_is_asked_for() {
     worker.die().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_full_thread_pool_does_not_starve_async_tasks() {
     let (blocker, release) = crate::harness::blocking("block");
     let bench = Bench::new(App::new("test").tasks([double(), blocker])).await.with(|options| {
