@@ -179,7 +179,12 @@ impl Executor {
             _ => tracing::info!(how = ?outcome, "stopped"),
         }
         let state = state_of(&outcome);
-        all.send(signals::task_postrun, || Postrun { context: context.clone(), state, runtime });
+        all.send(signals::task_postrun, || Postrun {
+            context: context.clone(),
+            state,
+            runtime,
+            ended_at: self.clock.now(),
+        });
         Run { outcome: Some(outcome), runtime }
     }
 

@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use celeriac_protocol::{Headers, Message, QueueName, TaskId, TaskName, Value};
+use celeriac_protocol::{Headers, Message, QueueName, TaskId, TaskName, Timestamp, Value};
 
 use crate::task::Failure;
-use crate::{Context, Settings};
+use crate::{Context, Settings, sent_at};
 
 /// A worker, by its node name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,22 @@ pub struct Postrun {
     pub state: celeriac_protocol::State,
     /// How long it ran.
     pub runtime: Duration,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+impl Postrun {
+    /// The time to response: from the first sending until this run started. `None` if the producer does not say when
+    /// it sent the task.
+    pub fn time_to_response(&self) -> Option<Duration> {
+        self.time_to_resolution().map(|resolution| resolution.saturating_sub(self.runtime))
+    }
+
+    /// The time to resolution: from the first sending until this run ended, earlier tries included. It is the task's
+    /// own if [`Postrun::state`] is final.
+    pub fn time_to_resolution(&self) -> Option<Duration> {
+        Some(self.ended_at.saturating_since(sent_at(self.context.headers())?))
+    }
 }
 
 /// A task that has returned a value.
