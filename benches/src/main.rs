@@ -1,0 +1,118 @@
+//! `cargo xtask bench`: what Celeriac does on this machine, measured.
+//!
+//! Every scenario runs in a process of its own, several times, in turn with the others, so that a slow minute of the
+//! machine falls on all of them alike.
+
+mod ceiling;
+mod machine;
+mod report;
+mod scenarios;
+mod tasks;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::{Parser, Subcommand};
+
+use report::Figure;
+
+/// Measures this machine and writes a report.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Arguments {
+    /// How often each scenario runs.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Only scenarios whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where the report goes. Without all scenarios in it, nothing is written unless this is given.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What a process started by this one does.
+#[derive(Clone, Subcommand)]
+enum Role {
+    /// Runs one scenario once and prints its figures.
+    #[command(hide = true)]
+    Scenario { name: String },
+    /// Sends pings at a steady rate.
+    #[command(hide = true)]
+    Ping { store: PathBuf, count: u64, per_second: u64 },
+    /// Sends a million tasks for later.
+    #[command(hide = true)]
+    Fill { store: PathBuf },
+}
+
+fn main() -> ExitCode {
+    // A worker that a scenario measures from outside is this program with its name changed.
+    if std::env::var_os(tasks::WORKER_ROLE).is_some() {
+        return celeriac::cli::run(tasks::app());
+    }
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.role {
+        Some(Role::Scenario { name }) => scenarios::run(name),
+        Some(Role::Ping { store, count, per_second }) => scenarios::latency::ping(store, *count, *per_second),
+        Some(Role::Fill { store }) => scenarios::schedule::fill(store),
+        None => measure(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn measure(arguments: &Arguments) -> Result<()> {
+    let wanted: Vec<&str> = scenarios::NAMES
+        .iter()
+        .copied()
+        .filter(|name| arguments.only.as_ref().is_none_or(|part| name.contains(part.as_str())))
+        .collect();
+    let mut figures = Vec::new();
+    for run in 1..=arguments.runs {
+        for name in &wanted {
+            eprintln!("run {run} of {}: {name}", arguments.runs);
+            figures.extend(measured_in_a_process(name)?);
+        }
+    }
+    let text = write_up(arguments.runs, &report::series(figures));
+    println!("{text}");
+    let complete = arguments.only.is_none();
+    let default = complete.then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md"));
+    if let Some(file) = arguments.output.clone().or(default) {
+        std::fs::write(&file, text)?;
+    }
+    Ok(())
+}
+
+fn measured_in_a_process(name: &str) -> Result<Vec<Figure>> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["scenario", name])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("scenario {name}: {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.lines().filter_map(Figure::of_line).collect())
+}
+
+fn write_up(runs: usize, all: &[report::Series]) -> String {
+    format!(
+        "# Benchmarks\n\n\
+         Written by `cargo xtask bench`: {runs} runs of each scenario, each in a process of its own, on a store in a temporary folder.\n\
+         The ceiling is SQLite alone on the same rows, without an engine: see `src/ceiling.rs`.\n\n\
+         Machine: {}.\n\n{}\n{}",
+        machine::describe(),
+        report::table(all),
+        report::ratios(all, scenarios::RATIOS),
+    )
+}

@@ -1,0 +1,92 @@
+//! The program that gets killed: tasks of every kind that note down what they do.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use celeriac::prelude::*;
+
+use crate::diary::Diary;
+
+/// Names the environment variable with the path of the diary.
+pub const DIARY: &str = "CELERIAC_RECOVERY_DIARY";
+
+/// Names the environment variable with the number of this worker: every start of the program gets its own.
+pub const WORKER: &str = "CELERIAC_RECOVERY_WORKER";
+
+/// The diary of this process, and the number of its worker.
+pub struct Notes {
+    diary: Diary,
+    worker: u32,
+}
+
+impl Notes {
+    fn open() -> io::Result<Self> {
+        let variable =
+            |name: &str| std::env::var(name).map_err(|error| io::Error::other(format!("{name}: {error}")));
+        let worker = variable(WORKER)?.parse().map_err(io::Error::other)?;
+        Ok(Self { diary: Diary::open(&PathBuf::from(variable(DIARY)?))?, worker })
+    }
+}
+
+/// Runs on the runtime.
+#[celeriac::task(name = "patient.on_runtime")]
+pub async fn on_runtime(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    tokio::time::sleep(Duration::from_millis(u64::from(number % 20))).await;
+    Ok(number * 2)
+}
+
+/// Runs on a thread.
+#[celeriac::task(name = "patient.on_thread")]
+pub fn on_thread(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    work(number);
+    Ok(number * 2)
+}
+
+/// Runs in a child process.
+#[celeriac::task(name = "patient.in_process", isolation = "process")]
+pub fn in_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    work(number);
+    Ok(number * 2)
+}
+
+/// Kills the process it runs in: a child, so that the worker goes on.
+#[celeriac::task(name = "patient.kills_its_process", isolation = "process")]
+pub fn kills_its_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    kill_this_process()
+}
+
+/// Kills the process it runs in: the whole worker.
+#[celeriac::task(name = "patient.kills_its_worker")]
+pub fn kills_its_worker(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    kill_this_process()
+}
+
+/// Takes a few milliseconds, as work on a thread does: without giving the thread back.
+fn work(number: u32) {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    // Nobody sends: this ends with the time.
+    let _ = receiver.recv_timeout(Duration::from_millis(u64::from(number % 8)));
+    drop(sender);
+}
+
+fn kill_this_process() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    unreachable!("SIGKILL leaves nobody to return to")
+}
+
+/// The program: its tasks and the diary they share.
+pub fn app() -> App {
+    App::new("patient").resource(Resource::per_process(|_process| Notes::open())).tasks(tasks![
+        on_runtime,
+        on_thread,
+        in_process,
+        kills_its_process,
+        kills_its_worker
+    ])
+}

@@ -1,0 +1,96 @@
+//! Workers as processes of their own, on a store in a temporary folder.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use celeriac::Settings;
+use celeriac::prelude::*;
+use celeriac::store::{ConnectOptions, Store, connect};
+use celeriac_recovery::patient;
+use tempfile::TempDir;
+
+/// A store, its diary, and the workers on it.
+pub(crate) struct Ward {
+    folder: TempDir,
+    workers: u32,
+    settings: Vec<(String, String)>,
+}
+
+/// One running worker.
+pub(crate) struct Patient {
+    /// Its number in the diary.
+    pub(crate) number: u32,
+    process: Child,
+}
+
+impl Ward {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
+        Self { folder, workers: 0, settings: Vec::new() }
+    }
+
+    /// Sets a setting of the workers that start from now on.
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((format!("CELERIAC_{}", name.to_uppercase()), value.to_owned()));
+        self
+    }
+
+    /// Where the tasks write down what they do.
+    pub(crate) fn diary(&self) -> PathBuf {
+        self.folder.path().join("diary")
+    }
+
+    /// The program as a client of this store.
+    pub(crate) fn app(&self) -> App {
+        let url = self.url();
+        patient::app().settings(|settings: &mut Settings| settings.broker_url = url)
+    }
+
+    /// The store itself.
+    pub(crate) async fn store(&self) -> Store {
+        connect(&self.url(), &ConnectOptions::default()).await.expect("the store opens")
+    }
+
+    /// Starts a worker.
+    pub(crate) fn start_worker(&mut self) -> Patient {
+        self.workers += 1;
+        let number = self.workers;
+        let process = Command::new(env!("CARGO_BIN_EXE_patient"))
+            .args(["worker", "--loglevel", "warning", "--concurrency", "4"])
+            .args(["--hostname", &format!("patient{number}@ward")])
+            .env("CELERIAC_BROKER_URL", self.url())
+            .env(patient::DIARY, self.diary())
+            .env(patient::WORKER, number.to_string())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the worker program is built with the tests");
+        Patient { number, process }
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite:///{}", self.folder.path().join("ward.db").display())
+    }
+}
+
+impl Patient {
+    /// Whether it has ended by itself.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.process.try_wait().expect("the worker is our child").is_some()
+    }
+
+    /// SIGKILL, and the end of the process awaited.
+    pub(crate) fn kill(mut self) -> u32 {
+        self.process.kill().expect("the worker is our child");
+        self.process.wait().expect("the worker is our child");
+        self.number
+    }
+}
+
+impl Drop for Patient {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

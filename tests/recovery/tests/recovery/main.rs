@@ -1,0 +1,5 @@
+//! Kills workers and pool children and accounts for every task.
+
+mod harness;
+mod kill;
+mod poison;

@@ -1,0 +1,62 @@
+//! A task that kills what it runs in is stopped, kept, and does not hold up others.
+
+use std::time::Duration;
+
+use celeriac::prelude::*;
+use celeriac::protocol::TaskId;
+use celeriac::store::FailedTask;
+use celeriac_recovery::diary;
+use celeriac_recovery::patient::{in_process, kills_its_process, kills_its_worker};
+use tokio::time::timeout;
+
+use crate::harness::Ward;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_task_that_kills_its_process_stops_at_the_delivery_limit_and_others_go_on() {
+    let mut ward = Ward::new().set("worker_delivery_limit", "3");
+    let app = ward.app();
+    let poison = kills_its_process.delay(&app, 1u32).await.unwrap();
+    let _worker = ward.start_worker();
+    let others = app.send_many((100..200).map(|number| in_process.s(number))).await.unwrap();
+
+    for other in &others {
+        other.get(PATIENCE).await.expect("others go on");
+    }
+    let error = poison.get(PATIENCE).await.unwrap_err();
+
+    assert!(error.to_string().contains("SIGKILL"), "the caller hears why: {error}");
+    let failed = failed(&ward, poison.id()).await;
+    assert_eq!((&*failed.reason.code, failed.deliveries), ("delivery-limit", 3));
+    assert!(failed.reason.text.contains("SIGKILL"), "the reason names the signal: {}", failed.reason.text);
+    assert_eq!(diary::starts(&ward.diary()).unwrap()[&1].len(), 3, "it ran as often as the limit says");
+}
+
+#[tokio::test]
+async fn a_task_that_kills_its_worker_stops_at_the_delivery_limit() {
+    let mut ward = Ward::new().set("worker_delivery_limit", "3").set("worker_lease", "1");
+    let app = ward.app();
+    let poison = kills_its_worker.delay(&app, 1u32).await.unwrap();
+
+    // Started again after each death, as an init system does.
+    let mut worker = ward.start_worker();
+    let ended = async {
+        loop {
+            match poison.get(Duration::from_millis(100)).await {
+                Err(ResultError::Timeout { .. }) if worker.is_dead() => worker = ward.start_worker(),
+                Err(ResultError::Timeout { .. }) => {}
+                ended => return ended,
+            }
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("it ends").expect_err("it cannot succeed");
+
+    let failed = failed(&ward, poison.id()).await;
+    assert_eq!(&*failed.reason.code, "delivery-limit");
+    assert_eq!(diary::starts(&ward.diary()).unwrap()[&1].len(), 3, "it ran as often as the limit says");
+}
+
+async fn failed(ward: &Ward, id: &TaskId) -> FailedTask {
+    ward.store().await.failed().get(id).await.expect("the store answers").expect("the task is kept")
+}
