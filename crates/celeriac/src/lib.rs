@@ -77,3 +77,8 @@ pub mod prelude {
     #[cfg(feature = "macros")]
     pub use celeriac_macros::task;
 }
+
+// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
