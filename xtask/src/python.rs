@@ -7,7 +7,7 @@ use crate::programs;
 use crate::run::{self, Result};
 
 /// What is installed: pinned, because the recorded bytes name these versions.
-const PACKAGES: &[&str] = &["celery==5.7.0", "kombu==5.7.0", "msgpack==1.2.4", "zstandard==0.25.0"];
+const PACKAGES: &[&str] = &["celery==5.7.0", "kombu==5.7.0", "msgpack==1.2.4", "backports.zstd==1.8.0"];
 
 /// The interpreter of the environment, made on first use; `None` where Python is missing at a desk.
 pub(crate) fn environment() -> Result<Option<PathBuf>> {

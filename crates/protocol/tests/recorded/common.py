@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 import json
 import platform
+import sys
 import uuid
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,9 @@ def new_id():
 
 
 def write(name, cases):
-    """Writes the cases of one subject, one to a line."""
+    """Writes the cases of one subject, one to a line; with --check compares them with what is written there."""
+    if "--check" in sys.argv:
+        return compare(name, cases)
     versions = {
         "celery": version("celery"),
         "kombu": version("kombu"),
@@ -33,6 +36,18 @@ def write(name, cases):
     head = json.dumps(versions)
     (HERE / f"{name}.json").write_text(f'{{"written_by": {head},\n"cases": [\n{lines}\n]}}\n')
     print(f"{name}: {len(cases)} cases")
+
+
+def compare(name, cases):
+    """Ends the program unless the file of this subject holds these cases."""
+    recorded = json.loads((HERE / f"{name}.json").read_text())["cases"]
+    # As the file would hold them: tuples are lists there.
+    now = json.loads(json.dumps(list(cases)))
+    different = [pair for pair in itertools.zip_longest(recorded, now) if repr(pair[0]) != repr(pair[1])]
+    if different:
+        was, now = different[0]
+        raise SystemExit(f"{name}: {len(different)} cases differ; the first\n  was {was}\n  is  {now}")
+    print(f"{name}: {len(recorded)} cases are as recorded")
 
 
 def make_app(**settings):
