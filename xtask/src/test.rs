@@ -5,6 +5,9 @@ use std::process::Command;
 use crate::run::{self, Result, Tally};
 use crate::{check, python};
 
+/// How often the recovery tests run.
+const RECOVERY_ROUNDS: usize = 3;
+
 /// Installs what is missing, checks, and runs every test.
 pub(crate) fn run() -> Result<()> {
     let python = python::environment()?;
@@ -26,11 +29,23 @@ fn recorded_bytes(interpreter: &std::path::Path) -> Result<Tally> {
     Ok(Tally { passed: 1, ..Tally::default() })
 }
 
-/// Kills workers and pool children and accounts for every task; optimised, as users run it.
+/// Kills workers and pool children and accounts for every task; optimised, as users run it, each time with other seeds.
 fn recovery() -> Result<Tally> {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--release", "--locked", "--package", "celeriac-recovery", "--", "--nocapture"]);
-    run::tests(command.current_dir(run::root()))
+    let mut tally = Tally::default();
+    for _ in 0..RECOVERY_ROUNDS {
+        let mut command = Command::new(env!("CARGO"));
+        command.args([
+            "test",
+            "--release",
+            "--locked",
+            "--package",
+            "celeriac-recovery",
+            "--",
+            "--nocapture",
+        ]);
+        tally.add(run::tests(command.current_dir(run::root()))?);
+    }
+    Ok(tally)
 }
 
 /// The first command of the README, on a small folder.
