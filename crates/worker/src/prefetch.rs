@@ -1,5 +1,9 @@
 //! How many deliveries to fetch: enough to keep every pool busy, no more than others could use meanwhile.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 /// What one pool holds of its share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -9,6 +13,44 @@ pub(crate) struct Load {
     pub waiting: usize,
     /// How many it runs.
     pub running: usize,
+    /// How many it has lately run in a tenth of a second; see [`Pace`].
+    pub pace: usize,
+}
+
+/// How fast a pool works, as far as fetching is concerned: the jobs that it ended within the last full [`SPAN`].
+///
+/// With short tasks the multiplier alone would mean a round trip to the store for every few of them. Holding what runs in
+/// a tenth of a second keeps nothing from others for longer than that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    since: Instant,
+    ended: usize,
+    last: usize,
+}
+
+const SPAN: Duration = Duration::from_millis(100);
+
+impl Pace {
+    /// Of a pool that has not run anything yet.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { since: now, ended: 0, last: 0 }
+    }
+
+    /// Counts jobs that ended.
+    pub(crate) fn count(&mut self, ended: usize, now: Instant) {
+        let spans = now.saturating_duration_since(self.since).as_millis() / SPAN.as_millis();
+        if spans > 0 {
+            self.last = if spans == 1 { self.ended } else { 0 };
+            self.ended = 0;
+            self.since = now;
+        }
+        self.ended += ended;
+    }
+
+    /// The jobs of the last span.
+    pub(crate) fn per_span(&self) -> usize {
+        self.last
+    }
 }
 
 /// The limits on unsettled deliveries.
@@ -24,13 +66,18 @@ pub(crate) struct Prefetch {
 /// on while any pool has room, and what comes for the full one waits here, up to this factor.
 const OVERFLOW: usize = 2;
 
+/// The most deliveries that a pool may hold because it is fast. Not with a multiplier of one, which asks for no more than
+/// can run.
+const MOST_BY_PACE: usize = 1024;
+
 impl Prefetch {
     /// Limits for pools with `slots` slots in all.
     ///
     /// A multiplier of zero is taken as one: a worker without any limit would empty the queue into its memory.
     pub(crate) fn new(slots: usize, multiplier: usize) -> Self {
         let multiplier = multiplier.max(1);
-        Self { multiplier, most: slots.max(1).saturating_mul(multiplier).saturating_mul(OVERFLOW) }
+        let most = slots.max(1).saturating_mul(multiplier).saturating_mul(OVERFLOW);
+        Self { multiplier, most: if multiplier > 1 { most.max(MOST_BY_PACE) } else { most } }
     }
 
     /// The most deliveries that may be unsettled at once, those included whose outcome is on its way to the store.
@@ -48,7 +95,8 @@ impl Prefetch {
     }
 
     fn room_of(&self, load: Load) -> usize {
-        let share = load.slots.saturating_mul(self.multiplier);
+        let by_pace = if self.multiplier > 1 { load.pace.min(MOST_BY_PACE) } else { 0 };
+        let share = load.slots.saturating_mul(self.multiplier).max(by_pace);
         let room = share.saturating_sub(load.waiting + load.running);
         if load.waiting == 0 || room >= share.div_ceil(4) { room } else { 0 }
     }
@@ -59,7 +107,29 @@ mod tests {
     use super::*;
 
     fn load(slots: usize, waiting: usize, running: usize) -> Load {
-        Load { slots, waiting, running }
+        Load { slots, waiting, running, pace: 0 }
+    }
+
+    #[test]
+    fn a_fast_pool_holds_what_it_runs_in_a_tenth_of_a_second() {
+        let fast = |multiplier| {
+            let load = Load { pace: 300, ..load(2, 0, 2) };
+            Prefetch::new(2, multiplier).room(&[load], 2)
+        };
+        assert_eq!(fast(4), 298);
+        assert_eq!(fast(1), 0, "a multiplier of one asks for no more than can run");
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_last_full_span() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.count(50, start);
+        assert_eq!(pace.per_span(), 0);
+        pace.count(1, start + SPAN);
+        assert_eq!(pace.per_span(), 50);
+        pace.count(1, start + SPAN * 5);
+        assert_eq!(pace.per_span(), 0, "long ago");
     }
 
     #[test]
@@ -77,7 +147,7 @@ mod tests {
     #[test]
     fn overflow_of_a_full_pool_has_an_end() {
         let prefetch = Prefetch::new(12, 4);
-        assert_eq!(prefetch.room(&[load(10, 0, 0), load(2, 94, 2)], 96), 0);
+        assert_eq!(prefetch.room(&[load(10, 0, 0), load(2, 1022, 2)], 1024), 0);
     }
 
     #[test]
@@ -97,6 +167,6 @@ mod tests {
     #[test]
     fn outcomes_on_their_way_to_the_store_count_against_the_most() {
         let prefetch = Prefetch::new(10, 4);
-        assert_eq!(prefetch.room(&[load(10, 0, 0)], 80), 0);
+        assert_eq!(prefetch.room(&[load(10, 0, 0)], 1024), 0);
     }
 }

@@ -80,7 +80,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Starts per second; zero means never.
+    /// Starts per second; zero is no limit, as in Celery.
     pub fn per_second(self) -> f64 {
         match self.unit {
             'h' => self.count / 3600.0,

@@ -11,7 +11,7 @@ use crate::consumer::{Consumer, Deadline};
 use crate::fetcher::STARTS;
 use crate::finisher::Item;
 use crate::pool::{Job, Pool, PoolKind};
-use crate::prefetch::Load;
+use crate::prefetch::{Load, Pace};
 use crate::request::{Request, RequestState, Step};
 use crate::table::{Key, Started};
 
@@ -25,6 +25,8 @@ pub(crate) struct Lane {
     pub(super) preparing: usize,
     /// How many run.
     pub(super) running: usize,
+    /// How fast it works.
+    pub(super) pace: Pace,
     /// Whether the pool has closed.
     pub(super) closed: bool,
 }
@@ -32,11 +34,23 @@ pub(crate) struct Lane {
 impl Lane {
     /// A pool for which nothing waits.
     pub(crate) fn new(pool: Box<dyn Pool>) -> Self {
-        Self { pool, waiting: VecDeque::new(), preparing: 0, running: 0, closed: false }
+        Self {
+            pool,
+            waiting: VecDeque::new(),
+            preparing: 0,
+            running: 0,
+            pace: Pace::new(Instant::now()),
+            closed: false,
+        }
     }
 
     fn load(&self) -> Load {
-        Load { slots: self.pool.size(), waiting: self.waiting.len(), running: self.running + self.preparing }
+        Load {
+            slots: self.pool.size(),
+            waiting: self.waiting.len(),
+            running: self.running + self.preparing,
+            pace: self.pace.per_span(),
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -54,7 +68,7 @@ impl Consumer {
         if self.fetching || !self.ready || !self.phase.is_working() {
             return;
         }
-        let mut loads = [Load { slots: 0, waiting: 0, running: 0 }; 3];
+        let mut loads = [Load { slots: 0, waiting: 0, running: 0, pace: 0 }; 3];
         for (load, lane) in loads.iter_mut().zip(&self.lanes) {
             *load = lane.load();
         }
@@ -134,12 +148,13 @@ impl Consumer {
 
     /// A request runs: its time limits count from here.
     pub(super) fn started(&mut self, request: &Arc<Request>, executor: Option<Box<str>>) {
-        let at = Instant::now();
+        let (at, now) = (Instant::now(), self.now());
         let Some(entry) = self.table.entry_of(request) else { return };
         if entry.step(Step::Start).is_err() {
             return;
         }
         entry.started = Some(Started { at, executor });
+        self.totals.count_start(&request.delivery.message.headers, now);
         if let Some(soft) = request.limits.soft {
             entry.timers.push(self.timers.set(at + soft, Deadline::Soft(Key::of(request))));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use celeriac_app::Context;
 use celeriac_app::signals::{self, RefusedTask, RevokedTask, TaskFailed};
 use celeriac_store::{Delivery, Settle, Settled};
+use tokio::time::Instant;
 
 use crate::consumer::Consumer;
 use crate::death::{ChildDeath, DeathReason};
@@ -45,6 +46,7 @@ impl Consumer {
         let kind = crate::admission::pool_of(&request.task);
         if let Some(lane) = self.lane(kind) {
             lane.running = lane.running.saturating_sub(1);
+            lane.pace.count(1, Instant::now());
             lane.pool.finished(request);
         }
         let Some(entry) = self.table.entry_of(request) else { return };
@@ -67,6 +69,7 @@ impl Consumer {
         }
         let (request, tag, acknowledged) = (Arc::clone(&entry.request), entry.tag, entry.acknowledged);
         self.totals.count(&outcome);
+        self.totals.count_end(&request.delivery.message.headers, &outcome, now);
         self.told(&request, &outcome, acknowledged);
         let mut finish = self.rules.finish(&request, outcome, acknowledged, now);
         // What was acknowledged early has nothing to settle, unless it was delivered again meanwhile.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use celeriac_app::resource::ResourceHealth;
+use celeriac_app::sent_at;
 use celeriac_app::signals::{self, Heartbeat};
-use celeriac_protocol::Value;
+use celeriac_protocol::{Headers, Timestamp, Value};
 use celeriac_store::WorkerRecord;
 
 use crate::consumer::{Consumer, Lane};
@@ -26,6 +27,31 @@ pub(super) struct Totals {
     pub(super) children_died: u64,
     /// The time that tasks ran, all together.
     pub(super) runtime: Duration,
+    /// From sending until the start, of all first runs whose producer said when it sent.
+    response: Promise,
+    /// From the first sending until the final state, retries included.
+    resolution: Promise,
+}
+
+/// How long tasks took that had a time to keep, all together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Promise {
+    tasks: u64,
+    time: Duration,
+}
+
+impl Promise {
+    fn add(&mut self, headers: &Headers, now: Timestamp) {
+        if let Some(sent) = sent_at(headers) {
+            self.tasks += 1;
+            self.time += now.saturating_since(sent);
+        }
+    }
+
+    fn to_value(self) -> Value {
+        let mean = self.time.as_secs_f64() / self.tasks.max(1) as f64;
+        Value::Map(vec![("tasks".into(), integer(self.tasks)), ("mean_seconds".into(), Value::Float(mean))])
+    }
 }
 
 impl Totals {
@@ -42,6 +68,20 @@ impl Totals {
         *counter += 1;
     }
 
+    /// Counts the start of a request. A retry starts late on purpose, so only first runs tell how soon tasks start.
+    pub(super) fn count_start(&mut self, headers: &Headers, now: Timestamp) {
+        if headers.retries == 0 {
+            self.response.add(headers, now);
+        }
+    }
+
+    /// Counts how a request ended for good.
+    pub(super) fn count_end(&mut self, headers: &Headers, outcome: &Outcome, now: Timestamp) {
+        if matches!(outcome, Outcome::Success(_) | Outcome::Failure(_) | Outcome::TimeLimitExceeded(_)) {
+            self.resolution.add(headers, now);
+        }
+    }
+
     fn to_value(self) -> Value {
         Value::Map(vec![
             ("succeeded".into(), integer(self.succeeded)),
@@ -53,6 +93,8 @@ impl Totals {
             ("other".into(), integer(self.other)),
             ("children_died".into(), integer(self.children_died)),
             ("runtime_seconds".into(), Value::Float(self.runtime.as_secs_f64())),
+            ("response".into(), self.response.to_value()),
+            ("resolution".into(), self.resolution.to_value()),
         ])
     }
 }
