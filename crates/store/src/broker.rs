@@ -131,7 +131,8 @@ pub struct Delivery {
     /// Whether it was delivered before.
     pub redelivered: bool,
     /// How often it has been delivered, this time included. Deliveries that were given back with [`Settle::Release`]
-    /// or [`Settler::close`] do not count. Without [`Capabilities::counts_deliveries`] it is 2 for every redelivery.
+    /// or [`Settler::close`] do not count, nor do redeliveries whose lease ran out before they were said to have
+    /// [started](Settler::started). Without [`Capabilities::counts_deliveries`] it is 2 for every redelivery.
     pub deliveries: u32,
     /// Whether its task has been revoked; always `None` without [`Capabilities::fetch_checks_revocations`].
     pub revoked: Option<bool>,
@@ -169,6 +170,17 @@ pub trait Settler: Send + Sync {
     /// # Errors
     /// [`crate::Error::TooLarge`] names the first follow-up or result over the limit; then nothing took effect.
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Settled>>;
+
+    /// Says that the tasks of these deliveries are about to run; for redeliveries, before they run.
+    ///
+    /// Where deliveries are [counted](Capabilities::counts_deliveries) and leases run out
+    /// [by time](Capabilities::timed_lease), a redelivery whose lease runs out counts only if this was said of it: so a
+    /// message that merely waits in workers which die is not taken for what kills them. A first delivery counts in
+    /// any case and need not be told, which keeps this off the path of nearly all tasks.
+    ///
+    /// What is not ours any more is passed over. Saying it again changes nothing, so a caller may repeat after a
+    /// transient error. Elsewhere it does nothing.
+    async fn started(&self, tags: Vec<DeliveryTag>) -> Result<()>;
 
     /// Gives back everything unsettled as [`Settle::Release`] does, and ends the consumer.
     /// A waiting [`Consumer::fetch`] ends with [`crate::Error::Closed`]. Closing again does nothing.
@@ -223,8 +235,8 @@ pub trait Lease: Send + Sync {
     /// [`Settler::close`] it does nothing.
     ///
     /// To be called every third of [`Lease::length`]. Without [`Capabilities::timed_lease`] it does nothing.
-    /// Deliveries of another consumer whose lease ran out go back to their queue, and count as delivered,
-    /// by whoever waits in a fetch then, or fetches or renews next.
+    /// Deliveries of another consumer whose lease ran out go back to their queue, by whoever waits in a fetch then, or
+    /// fetches or renews next. First deliveries then count, and others if they had [started](Settler::started).
     async fn renew(&self) -> Result<()>;
 }
 

@@ -71,16 +71,14 @@ pub(crate) fn pool_of(task: &TaskDefinition) -> PoolKind {
 }
 
 /// A message that has been delivered too often without anybody having said how it ended.
-pub(crate) fn over_limit(delivery: &Delivery, limit: u32, starts: u32) -> Refusal {
+pub(crate) fn over_limit(delivery: &Delivery, limit: u32) -> Refusal {
     let text = format!(
-        "delivered {deliveries} times and started {started} times without an end (the limit is {limit}): its workers died, \
-         or it asked to be requeued. Find out why before you requeue it",
-        started = starts.saturating_add(1),
-        deliveries = delivery.deliveries,
+        "delivered {before} times without an end (the limit is {limit}): its workers died, or it asked to be requeued. \
+         Find out why before you requeue it",
+        before = delivery.deliveries.saturating_sub(1),
     );
     let evidence = Value::Map(vec![
         ("deliveries".into(), Value::Int(i64::from(delivery.deliveries))),
-        ("starts".into(), Value::Int(i64::from(starts))),
         ("reason".into(), Value::String("worker-died".into())),
     ]);
     Refusal { code: FailureCode::DeliveryLimit, exc_type: "WorkerLostError", text: text.into(), evidence }

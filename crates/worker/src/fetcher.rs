@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_protocol::{ResultRecord, State, TaskId, Value};
+use celeriac_protocol::TaskId;
 use celeriac_store::{Consumer, Delivery, Error, Result, Store};
 use tokio::sync::mpsc;
 
@@ -15,8 +15,6 @@ pub(crate) struct Arrival {
     pub delivery: Delivery,
     /// Whether its task has been revoked.
     pub revoked: bool,
-    /// How often its task was started by this message, its first delivery left out; see [`starts`].
-    pub starts: u32,
 }
 
 /// Fetches as much as the loop asks for, once for each time it asks.
@@ -71,21 +69,10 @@ async fn look_up(store: &Store, deliveries: Vec<Delivery>) -> Vec<Arrival> {
         true => Vec::new(),
         false => patiently(|| store.revocations().revoked(&unchecked)).await,
     };
-    let suspects: Vec<TaskId> =
-        deliveries.iter().filter(|delivery| delivery.deliveries > 1).filter_map(id).collect();
-    let records = match suspects.is_empty() {
-        true => Vec::new(),
-        false => patiently(|| store.results().get(&suspects)).await,
-    };
     let arrival = |delivery: Delivery| {
         let task_id = id(&delivery);
         let is_revoked = || task_id.as_ref().is_some_and(|id| revoked.contains(id));
-        let record = records.iter().flatten().find(|record| Some(&record.task_id) == task_id.as_ref());
-        Arrival {
-            revoked: delivery.revoked.unwrap_or_else(is_revoked),
-            starts: record.map_or(0, |record| starts(record, delivery.deliveries)),
-            delivery,
-        }
+        Arrival { revoked: delivery.revoked.unwrap_or_else(is_revoked), delivery }
     };
     deliveries.into_iter().map(arrival).collect()
 }
@@ -106,22 +93,5 @@ async fn patiently<T, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F)
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
-    }
-}
-
-/// The name under which a `STARTED` record counts the starts of one message after its first delivery.
-pub(crate) const STARTS: &str = "starts";
-
-/// How often the task of a message has started since its second delivery, by what is stored of it.
-///
-/// A delivery counts when it is fetched, so a worker that dies takes its reserved deliveries one step closer to the
-/// limit, although their tasks never started. From the second delivery on every start is therefore written down first,
-/// and only starts bring a task to the failed ones. The first delivery, which is the one that nearly all tasks have, costs nothing.
-fn starts(record: &ResultRecord, deliveries: u32) -> u32 {
-    match (&record.state, record.result.get(STARTS)) {
-        (State::Started, Some(Value::Int(starts))) => u32::try_from(*starts).unwrap_or(u32::MAX),
-        // It ran, and its progress took the place of the count.
-        (State::Started | State::Custom(_), _) => deliveries.saturating_sub(1),
-        _ => 0,
     }
 }

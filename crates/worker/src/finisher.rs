@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_protocol::{State, Value};
-use celeriac_store::{Error, FailureReason, Finish, Settle, Settled, Settler, Store, StoreResult};
+use celeriac_store::{DeliveryTag, Error, FailureReason, Finish, Settle, Settled, Settler, Store};
 use tokio::sync::mpsc;
 
 use crate::consumer::Input;
@@ -20,8 +20,8 @@ pub(crate) struct Item {
     pub key: Option<Key>,
     /// What to make durable.
     pub finish: Finish,
-    /// A record to store before that: that a task starts which may have killed its worker before.
-    pub mark: Option<StoreResult>,
+    /// The delivery of which to say, before that, that its task starts.
+    pub starts: Option<DeliveryTag>,
     /// Whether the request waits for this before it runs.
     pub prepares: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Item {
 impl Item {
     /// The end of a request, or of a delivery that never became one.
     pub(crate) fn last(key: Option<Key>, finish: Finish) -> Self {
-        Self { key, finish, mark: None, prepares: false }
+        Self { key, finish, starts: None, prepares: false }
     }
 }
 
@@ -138,9 +138,9 @@ impl Finisher {
     }
 
     async fn finish_once(&self, part: &[Item]) -> Result<Vec<Settled>, Error> {
-        let marks: Vec<StoreResult> = part.iter().filter_map(|item| item.mark.clone()).collect();
-        if !marks.is_empty() {
-            self.store.results().store(marks).await?;
+        let starts: Vec<DeliveryTag> = part.iter().filter_map(|item| item.starts).collect();
+        if !starts.is_empty() {
+            self.settler.started(starts).await?;
         }
         let finishes = part.iter().map(|item| item.finish.clone()).collect();
         self.store.finish(&*self.settler, finishes).await
@@ -192,7 +192,7 @@ fn replaced(mut item: Item, error: &Error) -> Item {
         follow_ups: Vec::new(),
         delivery: item.finish.delivery,
     };
-    Item { finish, mark: None, ..item }
+    Item { finish, starts: None, ..item }
 }
 
 #[cfg(test)]
@@ -200,7 +200,7 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
-    use celeriac_store::{ConnectOptions, DeliveryTag, connect};
+    use celeriac_store::{ConnectOptions, connect};
 
     use super::*;
     use crate::outcome::Outcome;
@@ -228,6 +228,10 @@ mod tests {
             let settled = vec![Settled::Done; finishes.len()];
             self.finished.lock().unwrap().extend(finishes);
             Ok(settled)
+        }
+
+        async fn started(&self, _tags: Vec<DeliveryTag>) -> celeriac_store::Result<()> {
+            Ok(())
         }
 
         async fn close(&self) -> celeriac_store::Result<()> {

@@ -23,8 +23,6 @@ pub(crate) struct Request {
     pub delivery: Arc<Delivery>,
     /// The limits that apply: those of the message, else of the task, else of the worker.
     pub limits: TimeLimits,
-    /// How often this message has started its task before, its first delivery left out.
-    pub starts: u32,
     /// Whether its delivery is acknowledged before it runs.
     pub acks_early: bool,
     /// What is stored of how it ends.
@@ -74,7 +72,6 @@ impl Request {
         Self {
             id,
             limits,
-            starts: 0,
             acks_early: task.options.acks.unwrap_or(options.acks) == Acks::Early,
             stores,
             track_started: task.options.track_started.unwrap_or(options.track_started),
@@ -93,11 +90,6 @@ impl Request {
     /// How often it has been retried before.
     pub(crate) fn retries(&self) -> u32 {
         self.delivery.message.headers.retries
-    }
-
-    /// How often this message has started its task by now, if it starts now. The first delivery is taken to have started it.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.delivery.deliveries.min(self.starts.saturating_add(2))
     }
 
     /// Claims the right to say how this request ended; true for the first caller only.

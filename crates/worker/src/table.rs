@@ -82,6 +82,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is delivered again, so that it is said to start before it does: its lease may have run out here.
+    pub(crate) fn is_redelivered(&self) -> bool {
+        self.request.delivery.deliveries > 1 || self.tag != self.request.delivery.tag
+    }
+
     /// Takes a step, if its state allows it.
     pub(crate) fn step(&mut self, step: Step) -> Result<(), IllegalStep> {
         self.state = self.state.next(step)?;
@@ -104,6 +109,8 @@ pub(crate) enum Repeats {
     Held {
         /// The delivery that it would have settled.
         before: DeliveryTag,
+        /// Whether it runs already.
+        runs: bool,
     },
     /// One for which an answer of the store is awaited, as the delivery now does too.
     Awaiting,
@@ -156,7 +163,7 @@ impl Table {
             return Repeats::Awaiting;
         }
         let before = std::mem::replace(&mut entry.tag, delivery.tag);
-        Repeats::Held { before }
+        Repeats::Held { before, runs: entry.state != RequestState::Reserved }
     }
 }
 
@@ -177,7 +184,8 @@ mod tests {
     fn what_waits_or_runs_takes_its_redelivery_over() {
         for state in [RequestState::Reserved, RequestState::Submitted, RequestState::Running] {
             let (mut table, key) = table(state);
-            assert_eq!(table.adopt(&key, &delivery(2)), Repeats::Held { before: DeliveryTag(1) });
+            let runs = state != RequestState::Reserved;
+            assert_eq!(table.adopt(&key, &delivery(2)), Repeats::Held { before: DeliveryTag(1), runs });
             assert_eq!(table.get_mut(&key).unwrap().tag, DeliveryTag(2), "{state:?}");
         }
     }

@@ -48,6 +48,11 @@ impl Consuming {
         answers[0]
     }
 
+    /// Says that the task of this delivery is about to run.
+    pub(super) async fn start(&self, delivery: &Delivery) {
+        self.settler.started(vec![delivery.tag]).await.unwrap();
+    }
+
     /// Settles all of these in one call, each of which must be ours.
     pub(super) async fn settle(&self, deliveries: &[Delivery], settle: Settle) {
         settle_all(&*self.settler, deliveries, settle).await;

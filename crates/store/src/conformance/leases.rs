@@ -173,17 +173,73 @@ pub async fn losing_deliveries_makes_room(store: &StoreUnderTest) {
     other.ack(&theirs).await;
 }
 
-/// Losing a delivery again and again still counts each time, until somebody settles it.
-pub async fn every_lost_delivery_counts(store: &StoreUnderTest) {
+/// Losing a delivery whose task had started counts again and again, until somebody settles it.
+pub async fn every_lost_start_counts(store: &StoreUnderTest) {
     store.publish(&queue(), &["a"]).await;
     for time in 1..=4 {
-        let delivery = store.consume(&[&queue()]).await.one().await;
+        let mut consuming = store.consume(&[&queue()]).await;
+        let delivery = consuming.one().await;
         assert_eq!(
             delivery.deliveries,
             if store.capabilities().counts_deliveries { time } else { time.min(2) }
         );
+        consuming.start(&delivery).await;
         store.advance(LEASE + MOMENT).await;
     }
+}
+
+/// The first delivery counts when it is lost, whether or not anybody said that its task starts.
+pub async fn a_lost_first_delivery_counts_either_way(store: &StoreUnderTest) {
+    store.publish(&queue(), &["started", "waited"]).await;
+    let mut silent = store.consume(&[&queue()]).await;
+    let first = silent.several(2).await;
+    silent.start(&first[0]).await;
+    store.advance(LEASE + MOMENT).await;
+    let again = store.consume(&[&queue()]).await.several(2).await;
+    assert!(again.iter().all(|delivery| delivery.deliveries == 2), "{again:?}");
+}
+
+/// A message that waits in one consumer after another, all of which die, is not counted up by that.
+pub async fn a_lost_redelivery_that_did_not_start_does_not_count(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    for deliveries in [1, 2, 2, 2] {
+        let delivery = store.consume(&[&queue()]).await.one().await;
+        assert_eq!((delivery.deliveries, delivery.redelivered), (deliveries, deliveries > 1));
+        store.advance(LEASE + MOMENT).await;
+    }
+}
+
+/// A start is one of its own delivery: it says nothing of the next one.
+pub async fn a_start_counts_once(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut counts = Vec::new();
+    for time in 0..4 {
+        let mut consuming = store.consume(&[&queue()]).await;
+        let delivery = consuming.one().await;
+        counts.push(delivery.deliveries);
+        if time == 1 {
+            consuming.start(&delivery).await;
+        }
+        store.advance(LEASE + MOMENT).await;
+    }
+    assert_eq!(counts, if store.capabilities().counts_deliveries { [1, 2, 3, 3] } else { [1, 2, 2, 2] });
+}
+
+/// Saying that a delivery starts that was lost says nothing of the next one; nor does it of one that is settled.
+pub async fn starting_what_is_not_ours_does_nothing(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut late = store.consume(&[&queue()]).await;
+    let lost = late.one().await;
+    store.advance(LEASE + MOMENT).await;
+    store.consume(&[&queue()]).await.one().await;
+    late.start(&lost).await;
+    store.advance(LEASE + MOMENT).await;
+    let mut last = store.consume(&[&queue()]).await;
+    let again = last.one().await;
+    assert_eq!(again.deliveries, 2, "nobody started the second delivery");
+    last.ack(&again).await;
+    last.start(&again).await;
+    assert_eq!(store.stats(&queue()).await.ready, 0);
 }
 
 /// A lease may be so long that it never ends.

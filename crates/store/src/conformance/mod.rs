@@ -122,7 +122,11 @@ macro_rules! store_laws {
                 renewing_gives_back_what_others_abandoned if timed_lease,
                 renewing_nothing_does_nothing,
                 losing_deliveries_makes_room if timed_lease,
-                every_lost_delivery_counts if timed_lease,
+                every_lost_start_counts if timed_lease,
+                a_lost_first_delivery_counts_either_way if timed_lease,
+                a_lost_redelivery_that_did_not_start_does_not_count if timed_lease,
+                a_start_counts_once if timed_lease,
+                starting_what_is_not_ours_does_nothing if timed_lease,
                 a_lease_may_be_endless if timed_lease,
             }
 

@@ -10,8 +10,8 @@ use celeriac_protocol::{QueueName, ResultRecord};
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, Error, Finish, Lease, Publish, QueueStats,
-    Result, Settled, Settler, Subscription,
+    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Publish,
+    QueueStats, Result, Settled, Settler, Subscription,
 };
 
 #[async_trait]
@@ -117,6 +117,11 @@ impl Settler for Subscriber {
         Ok(self.store.change(|state, now| {
             finishes.into_iter().map(|finish| state.finish(self.terms.number, finish, now)).collect()
         }))
+    }
+
+    async fn started(&self, tags: Vec<DeliveryTag>) -> Result<()> {
+        self.store.change(|state, _| state.queues.start(self.terms.number, &tags));
+        Ok(())
     }
 
     async fn close(&self) -> Result<()> {

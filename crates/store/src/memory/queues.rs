@@ -46,6 +46,8 @@ pub(super) struct Lent {
     pub(super) stored: Stored,
     place: Place,
     until: Timestamp,
+    /// Whether its task was said to be about to run.
+    started: bool,
 }
 
 /// What the store knows of a consumer between its start and its end.
@@ -145,7 +147,8 @@ impl Queues {
         });
         moved |= !back.is_empty();
         for lent in back {
-            self.put(&lent.queue, lent.place, lent.stored);
+            let counts = lent.started || lent.stored.deliveries == 1;
+            self.give_back(lent, counts);
         }
         moved
     }
@@ -189,9 +192,19 @@ impl Queues {
         let tag = DeliveryTag(self.next_number());
         let until = now.saturating_add(terms.lease);
         if let Some(consumer) = self.consumers.get_mut(&terms.number) {
-            consumer.lent.insert(tag, Lent { queue, stored, place, until });
+            consumer.lent.insert(tag, Lent { queue, stored, place, until, started: false });
         }
         tag
+    }
+
+    /// Notes that these tasks are about to run, as far as this consumer has them.
+    pub(super) fn start(&mut self, consumer: u64, tags: &[DeliveryTag]) {
+        let Some(consumer) = self.consumers.get_mut(&consumer) else { return };
+        for tag in tags {
+            if let Some(lent) = consumer.lent.get_mut(tag) {
+                lent.started = true;
+            }
+        }
     }
 
     /// Ends the lease of one delivery, if this consumer has it.

@@ -14,7 +14,7 @@ use super::results::{NewResult, ResultInserts};
 use super::transaction::Tx;
 use super::wake::Topic;
 use super::writer::{Operation, Writer};
-use crate::{Error, FailureReason, Finish, Result, Settle, Settled, Settler};
+use crate::{DeliveryTag, Error, FailureReason, Finish, Result, Settle, Settled, Settler};
 
 /// The output half of one subscription.
 pub(super) struct SqliteSettler {
@@ -37,6 +37,21 @@ impl Settler for SqliteSettler {
             FinishOperation { lending, endings: endings?, settled: Vec::new(), before: None, reply };
         self.writer.submit("finish", Box::new(operation)).await?;
         answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    async fn started(&self, tags: Vec<DeliveryTag>) -> Result<()> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        self.writer
+            .call("say what starts", move |tx| {
+                let mut start = tx.statement(include_str!("sql/settle_start.sql"))?;
+                for tag in &tags {
+                    start.execute([tag.0 as i64])?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     async fn close(&self) -> Result<()> {

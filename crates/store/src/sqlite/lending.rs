@@ -105,7 +105,7 @@ pub(super) fn register(tx: &Tx<'_>, worker: &str, queues: &[i64], lease_until: i
     Ok(consumer)
 }
 
-/// Whether a delivery that goes back to its queue counts.
+/// Whether a delivery that goes back to its queue counts; a redelivery that did not start does not if it was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counts {
     Yes,

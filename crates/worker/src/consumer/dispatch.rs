@@ -4,16 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use celeriac_protocol::{State, Value};
-use celeriac_store::{Finish, Settle, Settled};
+use celeriac_store::{DeliveryTag, Finish, Settle, Settled};
 use tokio::time::Instant;
 
 use crate::consumer::{Consumer, Deadline};
-use crate::fetcher::STARTS;
 use crate::finisher::Item;
 use crate::pool::{Job, Pool, PoolKind};
 use crate::prefetch::{Load, Pace};
 use crate::request::{Request, RequestState, Step};
-use crate::table::{Key, Started};
+use crate::table::{Entry, Key, Started};
 
 /// A pool, and what waits for it.
 pub(crate) struct Lane {
@@ -95,14 +94,15 @@ impl Consumer {
         let request = Arc::clone(&entry.request);
         let prepared = match entry.state {
             RequestState::Preparing => true,
-            RequestState::Reserved => !needs_preparation(&request),
+            RequestState::Reserved => !needs_preparation(entry),
             _ => return,
         };
         if !prepared {
             if entry.step(Step::Prepare).is_ok() {
                 entry.acknowledged = request.acks_early;
+                let tag = entry.tag;
                 self.lanes[lane].preparing += 1;
-                self.prepare(key, &request);
+                self.prepare(key, &request, tag);
             }
             return;
         }
@@ -119,14 +119,16 @@ impl Consumer {
 
     /// Makes durable what has to be before a task runs: its early acknowledgement, or that it starts although it may have
     /// killed its worker before.
-    fn prepare(&mut self, key: &Key, request: &Request) {
+    fn prepare(&self, key: &Key, request: &Request, tag: DeliveryTag) {
         let delivery = request.acks_early.then_some(request.delivery.tag);
-        let mark = (request.delivery.deliveries > 1 && !request.acks_early).then(|| {
-            let meta = self.started_meta(Some(request.starts + 1));
-            self.rules.report(request.id.clone(), State::Started, meta)
-        });
-        let finish = Finish { delivery, settle: Settle::Ack, result: None, follow_ups: Vec::new() };
-        self.send_item(Item { key: Some(key.clone()), finish, mark, prepares: true });
+        let starts = (!request.acks_early).then_some(tag);
+        let finish = Finish { delivery, ..nothing() };
+        self.send_item(Item { key: Some(key.clone()), finish, starts, prepares: true });
+    }
+
+    /// Says of a redelivery that its task runs already.
+    pub(super) fn say_started(&self, tag: DeliveryTag) {
+        self.send_item(Item { starts: Some(tag), ..Item::last(None, nothing()) });
     }
 
     /// What had to be durable is: the request takes the next slot.
@@ -162,21 +164,24 @@ impl Consumer {
             entry.timers.push(self.timers.set(at + hard, Deadline::Hard(Key::of(request))));
         }
         if request.track_started {
-            self.reports.add(self.rules.report(request.id.clone(), State::Started, self.started_meta(None)));
+            self.reports.add(self.rules.report(request.id.clone(), State::Started, self.started_meta()));
         }
     }
 
-    /// What a `STARTED` record says, as Celery's does; with how often the message has started its task, where that counts.
-    fn started_meta(&self, starts: Option<u32>) -> Value {
-        let mut meta = vec![
+    /// What a `STARTED` record says, as Celery's does.
+    fn started_meta(&self) -> Value {
+        Value::Map(vec![
             ("hostname".into(), Value::String(self.options.node_name.as_str().into())),
             ("pid".into(), Value::Int(i64::from(std::process::id()))),
-        ];
-        meta.extend(starts.map(|starts| (STARTS.into(), Value::Int(i64::from(starts)))));
-        Value::Map(meta)
+        ])
     }
 }
 
-fn needs_preparation(request: &Request) -> bool {
-    request.acks_early || request.delivery.deliveries > 1
+fn needs_preparation(entry: &Entry) -> bool {
+    entry.request.acks_early || entry.is_redelivered()
+}
+
+/// A finish that settles and stores nothing.
+fn nothing() -> Finish {
+    Finish { delivery: None, settle: Settle::Ack, result: None, follow_ups: Vec::new() }
 }

@@ -161,7 +161,7 @@ impl Consumer {
     pub(super) fn take_up(&mut self, parked: Vec<Delivery>) {
         for delivery in parked {
             if self.phase.is_working() {
-                self.arrive(Arrival { delivery, revoked: false, starts: 0 }, self.now());
+                self.arrive(Arrival { delivery, revoked: false }, self.now());
             } else {
                 self.send_item(Item::last(None, settle(&delivery, Settle::Release)));
             }

@@ -33,16 +33,16 @@ impl Consumer {
 
     /// Takes in a delivery, or settles it.
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
-        let Arrival { delivery, revoked, starts } = arrival;
+        let Arrival { delivery, revoked } = arrival;
         if self.repeats(&delivery) {
             return;
         }
         match admit(&self.app, &delivery, revoked, now) {
-            Admission::Run { .. } if self.is_over_limit(&delivery, starts) => {
-                self.refuse(&delivery, over_limit(&delivery, self.options.delivery_limit, starts), now);
+            Admission::Run { .. } if delivery.deliveries > self.options.delivery_limit => {
+                self.refuse(&delivery, over_limit(&delivery, self.options.delivery_limit), now);
             }
             Admission::Run { id, task, pool } => match self.deferred(&task, pool) {
-                None => self.take_in(Arc::new(delivery), id, task, pool, starts),
+                None => self.take_in(Arc::new(delivery), id, task, pool),
                 Some(delay) => {
                     self.send_item(Item::last(None, postpone(&delivery, now.saturating_add(delay))));
                 }
@@ -65,8 +65,11 @@ impl Consumer {
         match self.table.adopt(&key, delivery) {
             Repeats::Nothing => return false,
             Repeats::Awaiting => {}
-            Repeats::Held { before } => {
+            Repeats::Held { before, runs } => {
                 tracing::warn!(task_id = %key.id(), "delivered again while it is here; it runs once");
+                if runs {
+                    self.say_started(delivery.tag);
+                }
                 let repeated = Delivery { tag: before, ..delivery.clone() };
                 self.settle_unseen(&repeated, Settle::Ack);
             }
@@ -74,20 +77,7 @@ impl Consumer {
         true
     }
 
-    /// Whether this message has been started too often to be started again.
-    fn is_over_limit(&self, delivery: &Delivery, starts: u32) -> bool {
-        let limit = self.options.delivery_limit;
-        delivery.deliveries > limit && starts.saturating_add(1) >= limit
-    }
-
-    fn take_in(
-        &mut self,
-        delivery: Arc<Delivery>,
-        id: TaskId,
-        task: Arc<TaskDefinition>,
-        pool: PoolKind,
-        starts: u32,
-    ) {
+    fn take_in(&mut self, delivery: Arc<Delivery>, id: TaskId, task: Arc<TaskDefinition>, pool: PoolKind) {
         tracing::debug!(task_id = %id, task_name = %task.name, "received");
         self.app.signals().send(signals::task_received, || ReceivedTask {
             id: id.clone(),
@@ -95,9 +85,7 @@ impl Consumer {
             queue: delivery.queue.clone(),
             headers: delivery.message.headers.clone(),
         });
-        let mut request = Request::new(id, task, delivery, &self.options);
-        request.starts = starts;
-        let request = Arc::new(request);
+        let request = Arc::new(Request::new(id, task, delivery, &self.options));
         let key = Key::of(&request);
         let task = Arc::clone(&request.task);
         self.table.insert(key.clone(), Entry::reserved(request, pool));

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use celeriac_app::protocol::{State, Value};
-use celeriac_app::store::Settle;
 use celeriac_app::{App, ArgumentReader, Signature, TaskBody, TaskDefinition, args};
 use tokio::time::Instant;
 
@@ -116,22 +115,6 @@ async fn a_task_that_kills_its_worker_stops_at_the_delivery_limit() {
     assert_eq!(failed.deliveries, 4);
     assert!(started.try_recv().is_err());
     assert_state(&bench.ending(&result).await, &State::Failure);
-    worker.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_task_that_only_waited_in_killed_workers_runs_however_often_it_was_delivered() {
-    let bench = Bench::new(App::new("test").task(noop("innocent"))).await;
-    let result = bench.call("innocent").await;
-    for _ in 0..10 {
-        let mut subscription = bench.subscribe().await;
-        let delivery = subscription.consumer.fetch(1).await.unwrap().remove(0);
-        let requeue = crate::harness::settle(&delivery, Settle::Requeue);
-        subscription.settler.finish(vec![requeue]).await.unwrap();
-        subscription.settler.close().await.unwrap();
-    }
-    let worker = bench.start();
-    assert_state(&bench.ending(&result).await, &State::Success);
     worker.stop().await;
 }
 

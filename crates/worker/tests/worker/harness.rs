@@ -10,8 +10,7 @@ use std::time::Duration;
 use celeriac_app::protocol::{Message, ResultRecord, State, TaskId, Timestamp, Value};
 use celeriac_app::store::clock::Clock;
 use celeriac_app::store::{
-    ConnectOptions, ConsumeOptions, Delivery, FailedTask, Finish, Settle, Store, Subscription, WorkerRecord,
-    connect,
+    ConnectOptions, ConsumeOptions, FailedTask, Store, Subscription, WorkerRecord, connect,
 };
 use celeriac_app::{App, AsyncResult, Context, Signature, TaskBody, TaskDefinition};
 use celeriac_worker::{Error, Exit, Options, Placement, Shutdown, Stopper};
@@ -226,11 +225,6 @@ pub(crate) fn gated(before: impl Fn(&Context) + Send + Sync + 'static) -> (TaskB
         }
     });
     (body, gate)
-}
-
-/// Settles a delivery and nothing else.
-pub(crate) fn settle(delivery: &Delivery, settle: Settle) -> Finish {
-    Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: vec![] }
 }
 
 /// Asserts that a task ended in this state.

@@ -49,11 +49,13 @@ CREATE TABLE delayed (
 ) STRICT, WITHOUT ROWID;
 
 -- A tag names one lending for ever (hence AUTOINCREMENT): while its row exists, the delivery is the consumer's.
+-- `started` is 1 once its task was said to be about to run, which is said of redeliveries only.
 CREATE TABLE lent (
     tag INTEGER PRIMARY KEY AUTOINCREMENT,
     consumer INTEGER NOT NULL,
     message INTEGER NOT NULL,
-    deliveries INTEGER NOT NULL
+    deliveries INTEGER NOT NULL,
+    started INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- One lease for all that a consumer has, so renewing it writes one row.
