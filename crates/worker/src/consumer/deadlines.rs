@@ -34,6 +34,7 @@ impl Consumer {
                 RequestState::Reserved | RequestState::Preparing => {
                     tracing::info!(task_id = %key.id(), "revoked before it started");
                     let pool = entry.pool;
+                    self.suspects.forget(&key);
                     if let Some(lane) = self.lane(pool) {
                         lane.waiting.retain(|waiting| *waiting != key);
                     }

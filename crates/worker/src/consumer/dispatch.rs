@@ -81,6 +81,7 @@ impl Consumer {
 
     /// Gives free slots to what waits for them.
     pub(super) fn dispatch(&mut self) {
+        self.next_suspect();
         for lane in 0..self.lanes.len() {
             while self.lanes[lane].has_room() {
                 let Some(key) = self.lanes[lane].waiting.pop_front() else { break };
@@ -94,6 +95,7 @@ impl Consumer {
         let request = Arc::clone(&entry.request);
         let prepared = match entry.state {
             RequestState::Preparing => true,
+            RequestState::Reserved if self.suspects.keep_back(key, &request) => return,
             RequestState::Reserved => !needs_preparation(entry),
             _ => return,
         };

@@ -2,6 +2,7 @@
 //!
 //! - [`intake`]: deliveries become requests, or are settled at once;
 //! - [`dispatch`]: requests wait for a slot of their pool and get it;
+//! - [`suspects`]: requests on their last chance wait for one another;
 //! - [`ending`]: requests end, and their outcome becomes durable;
 //! - [`deadlines`]: time limits and revocations end requests from outside;
 //! - [`stopping`]: the phases of a shutdown;
@@ -14,6 +15,7 @@ mod facts;
 mod intake;
 mod limited;
 mod stopping;
+mod suspects;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use crate::{Error, Exit, Options, Shutdown};
 
 use dispatch::Lane;
 use limited::Limited;
+use suspects::Suspects;
 
 /// Everything that a worker reacts to.
 #[derive(Debug)]
@@ -104,6 +107,7 @@ pub(crate) struct Consumer {
     prefetch: Prefetch,
     table: Table,
     limited: HashMap<TaskName, Limited>,
+    suspects: Suspects,
     timers: Timers<Deadline>,
     phase: Phase,
     phase_timer: Option<TimerId>,
@@ -144,6 +148,7 @@ impl Consumer {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id } = parts;
         Self {
+            suspects: Suspects::new(options.delivery_limit),
             app,
             options,
             rules,

@@ -11,3 +11,4 @@ mod revoking;
 mod running;
 mod signalling;
 mod stopping;
+mod suspecting;
