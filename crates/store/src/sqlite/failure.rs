@@ -1,6 +1,8 @@
 //! What SQLite's errors mean to callers.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rusqlite::ErrorCode;
@@ -12,9 +14,38 @@ use crate::Error;
 pub(super) struct Place {
     pub url: Box<str>,
     pub path: PathBuf,
+    /// Device and number of the file that was opened.
+    opened: OnceLock<(u64, u64)>,
 }
 
 impl Place {
+    pub(super) fn new(url: &str, path: &Path) -> Self {
+        Self { url: url.into(), path: path.to_owned(), opened: OnceLock::new() }
+    }
+
+    /// Notes which file lies at the path, once it is open.
+    pub(super) fn note_file(&self) {
+        if let Some(file) = self.file() {
+            self.opened.get_or_init(|| file);
+        }
+    }
+
+    /// Fails if the file that was opened lies no longer at the path: whoever opens the path sees another file, or none,
+    /// and what this process writes is gone when it ends. SQLite itself does not notice.
+    pub(super) fn check_file(&self) -> Result<(), Error> {
+        match self.opened.get() {
+            Some(opened) if self.file() != Some(*opened) => Err(Error::Failed {
+                url: self.url.to_string(),
+                reason: "the file was removed or replaced while it was open; restart this process".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self) -> Option<(u64, u64)> {
+        std::fs::metadata(&self.path).ok().map(|found| (found.dev(), found.ino()))
+    }
+
     /// What `error` means for an operation that had `deadline`.
     pub(super) fn explain(
         &self,
@@ -50,7 +81,7 @@ impl Place {
         let url = self.url.to_string();
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => std::path::Path::new("."),
+            _ => Path::new("."),
         };
         if self.path.is_dir() {
             let reason = format!("{} is a folder: name a file in it", self.path.display());

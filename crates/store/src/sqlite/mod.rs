@@ -101,11 +101,12 @@ impl SqliteStore {
     /// # Errors
     /// What is wrong with the file or its folder.
     pub async fn open(url: &str, path: &Path, options: &ConnectOptions) -> Result<Self> {
-        let place = Arc::new(Place { url: url.into(), path: path.to_owned() });
+        let place = Arc::new(Place::new(url, path));
         let waiters = Arc::new(Waiters::default());
         let reader = Reader::start(Arc::clone(&place), options.deadline)?;
         let wake = Arc::new(Wake::new(path, waiters.feeder(&reader)));
         let writer = Writer::start(Arc::clone(&place), options, Arc::clone(&wake)).await?;
+        place.note_file();
         let options = options.clone();
         Ok(Self { shared: Arc::new(Shared { place, options, writer, reader, wake, waiters }) })
     }

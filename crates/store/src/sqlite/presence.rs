@@ -20,7 +20,11 @@ struct Announcement {
 
 #[async_trait]
 impl Presence for SqliteStore {
+    /// Every worker does this every few seconds, so it also finds out what nobody else tells: that somebody removed the
+    /// file, or the pipes beside it.
     async fn announce(&self, record: WorkerRecord) -> Result<()> {
+        self.shared.place.check_file()?;
+        self.shared.wake.repair();
         let facts = json::to_bytes(&record.facts);
         let valid_until = record.announced_at.saturating_add(record.valid_for).as_micros();
         let announce = move |tx: &mut super::transaction::Tx<'_>| {

@@ -134,6 +134,20 @@ impl Wake {
         self.bells.counts[topic as usize].subscribe()
     }
 
+    /// Makes those of our pipes anew that somebody has removed, and looks for what was missed meanwhile.
+    pub(super) fn repair(&self) {
+        for topic in TOPICS {
+            let mut pipe = lock(&self.pipes[topic as usize]);
+            if pipe.as_ref().is_some_and(OwnPipe::is_removed) {
+                tracing::warn!(folder = %self.folder.display(), "somebody removed a named pipe: making it anew");
+                // The old one goes first, because it removes what lies at its path.
+                *pipe = None;
+                *pipe = Some(self.open_pipe(topic));
+                self.bells.ring(topic);
+            }
+        }
+    }
+
     /// Removes our pipes: nobody here listens any more.
     pub(super) fn close(&self) {
         self.pipes.iter().for_each(|pipe| drop(lock(pipe).take()));
@@ -239,6 +253,10 @@ impl OwnPipe {
         let path = folder.join(name);
         std::fs::rename(&unfinished, &path)?;
         Ok((Self { path: Some(path), closed: Arc::default(), bell: Some(bell) }, reader))
+    }
+
+    fn is_removed(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| !path.exists())
     }
 
     /// Starts the thread that rings whenever `wait` returns true.

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use celeriac_protocol::Value;
 
 use super::{Folder, consume, fetch, processes, publish, publish_many, queue, success};
-use crate::{ConnectOptions, Error, Settled, connect};
+use crate::clock::Clock;
+use crate::{ConnectOptions, ConsumerId, Error, Settled, Store, WorkerRecord, connect};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -43,6 +45,27 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     assert_eq!(version, 99);
 }
 
+#[tokio::test]
+async fn a_worker_whose_file_was_removed_or_replaced_hears_of_it() {
+    let announce = async |store: &Store| {
+        let record = WorkerRecord {
+            id: ConsumerId("w".to_owned()),
+            name: "w@here".to_owned(),
+            announced_at: Clock::system().now(),
+            valid_for: LEASE,
+            facts: Value::Null,
+        };
+        store.presence().announce(record).await
+    };
+    let folder = Folder::new();
+    let store = folder.open(&ConnectOptions::default()).await;
+    announce(&store).await.unwrap();
+    std::fs::remove_file(folder.file()).unwrap();
+    assert!(announce(&store).await.unwrap_err().to_string().contains("removed or replaced"));
+    std::fs::write(folder.file(), b"").unwrap();
+    assert!(announce(&store).await.unwrap_err().to_string().contains("removed or replaced"));
+}
+
 /// Publishes enough to fill many pages, and returns once all of it is in the file itself.
 async fn fill(folder: &Folder) {
     let store = folder.open(&ConnectOptions::default()).await;
@@ -54,7 +77,7 @@ async fn fill(folder: &Folder) {
 /// Opens the damaged file and uses it until the damage shows.
 async fn use_damaged(folder: &Folder) -> Error {
     let store = match folder.server(&ConnectOptions::default()).await {
-        Ok(server) => crate::Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server)),
+        Ok(server) => Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server)),
         Err(error) => return error,
     };
     let mut subscription = consume(&store, LEASE).await;
@@ -137,7 +160,7 @@ async fn a_read_only_folder_is_reported() {
 async fn a_full_disk_loses_nothing_and_heals() {
     let folder = Folder::new();
     let server = folder.server(&ConnectOptions::default()).await.unwrap();
-    let store = crate::Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
+    let store = Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
     let limit_pages = |pages: i64| {
         server.shared.writer.call("limit", move |tx| {
             tx.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))

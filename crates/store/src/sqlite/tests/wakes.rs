@@ -91,6 +91,26 @@ async fn a_pipe_that_is_full_still_wakes() {
 }
 
 #[tokio::test]
+async fn a_pipe_that_somebody_removed_is_made_anew() {
+    let folder = Folder::new();
+    std::fs::write(folder.file(), b"").unwrap();
+    let listening = Wake::new(&folder.file(), Box::new(|| {}));
+    let ringing = Wake::new(&folder.file(), Box::new(|| {}));
+    let mut count = listening.listen(Topic::Ready);
+    std::fs::remove_dir_all(format!("{}-wake", folder.file().display())).unwrap();
+
+    listening.repair();
+    assert!(count.has_changed().unwrap(), "it looks for what it did not hear");
+    count.borrow_and_update();
+    ringing.announce(Topic::Ready.into());
+    tokio::time::timeout(super::DEADLINE, count.changed()).await.expect("it rings").unwrap();
+
+    let before = pipes(&folder);
+    listening.repair();
+    assert_eq!(pipes(&folder), before, "a pipe that is there stays");
+}
+
+#[tokio::test]
 async fn other_topics_do_not_wake() {
     let folder = Folder::new();
     std::fs::write(folder.file(), b"").unwrap();
