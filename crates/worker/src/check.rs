@@ -29,10 +29,10 @@ pub(crate) fn tasks(app: &App, options: &Options) -> Result<ResourcePlan, Error>
 }
 
 fn limits(task: &TaskDefinition, options: &Options) -> Result<(), Error> {
-    if let (PoolKind::Threads, Some(limit)) = (pool_of(task), task.options.time_limit) {
+    let hard = task.options.time_limit.or(options.time_limit);
+    if let (PoolKind::Threads, Some(limit)) = (pool_of(task), hard) {
         return Err(Error::UnenforceableLimit { task: task.name.clone(), limit });
     }
-    let hard = task.options.time_limit.or(options.time_limit);
     let soft = task.options.soft_time_limit.or(options.soft_time_limit);
     match (hard, soft) {
         (Some(hard), Some(soft)) if soft >= hard => {

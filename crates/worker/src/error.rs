@@ -29,7 +29,7 @@ pub enum Error {
     UnenforceableLimit {
         /// The task.
         task: TaskName,
-        /// The limit it declares.
+        /// The limit that it declares, or that the worker has for all tasks.
         limit: Duration,
     },
 

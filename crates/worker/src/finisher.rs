@@ -174,7 +174,10 @@ fn was_replaced(item: &Item) -> bool {
 
 /// The outcome that says that the real one was too large to be stored.
 fn replaced(mut item: Item, error: &Error) -> Item {
-    let text: Box<str> = error.to_string().into();
+    let text: Box<str> = format!("{error}; or raise store_message_limit").into();
+    if let Some(result) = &item.finish.result {
+        tracing::error!(task_id = %result.record.task_id, "the result is not stored: {text}");
+    }
     let result = item.finish.result.take().map(|mut result| {
         result.record.state = State::Failure;
         result.record.result = exception("ResultTooLarge", None, &text);

@@ -32,7 +32,7 @@ impl Consumer {
             let Some(entry) = self.table.get_mut(&key) else { continue };
             match entry.state {
                 RequestState::Reserved | RequestState::Preparing => {
-                    tracing::info!(task_id = %key.id(), "revoked before it started");
+                    tracing::info!(task_id = %key.id(), task_name = %entry.request.name(), "revoked before it started");
                     let pool = entry.pool;
                     self.suspects.forget(&key);
                     if let Some(lane) = self.lane(pool) {
@@ -61,7 +61,7 @@ impl Consumer {
             (Kill::Pending, _) => return,
             (Kill::Stopped, StopReason::Revoked) => Outcome::Revoked(Revoked::WhileRunning),
             (Kill::Unable, StopReason::Revoked) => {
-                tracing::warn!(task_id = %key.id(), "revoked; code on a thread cannot be stopped, it was asked to");
+                tracing::warn!(task_id = %key.id(), task_name = %request.name(), "revoked; code on a thread cannot be stopped, it was asked to");
                 return;
             }
             // The record is made on time, also when the code itself cannot be stopped and keeps its slot.

@@ -17,7 +17,7 @@ use crate::outcome::{Failure, Outcome, Revoked};
 use crate::pool::PoolEvent;
 use crate::request::{Request, RequestState, Step};
 use crate::shutdown::Asked;
-use crate::table::Key;
+use crate::table::{Entry, Key};
 
 impl Consumer {
     pub(super) fn pool_event(&mut self, event: PoolEvent) {
@@ -61,7 +61,7 @@ impl Consumer {
         let now = self.now();
         let Some(entry) = self.table.get_mut(key) else { return };
         if let Err(illegal) = entry.step(Step::Finish) {
-            tracing::error!(task_id = %key.id(), %illegal, "an outcome came out of turn");
+            tracing::error!(task_id = %key.id(), task_name = %entry.request.name(), %illegal, "an outcome came out of turn");
             return;
         }
         for timer in entry.timers.drain(..) {
@@ -144,9 +144,9 @@ impl Consumer {
         if entry.step(Step::Settle).is_err() {
             return;
         }
-        let parked = self.table.remove(&key).map_or_else(Vec::new, |entry| entry.parked);
+        let Some(Entry { request, parked, .. }) = self.table.remove(&key) else { return };
         if answer.settled == Settled::Lost {
-            tracing::warn!(task_id = %key.id(), "its lease had run out: this outcome does not count");
+            tracing::warn!(task_id = %key.id(), task_name = %request.name(), "its lease had run out: this outcome does not count");
         }
         if answer.settled == Settled::Done && !answer.returned {
             for repeated in &parked {

@@ -66,7 +66,8 @@ impl Consumer {
             Repeats::Nothing => return false,
             Repeats::Awaiting => {}
             Repeats::Held { before, runs } => {
-                tracing::warn!(task_id = %key.id(), "delivered again while it is here; it runs once");
+                let task_name = delivery.message.headers.task.as_ref().map(TaskName::as_str);
+                tracing::warn!(task_id = %key.id(), task_name, "delivered again while it is here; it runs once");
                 if runs {
                     self.say_started(delivery.tag);
                 }

@@ -75,6 +75,14 @@ async fn a_thread_task_that_declares_a_hard_limit_is_refused_at_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hard_limit_for_all_tasks_is_refused_at_the_start_where_one_runs_on_threads() {
+    let (task, _release) = blocking("block");
+    let bench = Bench::new(App::new("test").task(task)).await;
+    let bench = bench.with(|options| options.time_limit = Some(Duration::from_secs(10)));
+    assert!(bench.refusal().await.contains("block"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn limits_in_the_wrong_order_are_refused_at_the_start() {
     let (task, _started) = hanging("hang");
     let bench = Bench::new(App::new("test").task(task.with_options(limits(Some(10), Some(10))))).await;
