@@ -12,7 +12,7 @@ use celeriac_store::{Delivery, DeliveryTag};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::programs;
+use super::{log, programs};
 use crate::death::ChildDeath;
 use crate::outcome::Outcome;
 use crate::pool::prefork::{Options, Prefork};
@@ -71,6 +71,7 @@ impl Bench {
 
     /// A pool with these options, as it starts.
     pub(super) fn starting(options: Options) -> Self {
+        log::keep();
         let (events, inbox) = Events::channel();
         let pool = Prefork::start(&programs::app(), options, events).unwrap();
         Self {

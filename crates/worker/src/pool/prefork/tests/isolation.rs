@@ -1,16 +1,12 @@
 //! What children share with nobody, and what becomes of what they print.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::fs;
-use std::sync::{Arc, Mutex};
 
 use celeriac_protocol::Value;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
 use super::harness::{Bench, text};
+use super::log;
 
 #[tokio::test]
 async fn a_program_that_a_task_starts_is_not_a_child() {
@@ -39,52 +35,17 @@ async fn children_inherit_nothing_of_each_other() {
 
 #[tokio::test]
 async fn what_a_task_prints_is_logged_with_its_child_and_its_id() {
-    let log = Log::default();
-    let lines = Arc::clone(&log.0);
-    let _guard = tracing::subscriber::set_default(log);
     let mut bench = Bench::ready(1).await;
     for word in ["alpha", "beta"] {
         let request = bench.submit("print", [text(word)]).await;
         bench.end_of(&request).await;
-        let lines = lines.lock().unwrap().clone();
         for stream in ["on stdout", "on stderr without an end"] {
+            let lines = log::lines_of(&request.id);
             let line = lines.iter().find(|line| line.contains(&format!("{word} {stream}")));
             let line = line.unwrap_or_else(|| panic!("{word} {stream} is not in {lines:#?}"));
-            assert!(line.contains(request.id.as_str()) && line.contains("child-1"), "{line}");
-        }
-    }
-}
-
-/// Keeps every event as a line.
-#[derive(Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Line(String);
-        impl Visit for Line {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                write!(self.0, "{field}={value:?} ").unwrap();
+            for part in ["task_name=\"print\"", "child-1"] {
+                assert!(line.contains(part), "{line}");
             }
         }
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
     }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }

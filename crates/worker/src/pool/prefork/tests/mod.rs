@@ -7,6 +7,7 @@ mod harness;
 mod isolation;
 mod jobs;
 mod kills;
+mod log;
 mod programs;
 mod recycling;
 mod shutdown;

@@ -221,7 +221,7 @@ fn child_without_its_resource() {
 #[test]
 fn child_with_slow_init() {
     be_child(&app().on(signals::worker_process_init, |_| {
-        let long = CancellationToken::new().sleep_blocking(Duration::from_millis(1500));
+        let long = CancellationToken::new().sleep_blocking(Duration::from_secs(5));
         assert!(long.is_ok(), "nobody cancels it");
     }));
 }
