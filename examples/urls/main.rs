@@ -127,8 +127,11 @@ enum Connection {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let folder =
-        if arguments.folder.is_dir() { &arguments.folder } else { Path::new(env!("CARGO_MANIFEST_DIR")) };
+    let folder = if arguments.folder.is_dir() {
+        &arguments.folder
+    } else {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    };
     let documents = report::documents(folder);
     println!("{} documents below {}", documents.len(), folder.display());
 
