@@ -18,6 +18,8 @@ mod finish;
 mod finisher;
 mod lease;
 mod options;
+#[cfg(target_os = "linux")]
+mod orphans;
 mod os_signals;
 mod outcome;
 mod panic;

@@ -212,16 +212,21 @@ impl Worker<'_> {
             answers: inputs.clone(),
         };
         host.build(inputs.clone());
+        let mut others = vec![
+            tokio::spawn(fetcher.run()),
+            tokio::spawn(watch_health(host.health.clone(), inputs.clone())),
+            tokio::spawn(watch_revocations(store.clone(), inputs.clone())),
+        ];
+        #[cfg(target_os = "linux")]
+        if crate::orphans::come_here() {
+            others.push(tokio::spawn(crate::orphans::reap()));
+        }
         let crew = Crew {
             _keeper: LeaseKeeper::start(lease, options.placement, renewed)?,
             settler,
             finishing: tokio::spawn(finisher.run()),
-            present: tokio::spawn(keep_present(store.clone(), id.clone(), inputs.clone(), records)),
-            others: vec![
-                tokio::spawn(fetcher.run()),
-                tokio::spawn(watch_health(host.health.clone(), inputs.clone())),
-                tokio::spawn(watch_revocations(store.clone(), inputs)),
-            ],
+            present: tokio::spawn(keep_present(store.clone(), id.clone(), inputs, records)),
+            others,
         };
         let (app, options, health) = (app.clone(), Arc::clone(options), host.health.clone());
         let parts = Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id };

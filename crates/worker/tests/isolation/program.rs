@@ -1,5 +1,6 @@
 //! The program under test: its tasks, and a worker for it.
 
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,13 +23,14 @@ type Body = fn(&Context, &LocalSet, Arguments) -> Returned;
 
 /// The tasks, which all but one run in children.
 pub(crate) fn app() -> App {
-    let isolated: [(&str, Body); 6] = [
+    let isolated: [(&str, Body); 7] = [
         ("pid", |_, _, _| Ok(Value::Int(std::process::id().into()))),
         ("crash", |_, _, _| std::process::abort()),
         ("crash_once", crash_once),
         ("wait", wait),
         ("hang", hang),
         ("send", send),
+        ("leave_an_orphan", leave_an_orphan),
     ];
     let task = |(name, body): (&'static str, Body)| {
         let mut options = TaskOptions::default();
@@ -72,6 +74,19 @@ fn hang(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
     loop {
         std::thread::park();
     }
+}
+
+/// Leaves a process behind whose parent has ended, gives its process id, and lets it end.
+fn leave_an_orphan(_: &Context, _: &LocalSet, _: Arguments) -> Returned {
+    let mut shell = Command::new("sh")
+        .args(["-c", "exec 3<&0; cat <&3 >/dev/null & echo $!"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let lets_it_end = shell.stdin.take();
+    let said = shell.wait_with_output()?.stdout;
+    drop(lets_it_end);
+    Ok(Value::Int(String::from_utf8_lossy(&said).trim().parse()?))
 }
 
 /// Sends another task, on a connection of the child's own.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use celeriac_app::protocol::State;
 use celeriac_app::{AsyncResult, Signature};
 use celeriac_worker::Exit;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
+use tokio::time::{Instant, sleep};
 
 use crate::program::{Bench, PATIENCE};
 
@@ -30,6 +31,7 @@ tests! {
     a_running_task_that_is_revoked_stops_even_if_it_does_not_want_to,
     a_task_in_a_child_sends_more_tasks,
     a_warm_shutdown_gives_back_what_does_not_end_in_time,
+    a_worker_that_adopts_orphans_reaps_them,
 }
 
 async fn one_worker_runs_tasks_here_and_in_children() {
@@ -136,4 +138,18 @@ async fn a_warm_shutdown_gives_back_what_does_not_end_in_time() {
     }
     let queues = store.broker().queues(&["celery".into()]).await.unwrap();
     assert_eq!(queues[0].ready, 2, "{queues:?}");
+}
+
+async fn a_worker_that_adopts_orphans_reaps_them() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let bench = Bench::start(1).await;
+    let orphan = bench.call("leave_an_orphan").await.get(PATIENCE).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while std::path::Path::new(&format!("/proc/{orphan}")).exists() {
+        assert!(Instant::now() < deadline, "{orphan} is a zombie");
+        // Nothing tells of it.
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(bench.stop().await, Exit::Warm);
+    set_child_subreaper(None).unwrap();
 }
