@@ -24,6 +24,16 @@ pub(crate) struct ChildDeath {
     pub lived: Duration,
 }
 
+/// The exit codes that a child has a reason for.
+pub(crate) mod exit_code {
+    /// It could not do what it was started for. Source: `EX_SOFTWARE`, sysexits.h(3head).
+    pub(crate) const FAILED: u8 = 70;
+    /// It could not reach its parent any more. Source: `EX_IOERR`, sysexits.h(3head).
+    pub(crate) const CUT_OFF: u8 = 74;
+    /// It panicked outside of a task, as a program of Rust then ends.
+    pub(crate) const PANICKED: u8 = 101;
+}
+
 /// The class of reason for the end of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DeathReason {
@@ -33,6 +43,13 @@ pub(crate) enum DeathReason {
     Signal(i32),
     /// It ended by itself while it should have gone on.
     Exit(i32),
+    /// It ended because it could not go on, and said why.
+    Failed {
+        /// How it ended.
+        ending: Ending,
+        /// What it said of it.
+        said: Box<str>,
+    },
     /// It ended before it was ready for its first task.
     StartFailed {
         /// How it ended.
@@ -116,6 +133,7 @@ impl DeathReason {
             DeathReason::OutOfMemory => "oom",
             DeathReason::Signal(_) => "signal",
             DeathReason::Exit(_) => "exit",
+            DeathReason::Failed { .. } => "failed",
             DeathReason::StartFailed { .. } => "start-failed",
             DeathReason::Silent { .. } => "silent",
             DeathReason::HardLimit => "hard-time-limit",
@@ -146,7 +164,11 @@ impl fmt::Display for DeathReason {
             DeathReason::Signal(signal) => {
                 write!(f, "was killed by {}, not sent by this worker", Signal(*signal))
             }
-            DeathReason::Exit(code) => write!(f, "ended by itself with exit code {code}"),
+            DeathReason::Exit(code) => {
+                write!(f, "ended by itself with exit code {code}")?;
+                meaning(*code).map_or(Ok(()), |meaning| write!(f, ", {meaning}"))
+            }
+            DeathReason::Failed { ending, said } => write!(f, "could not go on: {said} ({ending})"),
             DeathReason::StartFailed { ending, said: None } => write!(f, "died while it started: {ending}"),
             DeathReason::StartFailed { ending, said: Some(said) } => {
                 write!(f, "died while it started: {said} ({ending})")
@@ -189,6 +211,16 @@ impl fmt::Display for Ending {
             Ending::Signal(signal) => write!(f, "{}", Signal(*signal)),
             Ending::Unknown => f.write_str("status unknown"),
         }
+    }
+}
+
+/// What an exit code means if it is that of a child itself, and not of the code in it.
+fn meaning(code: i32) -> Option<&'static str> {
+    match u8::try_from(code).ok()? {
+        exit_code::FAILED => Some("as when it cannot go on"),
+        exit_code::CUT_OFF => Some("as when its connection to the worker is broken"),
+        exit_code::PANICKED => Some("as after a panic outside of a task"),
+        _ => None,
     }
 }
 

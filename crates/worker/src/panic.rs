@@ -55,12 +55,17 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, TaskError> {
     returned.map_err(|payload| failure(&*payload, place))
 }
 
-fn failure(payload: &(dyn Any + Send), place: Watch) -> TaskError {
-    let said = payload
+/// What a panic said.
+pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
+    payload
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("with a payload that is not text");
+        .unwrap_or("with a payload that is not text")
+}
+
+fn failure(payload: &(dyn Any + Send), place: Watch) -> TaskError {
+    let said = said(payload);
     let text = match place {
         Watch::Panicked(place) => format!("the task panicked at {place}: {said}"),
         Watch::Off | Watch::On => format!("the task panicked: {said}"),

@@ -47,11 +47,12 @@ pub(super) fn classify(evidence: Evidence) -> DeathReason {
         Some(doom) if doom.explains(ending) => return doom.into_reason(),
         _ => {}
     }
-    match ending {
-        _ if !was_ready => DeathReason::StartFailed { ending, said },
-        Ending::Exit(code) => DeathReason::Exit(code),
-        Ending::Signal(signal) => DeathReason::Signal(signal),
-        Ending::Unknown => DeathReason::StatusTaken,
+    match (ending, said) {
+        (_, said) if !was_ready => DeathReason::StartFailed { ending, said },
+        (_, Some(said)) => DeathReason::Failed { ending, said },
+        (Ending::Exit(code), None) => DeathReason::Exit(code),
+        (Ending::Signal(signal), None) => DeathReason::Signal(signal),
+        (Ending::Unknown, None) => DeathReason::StatusTaken,
     }
 }
 
@@ -120,6 +121,8 @@ mod tests {
             (Evidence { oom_kills_rose: true, ..evidence(kill) }, "oom"),
             (evidence(kill), "signal"),
             (evidence(Ending::Exit(3)), "exit"),
+            (evidence(Ending::Exit(101)), "exit"),
+            (Evidence { said: Some("why".into()), ..evidence(Ending::Exit(3)) }, "failed"),
             (Evidence { was_ready: false, ..evidence(Ending::Exit(3)) }, "start-failed"),
             (doomed(silent, kill), "silent"),
             (doomed(Doom::HardLimit, Ending::Signal(SIGTERM)), "hard-time-limit"),

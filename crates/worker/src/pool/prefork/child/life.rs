@@ -1,6 +1,7 @@
 //! The life of a child: greeting, resources, tasks, and an orderly end.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -15,13 +16,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::super::process::resident_memory;
 use super::super::protocol::{FromChild, JobHead, StartPhase, TaskEnding, ToChild, VERSION, Welcome};
-use super::FAILED;
 use super::connection::{Receiver, SendError, Sender};
+use super::last_words;
 use super::listener::{Current, Listener, Order};
 use super::log;
 use super::pulse::{self, Pulse};
 use super::reporter::{FrameReporter, NO_BODY};
 use crate::Options;
+use crate::death::exit_code;
 use crate::executor::{Executor, Run};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::panic::install_hook;
@@ -35,16 +37,16 @@ pub(super) fn live(app: App, socket: UnixStream) -> ExitCode {
     match socket.try_clone() {
         Ok(ours) => {
             let sender = Sender::new(ours);
-            match Child::greet(app, &sender, socket).and_then(Child::serve) {
+            let life = || Child::greet(app, &sender, socket).and_then(Child::serve);
+            match last_words::or_end(&sender, life) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    // The parent writes the record; should it be gone, nobody needs one.
-                    let _ = sender.send(&FromChild::Failed { why: error.to_string().into() }, NO_BODY);
-                    ExitCode::from(FAILED)
+                Err(error) if last_words::say(&sender, &error.to_string()) => {
+                    ExitCode::from(exit_code::FAILED)
                 }
+                Err(_) => last_words::end(exit_code::CUT_OFF),
             }
         }
-        Err(_) => ExitCode::from(FAILED),
+        Err(_) => ExitCode::from(exit_code::FAILED),
     }
 }
 
@@ -105,7 +107,9 @@ impl Child {
         let health = HealthBoard::new(&plan, self.process.clone());
         let _pulse = Pulse::start(self.sender.clone(), self.welcome.beat, health.clone())?;
         self.sender.send(&FromChild::Phase { phase: StartPhase::Init }, NO_BODY)?;
-        let runtime = runtime()?;
+        // Never dropped: what resources left running on it ends with the process, and is not waited for. A runtime that
+        // cannot reach its threads any more, because a task closed its files, would wait for them for ever.
+        let runtime = ManuallyDrop::new(runtime()?);
 
         self.app.signals().send(signals::worker_process_init, || self.process.clone());
         let shared = Arc::new(SharedSet::new(&plan, &health));
@@ -121,8 +125,6 @@ impl Child {
         self.app.signals().send(signals::worker_process_shutdown, || self.process.clone());
         drop(locals);
         shared.close();
-        // What resources left running on it is given up, not waited for.
-        runtime.shutdown_background();
         Ok(())
     }
 

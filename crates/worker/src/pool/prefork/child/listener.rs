@@ -11,6 +11,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::super::protocol::{FromChild, JobHead, ToChild};
 use super::connection::{Receiver, Sender};
+use super::last_words;
 use super::reporter::FrameReporter;
 use crate::pool::StopReason;
 
@@ -60,7 +61,9 @@ impl Listener {
     /// Starts the thread; its orders come out of the channel.
     pub(super) fn start(self) -> std::io::Result<mpsc::Receiver<Order>> {
         let (orders, inbox) = mpsc::channel();
-        thread::Builder::new().name("celeriac-listener".into()).spawn(move || self.listen(&orders))?;
+        let sender = self.sender.clone();
+        let listen = move || last_words::or_end(&sender, || self.listen(&orders));
+        thread::Builder::new().name("celeriac-listener".into()).spawn(listen)?;
         Ok(inbox)
     }
 

@@ -5,6 +5,7 @@
 //! that need a runtime share one of the child's own.
 
 pub(super) mod connection;
+mod last_words;
 mod life;
 mod listener;
 pub(super) mod log;
@@ -21,9 +22,7 @@ use celeriac_app::App;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::spawner::PARENT_VARIABLE;
-
-/// The exit code of a child that could not do what it was started for. Source: `EX_SOFTWARE`, sysexits.h(3head).
-const FAILED: u8 = 70;
+use crate::death::exit_code;
 
 /// Runs this process as a child of a worker, if that is what it was started as, and says how it ended.
 ///
@@ -56,7 +55,7 @@ pub fn run_if_child(app: &App) -> Option<ExitCode> {
         Ok(socket) => life::live(app.clone(), socket),
         Err(error) => {
             eprintln!("this process was started as a child of the worker {parent}, but {error}");
-            ExitCode::from(FAILED)
+            ExitCode::from(exit_code::FAILED)
         }
     })
 }

@@ -9,8 +9,10 @@ use celeriac_protocol::{Value, json};
 
 use super::super::process::resident_memory;
 use super::super::protocol::FromChild;
-use super::connection::Sender;
+use super::connection::{SendError, Sender};
+use super::last_words;
 use super::reporter::NO_BODY;
+use crate::death::exit_code;
 
 /// How soon a change of the resources is reported, at the latest.
 const RESOURCES: Duration = Duration::from_millis(500);
@@ -25,13 +27,16 @@ impl Pulse {
     /// Starts the thread: a sign of life each `beat`, and the state of the resources when that has changed.
     pub(super) fn start(sender: Sender, beat: Duration, health: HealthBoard) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let mut heart = Heart { sender, beat, health, shown: Vec::new(), beaten: Instant::now() };
+        let of_heart = sender.clone();
+        let mut heart = Heart { sender: of_heart, beat, health, shown: Vec::new(), beaten: Instant::now() };
         // Without resources there is nothing to look at between two beats.
         let nap = if heart.health.snapshot().is_empty() { beat } else { beat.min(RESOURCES) };
         thread::Builder::new().name("celeriac-pulse".into()).spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(nap) {
-                heart.turn();
-            }
+            last_words::or_end(&sender, || {
+                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(nap) {
+                    heart.turn();
+                }
+            });
         })?;
         Ok(Self { _stop: stop })
     }
@@ -54,8 +59,11 @@ impl Heart {
         }
         if self.beaten.elapsed() >= self.beat {
             self.beaten = Instant::now();
-            // A parent that is gone is noticed by the listener.
-            let _ = self.sender.send(&FromChild::Beat { memory: resident_memory() }, NO_BODY);
+            let beat = FromChild::Beat { memory: resident_memory() };
+            if let Err(SendError::Closed(_)) = self.sender.send(&beat, NO_BODY) {
+                // The parent is gone, or a task has closed the socket, of which the listener hears nothing.
+                last_words::end(exit_code::CUT_OFF);
+            }
         }
     }
 }

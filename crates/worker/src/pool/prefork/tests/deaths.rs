@@ -6,7 +6,7 @@ use celeriac_protocol::Value;
 use tokio::time::Instant;
 
 use super::harness::{Bench, options, text};
-use crate::death::DeathReason;
+use crate::death::{DeathReason, Ending};
 use crate::outcome::Outcome;
 
 const SIGSTOP: i64 = 19;
@@ -86,6 +86,22 @@ async fn a_child_whose_socket_carries_no_frames_is_killed() {
     let death = bench.wait("it is killed", |it| it.deaths.pop()).await;
     let DeathReason::Garbled(why) = death.reason else { panic!("{death:?}") };
     assert!(why.contains("limit"), "{why}");
+}
+
+#[tokio::test]
+async fn a_panic_outside_of_a_task_ends_the_child_at_once_and_says_so() {
+    let mut bench = Bench::ready(1).await;
+    let death = bench.death("panic_twice", []).await;
+    let DeathReason::Failed { ending: Ending::Exit(101), said } = death.reason else { panic!("{death:?}") };
+    assert_eq!(&*said, "it panicked outside of a task: the sky has fallen");
+    assert_eq!(bench.value("echo", [Value::Int(1)]).await, Value::Int(1), "the slot lives on");
+}
+
+#[tokio::test]
+async fn a_child_whose_task_closed_its_socket_ends_without_being_killed() {
+    let mut bench = Bench::ready(1).await;
+    let death = bench.death("close_everything", []).await;
+    assert!(matches!(death.reason, DeathReason::Exit(74)), "{death:?}");
 }
 
 /// Runs some tasks on the other child. On a busy machine some may take longer; were they held up, all would.

@@ -40,7 +40,7 @@ fn ordinary_child() {
 
 /// The tasks that children of the tests run.
 pub(super) fn app() -> App {
-    let tasks: [Named; 18] = [
+    let tasks: [Named; 20] = [
         ("echo", |_, _, arguments| Ok(first(arguments))),
         ("pid", |_, _, _| Ok(Value::Int(std::process::id().into()))),
         ("fail", |_, _, _| Err(TaskError::failure("Broken", "it broke").permanent())),
@@ -59,6 +59,8 @@ pub(super) fn app() -> App {
         ("run_out_of_memory", run_out_of_memory),
         ("nap", nap),
         ("start_myself", |_, _, _| start_myself()),
+        ("panic_twice", |_, _, _| std::panic::panic_any(PanicsOnceMore)),
+        ("close_everything", |_, _, _| close_everything()),
     ];
     App::new("tests").tasks(tasks.map(isolated))
 }
@@ -129,6 +131,23 @@ fn start_myself() -> Returned {
         .stdout(Stdio::null())
         .status()?;
     Ok(Value::Bool(status.success()))
+}
+
+/// A panic that goes on after it was caught: outside of the task.
+struct PanicsOnceMore;
+
+impl Drop for PanicsOnceMore {
+    fn drop(&mut self) {
+        panic!("the sky has fallen");
+    }
+}
+
+/// Closes every file, as a careless library does before it starts a program.
+#[expect(unsafe_code, reason = "no safe code can close what it does not own")]
+fn close_everything() -> Returned {
+    // SAFETY: none: that nothing can be relied on afterwards is what is tested.
+    unsafe { libc::close_range(0, libc::c_uint::MAX, 0) };
+    Ok(Value::Null)
 }
 
 /// Counts a kill for want of memory, as the kernel would, and dies of it.
