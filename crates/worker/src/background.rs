@@ -75,7 +75,7 @@ async fn pause(what: &str, error: &celeriac_store::Error) {
 pub(crate) async fn watch_health(health: HealthBoard, inputs: mpsc::UnboundedSender<Input>) {
     loop {
         health.changed().await;
-        if inputs.send(Input::Announce).is_err() {
+        if inputs.send(Input::Health).is_err() {
             return;
         }
     }

@@ -93,15 +93,14 @@ impl Host {
         Ok(Self { runtime, handle, process, plan, health, shared, stop, is_used })
     }
 
-    /// Builds the shared resources, however often that has to be tried, and tells the loop. A build that panics is a
-    /// failed one.
-    fn build(&self, inputs: mpsc::UnboundedSender<Input>) {
+    /// Builds the shared resources, however often that has to be tried; the loop hears of it by the health board. A build
+    /// that panics is a failed one.
+    fn build(&self) {
         let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
         self.handle.spawn(async move {
             loop {
                 match Caught(Box::pin(shared.build_until_ready(&stop))).await {
-                    Ok(Ok(())) => return drop(inputs.send(Input::Built)),
-                    Ok(Err(_cancelled)) => return,
+                    Ok(Ok(()) | Err(_)) => return,
                     Err(error) => tracing::error!(%error, "a resource panicked while it was built"),
                 }
                 tokio::time::sleep(LAST_PAUSE).await;
@@ -211,7 +210,7 @@ impl Worker<'_> {
             items,
             answers: inputs.clone(),
         };
-        host.build(inputs.clone());
+        host.build();
         let mut others = vec![
             tokio::spawn(fetcher.run()),
             tokio::spawn(watch_health(host.health.clone(), inputs.clone())),

@@ -22,6 +22,11 @@ impl Backoff {
         full / 2 + exponential_backoff(full / 2, 0, Self::LONGEST, Some(dice))
     }
 
+    /// How many builds in a row have failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Starts over after a success.
     pub fn reset(&mut self) {
         self.failures = 0;

@@ -1,10 +1,11 @@
 //! How the resources of a process fare, for `inspect` and the log.
 
+use std::any::TypeId;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::resource::{Process, Resource, ResourceKind, ResourcePlan};
+use crate::resource::{Process, Resource, ResourceError, ResourceKind, ResourcePlan, ResourceRequest};
 
 /// How one resource of one process fares, over all its threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub enum ResourceState {
 
 impl ResourceState {
     /// As it is shown: `waiting`, `ready`, `failing`, `closed`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Ready => "ready",
@@ -56,6 +57,8 @@ impl ResourceState {
 #[derive(Clone, Debug)]
 pub struct HealthBoard {
     process: Process,
+    /// What each entry is of.
+    types: Arc<[TypeId]>,
     entries: Arc<Mutex<Vec<ResourceHealth>>>,
     changed: Arc<Notify>,
 }
@@ -73,8 +76,9 @@ pub(super) enum Change<'a> {
 impl HealthBoard {
     /// A board on which everything waits to be built.
     pub fn new(plan: &ResourcePlan, process: Process) -> Self {
+        let types = plan.resources().iter().map(|resource| resource.type_id).collect();
         let entries = plan.resources().iter().map(waiting).collect();
-        Self { process, entries: Arc::new(Mutex::new(entries)), changed: Arc::default() }
+        Self { process, types, entries: Arc::new(Mutex::new(entries)), changed: Arc::default() }
     }
 
     /// The process it is about.
@@ -85,6 +89,35 @@ impl HealthBoard {
     /// How everything fares now, in order of registration.
     pub fn snapshot(&self) -> Vec<ResourceHealth> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether something that is asked for has not been built yet, on no thread of the process.
+    pub fn lacks(&self, requests: &[ResourceRequest]) -> bool {
+        if requests.is_empty() {
+            return false;
+        }
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking = |request: &ResourceRequest| {
+            let mut known = entries.iter().zip(&*self.types);
+            known.any(|(entry, of)| entry.kind == request.kind && *of == request.type_id && entry.builds == 0)
+        };
+        requests.iter().any(lacking)
+    }
+
+    /// Logs a failed build.
+    pub(super) fn say_failed(&self, error: &ResourceError) {
+        let ResourceError { name, reason, retry_after } = error;
+        tracing::warn!(
+            resource = %name, process = %self.process, %reason, again_in = ?retry_after,
+            "a resource could not be built; the tasks that need it wait"
+        );
+    }
+
+    /// Logs that a build has succeeded after some that failed.
+    pub(super) fn say_built(&self, name: &str, failures: u32) {
+        if failures > 0 {
+            tracing::info!(resource = name, process = %self.process, failures, "the resource is built now");
+        }
     }
 
     pub(super) fn record(&self, index: usize, change: &Change<'_>) {

@@ -108,15 +108,13 @@ impl LocalSet {
         Self::new(&plan, &HealthBoard::new(&plan, process.clone()))
     }
 
-    /// Builds what is not built yet, in order of registration.
+    /// Builds what is not built yet, in order of registration. One that fails keeps no other from being built.
     ///
     /// # Errors
-    /// The first build that failed. What was built before stays; calling again goes on from there.
+    /// The failed build that is to be tried again first. What was built stays; calling again builds the rest.
     pub fn build(&self) -> Result<(), ResourceError> {
-        self.slots.iter().try_for_each(|slot| {
-            let waits = slot.held.borrow().value.is_none();
-            if waits { self.rebuild(slot) } else { Ok(()) }
-        })
+        let waiting = self.slots.iter().filter(|slot| slot.held.borrow().value.is_none());
+        ResourceError::soonest(waiting.filter_map(|slot| self.rebuild(slot).err()))
     }
 
     /// As [`LocalSet::build`], again and again with growing delays, until everything is built.
@@ -193,17 +191,19 @@ impl LocalSet {
         let mut held = slot.held.borrow_mut();
         match built {
             Ok(value) => {
+                self.health.say_built(&slot.name, held.backoff.failures());
                 let change = if held.built_before { Change::Rebuilt } else { Change::Built };
                 *held = Held { value: Some(value), built_before: true, ..Held::default() };
                 self.health.record(slot.index, &change);
                 Ok(())
             }
             Err(error) => {
-                let reason = error.to_string();
-                tracing::error!(resource = %slot.name, %reason, "could not be built");
-                self.health.record(slot.index, &Change::BuildFailed(&reason));
+                let (name, reason) = (slot.name.clone(), error.to_string());
                 let retry_after = held.backoff.after_failure(fastrand::u64(..));
-                Err(ResourceError { name: slot.name.clone(), reason, retry_after })
+                self.health.record(slot.index, &Change::BuildFailed(&reason));
+                let error = ResourceError { name, reason, retry_after };
+                self.health.say_failed(&error);
+                Err(error)
             }
         }
     }

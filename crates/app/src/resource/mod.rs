@@ -2,7 +2,7 @@
 //!
 //! A resource is registered with [`crate::App::resource`] and asked for by a task as a parameter of type
 //! [`Shared<T>`] (one per process) or [`Local<T>`] (one per executor thread). It is built before the first task that
-//! could ask for it starts, checked before each task that does, rebuilt when the check fails, and dropped when the
+//! could ask for it starts (only those tasks wait for it), checked before each task that does, rebuilt when the check fails, and dropped when the
 //! process or thread ends, in reverse order of registration.
 //!
 //! ```
@@ -45,4 +45,11 @@ pub struct ResourceError {
     pub reason: String,
     /// How long to wait before the next try.
     pub retry_after: std::time::Duration,
+}
+
+impl ResourceError {
+    /// Of several failed builds the one that is to be tried again first.
+    fn soonest(failed: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        failed.into_iter().min_by_key(|error| error.retry_after).map_or(Ok(()), Err)
+    }
 }

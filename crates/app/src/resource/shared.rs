@@ -88,17 +88,18 @@ impl SharedSet {
         Self::new(&plan, &HealthBoard::new(&plan, process.clone()))
     }
 
-    /// Builds what is not built yet, in order of registration.
+    /// Builds what is not built yet, in order of registration. One that fails keeps no other from being built.
     ///
     /// # Errors
-    /// The first build that failed. What was built before stays; calling again goes on from there.
+    /// The failed build that is to be tried again first. What was built stays; calling again builds the rest.
     pub async fn build(&self) -> Result<(), ResourceError> {
+        let mut failed = Vec::new();
         for slot in &self.slots {
             if slot.held().value.is_none() {
-                self.rebuild(slot, 0).await?;
+                failed.extend(self.rebuild(slot, 0).await.err());
             }
         }
-        Ok(())
+        ResourceError::soonest(failed)
     }
 
     /// As [`SharedSet::build`], again and again with growing delays, until everything is built.
@@ -205,6 +206,7 @@ impl SharedSet {
             contained_async(async { (slot.build)(self.process.clone()).await }).await;
         match built {
             Ok(value) => {
+                self.health.say_built(&slot.name, backoff.failures());
                 backoff.reset();
                 let mut held = slot.held();
                 held.value = Some(value);
@@ -214,11 +216,12 @@ impl SharedSet {
                 Ok(())
             }
             Err(error) => {
-                let reason = error.to_string();
-                tracing::error!(resource = %slot.name, %reason, "could not be built");
-                self.health.record(slot.index, &Change::BuildFailed(&reason));
+                let (name, reason) = (slot.name.clone(), error.to_string());
                 let retry_after = backoff.after_failure(fastrand::u64(..));
-                Err(ResourceError { name: slot.name.clone(), reason, retry_after })
+                self.health.record(slot.index, &Change::BuildFailed(&reason));
+                let error = ResourceError { name, reason, retry_after };
+                self.health.say_failed(&error);
+                Err(error)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The life of resources: built once, checked, rebuilt, dropped in order.
 
 use std::cell::Cell;
+use std::fmt::Debug;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,9 @@ use celeriac_app::resource::{
     SharedSet,
 };
 use celeriac_app::{App, CancellationToken, Cancelled, Process, Reason, Resource, TaskBody, TaskDefinition};
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 /// What happened, in order.
 #[derive(Clone, Default)]
@@ -153,6 +157,75 @@ async fn a_failed_build_is_shown_and_tried_again_until_it_succeeds() {
     shared.build_until_ready(&CancellationToken::new()).await.unwrap();
     let resource = &health.snapshot()[0];
     assert_eq!((resource.state, resource.failures, resource.builds), (ResourceState::Ready, 3, 1));
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_built_keeps_no_other_from_being_built() {
+    let app = App::new("r")
+        .resource(Resource::per_process(|_| Err::<u8, _>("refused")))
+        .resource(Resource::value(7_u16))
+        .resource(Resource::per_thread(|_| Err::<u32, _>("refused")))
+        .resource(Resource::per_thread(|_| Ok::<_, io::Error>(7_u64)));
+    let [failing, built] = [ResourceRequest::shared::<u8>(), ResourceRequest::shared::<u16>()];
+    let [failing_local, built_local] = [ResourceRequest::local::<u32>(), ResourceRequest::local::<u64>()];
+    let (plan, health) = sets(&app, &[failing, built, failing_local, built_local]);
+    let (shared, locals) = (SharedSet::new(&plan, &health), LocalSet::new(&plan, &health));
+    assert_eq!(&*shared.build().await.unwrap_err().name, "u8");
+    assert_eq!(&*locals.build().unwrap_err().name, "u32");
+    assert!(health.lacks(&[failing]) && health.lacks(&[failing_local, built_local]));
+    assert!(!health.lacks(&[built, built_local]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_which_resource_of_which_process_waits_why_and_until_when() {
+    let failures = AtomicU32::new(2);
+    let app = App::new("r").resource(Resource::per_process(move |_| {
+        match failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => Err("refused".to_owned()),
+            Err(_) => Ok(7_u8),
+        }
+    }));
+    let (plan, health) = sets(&app, &[ResourceRequest::shared::<u8>()]);
+    let shared = SharedSet::new(&plan, &health);
+    let lines = Lines::default();
+    let _kept = tracing::subscriber::set_default(lines.clone());
+    shared.build_until_ready(&CancellationToken::new()).await.unwrap();
+    let lines = lines.0.take();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for line in &lines[..2] {
+        for part in ["WARN", "resource=u8", "process=worker w@h", "reason=refused", "again_in="] {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+    assert!(lines[2].starts_with("INFO") && lines[2].contains("failures=2"), "{lines:?}");
+}
+
+/// Keeps every line that is logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Journal);
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = event.metadata().level().to_string();
+        event.record(&mut |field: &Field, value: &dyn Debug| line += &format!(" {field}={value:?}"));
+        self.0.note(line);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 #[tokio::test]

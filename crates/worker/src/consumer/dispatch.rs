@@ -26,6 +26,10 @@ pub(crate) struct Lane {
     pub(super) running: usize,
     /// How fast it works.
     pub(super) pace: Pace,
+    /// Whether the pool has ever been able to take a job.
+    pub(super) opened: bool,
+    /// Whether nothing can run in it; see [`Pool::is_held_up`].
+    pub(super) held_up: bool,
     /// Whether the pool has closed.
     pub(super) closed: bool,
 }
@@ -39,16 +43,19 @@ impl Lane {
             preparing: 0,
             running: 0,
             pace: Pace::new(Instant::now()),
+            opened: false,
+            held_up: false,
             closed: false,
         }
     }
 
     fn load(&self) -> Load {
         Load {
-            slots: self.pool.size(),
+            // Nothing is fetched for a pool in which nothing can run.
+            slots: if self.held_up { 0 } else { self.pool.size() },
             waiting: self.waiting.len(),
             running: self.running + self.preparing,
-            pace: self.pace.per_span(),
+            pace: if self.held_up { 0 } else { self.pace.per_span() },
         }
     }
 
@@ -64,7 +71,7 @@ impl Consumer {
 
     /// Asks for as many deliveries as the pools can use.
     pub(super) fn fetch(&mut self) {
-        if self.fetching || !self.ready || !self.phase.is_working() {
+        if self.fetching || !self.readiness.can_run() || !self.phase.is_working() {
             return;
         }
         let mut loads = [Load { slots: 0, waiting: 0, running: 0, pace: 0 }; 3];

@@ -27,7 +27,7 @@ impl Consumer {
                 self.reports.add(self.rules.report(request.id.clone(), state, meta));
             }
             PoolEvent::Finished { request, outcome, runtime } => self.finished(&request, outcome, runtime),
-            PoolEvent::Capacity => self.look_whether_ready(),
+            PoolEvent::Capacity | PoolEvent::Resources => self.look_whether_ready(),
             PoolEvent::ChildDied(death) => self.child_died(&death),
             PoolEvent::Unfit(error) => {
                 self.unfit.get_or_insert(error);

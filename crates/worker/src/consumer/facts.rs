@@ -150,7 +150,7 @@ impl Consumer {
 
     fn state(&self) -> &'static str {
         match self.phase {
-            Phase::Working if self.ready => "ready",
+            Phase::Working if self.readiness.is_ready() => "ready",
             Phase::Working => "starting",
             _ => "stopping",
         }

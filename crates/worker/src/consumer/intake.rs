@@ -9,6 +9,7 @@ use celeriac_store::{Delivery, Settle};
 
 use crate::admission::{Admission, admit, over_limit};
 use crate::consumer::Consumer;
+use crate::consumer::readiness::HELD_BACK;
 use crate::fetcher::Arrival;
 use crate::finish::{Refusal, postpone, settle};
 use crate::finisher::Item;
@@ -40,6 +41,10 @@ impl Consumer {
         match admit(&self.app, &delivery, revoked, now) {
             Admission::Run { .. } if delivery.deliveries > self.options.delivery_limit => {
                 self.refuse(&delivery, over_limit(&delivery, self.options.delivery_limit), now);
+            }
+            Admission::Run { id, task, pool } if self.cannot_run(&task, pool) => {
+                tracing::debug!(task_id = %id, task_name = %task.name, "held back: what it needs is not there yet");
+                self.send_item(Item::last(None, postpone(&delivery, now.saturating_add(HELD_BACK))));
             }
             Admission::Run { id, task, pool } => match self.deferred(&task, pool) {
                 None => self.take_in(Arc::new(delivery), id, task, pool),

@@ -2,6 +2,7 @@
 //!
 //! - [`intake`]: deliveries become requests, or are settled at once;
 //! - [`dispatch`]: requests wait for a slot of their pool and get it;
+//! - [`readiness`]: what cannot run yet keeps nothing else from running;
 //! - [`suspects`]: requests on their last chance wait for one another;
 //! - [`ending`]: requests end, and their outcome becomes durable;
 //! - [`deadlines`]: time limits and revocations end requests from outside;
@@ -14,6 +15,7 @@ mod ending;
 mod facts;
 mod intake;
 mod limited;
+mod readiness;
 mod stopping;
 mod suspects;
 
@@ -41,6 +43,7 @@ use crate::{Error, Exit, Options, Shutdown};
 
 use dispatch::Lane;
 use limited::Limited;
+use readiness::Readiness;
 use suspects::Suspects;
 
 /// Everything that a worker reacts to.
@@ -56,8 +59,8 @@ pub(crate) enum Input {
     Revoked(Vec<Revocation>),
     /// Deadlines have passed.
     Due,
-    /// The shared resources of this process are built.
-    Built,
+    /// The resources of this process fare otherwise than before.
+    Health,
     /// Somebody wants to know how the worker is, or something about it has changed.
     Announce,
     /// The lease has been renewed.
@@ -75,6 +78,8 @@ pub(crate) enum Deadline {
     Hard(Key),
     /// The next token of a rate limit.
     Token(TaskName),
+    /// The end of the patience with what is slow at the start.
+    Start,
     /// The end of a phase of the shutdown.
     Phase,
 }
@@ -111,10 +116,7 @@ pub(crate) struct Consumer {
     timers: Timers<Deadline>,
     phase: Phase,
     phase_timer: Option<TimerId>,
-    /// Whether the shared resources of this process are built.
-    built: bool,
-    /// Whether that, and every pool has been able to take a job.
-    ready: bool,
+    readiness: Readiness,
     /// Whether the fetcher is at work.
     fetching: bool,
     /// Deliveries that are not settled.
@@ -163,8 +165,7 @@ impl Consumer {
             timers: Timers::default(),
             phase: Phase::Working,
             phase_timer: None,
-            built: false,
-            ready: false,
+            readiness: Readiness::default(),
             fetching: false,
             unsettled: 0,
             id,
@@ -178,6 +179,7 @@ impl Consumer {
     /// # Errors
     /// What makes a pool useless as it is set up.
     pub(crate) async fn run(&mut self) -> Result<Exit, Error> {
+        self.start_waiting();
         self.announce();
         loop {
             self.dispatch();
@@ -224,7 +226,7 @@ impl Consumer {
             Input::Settled(answers) => answers.into_iter().for_each(|answer| self.settled(answer)),
             Input::Revoked(revocations) => revocations.iter().for_each(|revocation| self.revoked(revocation)),
             Input::Due => self.due(),
-            Input::Built => self.built(),
+            Input::Health => self.health_changed(),
             Input::Announce => self.announce(),
             Input::Renewed => self.heartbeat(),
             Input::Asked(asked) => self.asked(asked),
@@ -238,6 +240,7 @@ impl Consumer {
                 Deadline::Soft(key) => self.soft_limit(&key),
                 Deadline::Hard(key) => self.hard_limit(&key),
                 Deadline::Token(name) => self.token_due(&name),
+                Deadline::Start => self.start_is_over(),
                 Deadline::Phase => self.turn(Turn::TimeUp),
             }
         }

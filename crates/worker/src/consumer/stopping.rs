@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_app::signals::{self, ShuttingDown, WorkerNode};
+use celeriac_app::signals::{self, ShuttingDown};
 use tokio::time::Instant;
 
 use crate::Exit;
@@ -23,24 +23,6 @@ impl Consumer {
     /// Whether nothing runs and everything is durable.
     pub(super) fn is_empty(&self) -> bool {
         self.table.len() == 0 && self.unsettled == 0
-    }
-
-    /// The shared resources are built.
-    pub(super) fn built(&mut self) {
-        self.built = true;
-        self.look_whether_ready();
-    }
-
-    /// The first time that every pool can take a job, the worker is ready.
-    pub(super) fn look_whether_ready(&mut self) {
-        if self.ready || !self.built || !self.lanes.iter().all(|lane| lane.pool.free() > 0) {
-            return;
-        }
-        self.ready = true;
-        tracing::info!(name = %self.options.node_name, "ready");
-        let name = self.options.node_name.as_str().into();
-        self.app.signals().send(signals::worker_ready, || WorkerNode { name });
-        self.announce();
     }
 
     pub(super) fn asked(&mut self, asked: Asked) {

@@ -64,6 +64,13 @@ pub(crate) trait Pool: Send {
     /// How many jobs it takes now. Rises only by [`PoolEvent::Finished`] and [`PoolEvent::Capacity`].
     fn free(&self) -> usize;
 
+    /// Whether no job can run, now or once others have ended, until something outside of the worker changes: no slot has
+    /// come up, because what it needs could not be built or started. Changes with [`PoolEvent::Capacity`],
+    /// [`PoolEvent::ChildDied`] and [`PoolEvent::Resources`].
+    fn is_held_up(&self) -> bool {
+        false
+    }
+
     /// Takes a job. Only to be called while [`Pool::free`] is not zero. The pool answers with one
     /// [`PoolEvent::Started`] (except the async pool, where submitting is starting) and, always, with exactly one
     /// [`PoolEvent::Finished`], which frees the slot.
@@ -152,6 +159,8 @@ pub(crate) enum PoolEvent {
     },
     /// [`Pool::free`] has risen: a child became ready.
     Capacity,
+    /// The resources of a child fare otherwise than before.
+    Resources,
     /// A child died that ran no job. (One that did is an [`Outcome::Lost`].) Already logged.
     ChildDied(ChildDeath),
     /// The pool cannot work as it is set up: the worker ends with this error.

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use celeriac_app::CancellationToken;
 use celeriac_app::resource::{HealthBoard, LocalSet, ResourcePlan};
 use celeriac_protocol::Value;
 use tokio::runtime::Handle;
@@ -26,9 +26,10 @@ pub(crate) struct ThreadPool {
     /// Which thread runs which request.
     running: HashMap<usize, usize>,
     idle: Idle,
-    /// Stops threads that still build their resources.
-    stop: CancellationToken,
 }
+
+/// How soon a thread that the loop does not yet know to be idle looks again whether it is.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Threads with nothing to do. The one that was busy last comes first, because its caches are warm.
 type Idle = Arc<Mutex<Vec<usize>>>;
@@ -49,10 +50,9 @@ pub(crate) struct ThreadSetup {
 }
 
 impl ThreadPool {
-    /// Starts `size` threads. Each is free once its resources are built, with a [`PoolEvent::Capacity`].
+    /// Starts `size` threads. Each is free once it has tried to build its resources, with a [`PoolEvent::Capacity`].
     pub(crate) fn start(size: usize, setup: &ThreadSetup) -> Result<Self, Error> {
         let idle = Idle::default();
-        let stop = CancellationToken::new();
         let last_out = Arc::new(LastOut(setup.events.clone()));
         let mut jobs = Vec::with_capacity(size);
         for number in 0..size {
@@ -63,7 +63,6 @@ impl ThreadPool {
                 number,
                 name: name.as_str().into(),
                 setup: setup.clone(),
-                stop: stop.clone(),
                 idle: Arc::clone(&idle),
                 _last_out: Arc::clone(&last_out),
             };
@@ -72,7 +71,7 @@ impl ThreadPool {
             builder.spawn(move || executor.run(&inbox)).map_err(failed)?;
             jobs.push(sender);
         }
-        Ok(Self { jobs, size, running: HashMap::new(), idle, stop })
+        Ok(Self { jobs, size, running: HashMap::new(), idle })
     }
 }
 
@@ -81,21 +80,37 @@ struct Thread {
     number: usize,
     name: Box<str>,
     setup: ThreadSetup,
-    stop: CancellationToken,
     idle: Idle,
     _last_out: Arc<LastOut>,
 }
 
 impl Thread {
     /// Its life: resources, jobs, and the orderly end of both.
+    ///
+    /// Resources that cannot be built keep it from no task that does not need them: it tries again between its jobs.
     fn run(self, jobs: &mpsc::Receiver<Job>) {
         let locals = LocalSet::new(&self.setup.plan, &self.setup.health);
-        if !self.build(&locals) {
-            return;
-        }
-        lock(&self.idle).push(self.number);
-        self.setup.events.send(PoolEvent::Capacity);
-        while let Ok(job) = jobs.recv() {
+        let mut again = self.build(&locals);
+        self.is_idle();
+        loop {
+            let job = match again {
+                None => jobs.recv().map_err(|_closed| RecvTimeoutError::Disconnected),
+                Some(at) => jobs.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            let job = match job {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    // While it builds it takes no job. One that is on its way already comes first.
+                    if self.takes_no_job() {
+                        again = self.build(&locals);
+                        self.is_idle();
+                    } else {
+                        again = Some(Instant::now() + SOON);
+                    }
+                    continue;
+                }
+            };
             let slot = Slot::new(job.request, self.setup.events.clone());
             let request = Arc::clone(slot.request());
             self.setup.events.send(PoolEvent::Started { request, executor: self.name.clone() });
@@ -104,25 +119,34 @@ impl Thread {
         }
     }
 
+    fn is_idle(&self) {
+        lock(&self.idle).push(self.number);
+        self.setup.events.send(PoolEvent::Capacity);
+    }
+
+    /// Whether this thread was idle, and takes no job from now on.
+    fn takes_no_job(&self) -> bool {
+        let mut idle = lock(&self.idle);
+        let place = idle.iter().position(|number| *number == self.number);
+        place.map(|place| idle.remove(place)).is_some()
+    }
+
     fn run_in(&self, slot: Slot, locals: &LocalSet) {
         let run = self.setup.executor.run_blocking(slot.request(), locals, &self.setup.runtime);
         slot.end(run);
     }
 
-    /// Whether everything was built before the pool closed. A build that panics is a failed one.
-    fn build(&self, locals: &LocalSet) -> bool {
+    /// Builds what is not built yet; gives the time to try again if something failed. A build that panics is a failed one.
+    fn build(&self, locals: &LocalSet) -> Option<Instant> {
         const AFTER_PANIC: Duration = Duration::from_secs(1);
-        loop {
-            match catch(|| locals.build_until_ready(&self.stop)) {
-                Ok(built) => return built.is_ok(),
-                Err(error) => {
-                    tracing::error!(%error, thread = &*self.name, "a resource panicked while it was built");
-                    if self.stop.sleep_blocking(AFTER_PANIC).is_err() {
-                        return false;
-                    }
-                }
+        let pause = match catch(|| locals.build()) {
+            Ok(built) => built.err()?.retry_after,
+            Err(error) => {
+                tracing::error!(%error, thread = &*self.name, "a resource panicked while it was built");
+                AFTER_PANIC
             }
-        }
+        };
+        Some(Instant::now() + pause)
     }
 }
 
@@ -175,7 +199,6 @@ impl Pool for ThreadPool {
 
     fn close(&mut self, _force: bool) {
         // Code on a thread cannot be stopped: a busy one ends when its task returns, or with the process.
-        self.stop.cancel(StopReason::Shutdown.into());
         self.jobs.clear();
     }
 

@@ -8,7 +8,9 @@ use celeriac_app::protocol::{State, Value};
 use celeriac_app::resource::{LocalSet, ResourceRequest};
 use celeriac_app::store::{ConnectOptions, Store, connect};
 use celeriac_app::task::{Isolation, Returned, TaskOptions};
-use celeriac_app::{App, Arguments, AsyncResult, Context, Resource, Signature, TaskBody, TaskDefinition};
+use celeriac_app::{
+    App, Arguments, AsyncResult, Context, Process, Resource, Signature, TaskBody, TaskDefinition,
+};
 use celeriac_worker::{Error, Exit, Options, Shutdown, Stopper};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -41,10 +43,20 @@ pub(crate) fn app() -> App {
     connected.resources = vec![ResourceRequest::local::<Connection>()];
     let here: Body = |_, _, _| Ok(Value::Int(std::process::id().into()));
     App::new("isolation")
-        .resource(Resource::per_thread(|process| Ok::<_, std::io::Error>(Connection(process.pid()))))
+        .resource(Resource::per_thread(connect_as))
         .tasks(isolated.map(task))
         .task(connected)
         .task(TaskDefinition::new("here", TaskBody::blocking(here)))
+}
+
+/// What comes before the path of a file in the name of a worker whose children cannot connect before that file exists.
+pub(crate) const WAITS_FOR: &str = "waits-for:";
+
+fn connect_as(process: &Process) -> std::io::Result<Connection> {
+    if let Some(path) = process.worker().strip_prefix(WAITS_FOR) {
+        std::fs::metadata(path)?;
+    }
+    Ok(Connection(process.pid()))
 }
 
 /// Says which process opened the connection, if that is the one it runs in.

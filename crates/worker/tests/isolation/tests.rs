@@ -9,7 +9,7 @@ use celeriac_worker::Exit;
 use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use tokio::time::{Instant, sleep};
 
-use crate::program::{Bench, PATIENCE};
+use crate::program::{Bench, PATIENCE, WAITS_FOR};
 
 type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -23,6 +23,7 @@ macro_rules! tests {
 tests! {
     one_worker_runs_tasks_here_and_in_children,
     every_child_opens_its_own_connection_once,
+    children_that_cannot_build_their_resources_keep_nothing_else_from_running,
     a_task_that_crashes_once_is_delivered_again,
     a_task_that_always_crashes_ends_among_the_failed_with_its_signal,
     a_child_killed_from_outside_costs_no_task,
@@ -47,6 +48,19 @@ async fn every_child_opens_its_own_connection_once() {
     let bench = Bench::start(1).await;
     let first = bench.call("connected").await.get(PATIENCE).await.unwrap();
     assert_eq!(bench.call("connected").await.get(PATIENCE).await.unwrap(), first);
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn children_that_cannot_build_their_resources_keep_nothing_else_from_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("there");
+    let name = format!("{WAITS_FOR}{}", path.display());
+    let bench = Bench::on("memory://isolation-waiting", 1, |options| options.node_name = name).await;
+    let (connected, here) = (bench.call("connected").await, bench.call("here").await);
+    here.get(PATIENCE).await.unwrap();
+    assert!(!connected.state().await.unwrap().is_ready());
+    std::fs::write(path, "").unwrap();
+    connected.get(PATIENCE).await.unwrap();
     assert_eq!(bench.stop().await, Exit::Warm);
 }
 

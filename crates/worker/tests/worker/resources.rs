@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use celeriac_app::protocol::{State, Value};
 use celeriac_app::resource::ResourceRequest;
-use celeriac_app::{App, Resource, TaskBody, TaskDefinition, signals};
+use celeriac_app::{App, Resource, Signature, TaskBody, TaskDefinition, signals};
 
 use crate::harness::{Bench, assert_state};
 
@@ -102,6 +102,74 @@ async fn while_a_build_fails_nothing_is_fetched_and_everybody_can_see_why() {
 
     works.store(true, Ordering::SeqCst);
     assert_state(&bench.ending(&result).await, &State::Success);
+    worker.stop().await;
+}
+
+/// A program with a task that needs what cannot be built before the switch is on, and one that needs nothing.
+fn half_working(works: &Arc<AtomicBool>, needy: TaskDefinition, resource: impl Into<Resource>) -> App {
+    let free = TaskBody::asynchronous(|_, _| async { Ok(Value::Null) });
+    assert!(!works.load(Ordering::SeqCst));
+    App::new("test").task(needy).task(TaskDefinition::new("free", free)).resource(resource)
+}
+
+/// A build that fails until the switch is on.
+fn failing(works: &Arc<AtomicBool>) -> impl Fn(&celeriac_app::Process) -> Result<u8, io::Error> + use<> {
+    let switch = Arc::clone(works);
+    move |_| if switch.load(Ordering::SeqCst) { Ok(7) } else { Err(io::Error::other("refused")) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_wait_for_a_shared_resource_keep_no_others_from_running() {
+    let works = Arc::new(AtomicBool::new(false));
+    let app = half_working(&works, user::<u8>(), Resource::per_process(failing(&works)));
+    let bench = Bench::new(app).await;
+    // More than a worker may hold.
+    let needy: Vec<_> = (0..3000).map(|_| Signature::<i64>::named("user", vec![], vec![])).collect();
+    let waiting = bench.app.send_many(needy).await.unwrap();
+    let free = bench.call("free").await;
+    let worker = bench.start();
+    assert_state(&bench.ending(&free).await, &State::Success);
+    assert!(!works.swap(true, Ordering::SeqCst), "the others wait");
+    for result in &waiting {
+        assert_state(&bench.ending(result).await, &State::Success);
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_that_wait_for_a_local_resource_keep_no_others_from_running() {
+    let works = Arc::new(AtomicBool::new(false));
+    let body = TaskBody::blocking(|context, locals, _| {
+        context.local::<u8>(locals)?;
+        Ok(Value::Null)
+    });
+    let needy = TaskDefinition {
+        resources: vec![ResourceRequest::local::<u8>()],
+        ..TaskDefinition::new("user", body)
+    };
+    let app = half_working(&works, needy, Resource::per_thread(failing(&works)));
+    let plain = TaskDefinition::new("plain", TaskBody::blocking(|_, _, _| Ok(Value::Null)));
+    let bench = Bench::new(app.task(plain)).await;
+    let waiting = bench.call("user").await;
+    let others = [bench.call("free").await, bench.call("plain").await];
+    let worker = bench.start();
+    for other in &others {
+        assert_state(&bench.ending(other).await, &State::Success);
+    }
+    works.store(true, Ordering::SeqCst);
+    assert_state(&bench.ending(&waiting).await, &State::Success);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_hangs_is_not_waited_for_longer_than_a_start_may_take() {
+    let hangs = |_| std::future::pending::<Result<u8, io::Error>>();
+    let works = Arc::default();
+    let bench = Bench::new(half_working(&works, user::<u8>(), Resource::per_process_async(hangs))).await;
+    let (waiting, free) = (bench.call("user").await, bench.call("free").await);
+    let worker = bench.start();
+    assert_state(&bench.ending(&free).await, &State::Success);
+    assert!(!waiting.state().await.unwrap().is_ready());
     worker.stop().await;
 }
 

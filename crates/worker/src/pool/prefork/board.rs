@@ -20,6 +20,8 @@ pub(super) struct Row {
     pub(super) failed_starts: u32,
     pub(super) last_death: Option<Box<str>>,
     pub(super) resources: Value,
+    /// Whether one of these could not be built.
+    pub(super) is_failing: bool,
 }
 
 impl Board {
@@ -37,6 +39,11 @@ impl Board {
     /// Everything, as a list with a map for each slot.
     pub(super) fn to_value(&self) -> Value {
         Value::List(self.rows().iter().map(Row::to_value).collect())
+    }
+
+    /// Whether a child cannot get ready, as far as is known.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.rows().iter().any(|row| row.is_failing || row.failed_starts > 0)
     }
 
     fn rows(&self) -> MutexGuard<'_, Vec<Row>> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use celeriac_app::resource::ResourceState;
 use celeriac_protocol::{State, TaskId, Value, json};
 use tokio::time::Instant;
 
@@ -22,6 +23,9 @@ use crate::pool::PoolEvent;
 const REPORTS: u32 = 2;
 
 const SIGKILL: i32 = 9;
+
+/// How a child says that a resource could not be built.
+const FAILING: &str = ResourceState::Failing.as_str();
 
 impl Supervisor {
     /// Takes news of a child, unless it is long gone.
@@ -47,7 +51,9 @@ impl Supervisor {
             FromChild::Phase { .. } => member.slot.reached(Phase::Init),
             FromChild::Resources => {
                 let resources = json::parse(body).unwrap_or_default();
-                self.board.edit(index, |row| row.resources = resources);
+                let is_failing = is_failing(&resources);
+                self.board.edit(index, |row| (row.resources, row.is_failing) = (resources, is_failing));
+                self.outbox.push(PoolEvent::Resources);
             }
             FromChild::Beat { memory } => member.slot.measured(memory),
             FromChild::Ready { memory, .. } => self.ready(index, memory),
@@ -72,6 +78,7 @@ impl Supervisor {
                 format!("it speaks version {version} of the protocol and this worker version {VERSION}");
             return self.condemn(index, Doom::Garbled(why.into()), now);
         }
+        self.board.edit(index, |row| (row.resources, row.is_failing) = (Value::Null, false));
         let Some(member) = self.members.get(index) else { return };
         let welcome = Welcome {
             version: VERSION,
@@ -178,6 +185,13 @@ impl Supervisor {
             None => self.outbox.push(PoolEvent::ChildDied(death)),
         }
     }
+}
+
+/// Whether one of these resources could not be built.
+fn is_failing(resources: &Value) -> bool {
+    let Value::List(resources) = resources else { return false };
+    let state = |resource: &Value| resource.get("state").and_then(Value::as_str) == Some(FAILING);
+    resources.iter().any(state)
 }
 
 fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_protocol::DecodeError> {

@@ -96,6 +96,10 @@ impl Pool for Prefork {
         self.capacity.load(Ordering::Acquire).saturating_sub(self.busy)
     }
 
+    fn is_held_up(&self) -> bool {
+        self.capacity.load(Ordering::Acquire) == 0 && self.board.is_held_up()
+    }
+
     fn submit(&mut self, job: Job) {
         self.busy += 1;
         self.command(Command::Submit(job));

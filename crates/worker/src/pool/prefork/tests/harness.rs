@@ -120,7 +120,7 @@ impl Bench {
                 }
                 self.finished.insert(request.id.clone(), outcome);
             }
-            PoolEvent::Capacity => {}
+            PoolEvent::Capacity | PoolEvent::Resources => {}
             PoolEvent::ChildDied(death) => self.deaths.push(death),
             PoolEvent::Unfit(error) => self.unfit = Some(error.to_string()),
             PoolEvent::Closed(_) => self.is_closed = true,
