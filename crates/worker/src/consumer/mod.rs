@@ -117,6 +117,8 @@ pub(crate) struct Consumer {
     phase: Phase,
     phase_timer: Option<TimerId>,
     readiness: Readiness,
+    /// When a warm shutdown is to be over; none before it, and where it may take as long as it takes.
+    shutdown_deadline: Option<Instant>,
     /// Whether the fetcher is at work.
     fetching: bool,
     /// Deliveries that are not settled.
@@ -166,6 +168,7 @@ impl Consumer {
             phase: Phase::Working,
             phase_timer: None,
             readiness: Readiness::default(),
+            shutdown_deadline: None,
             fetching: false,
             unsettled: 0,
             id,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::Exit;
 use crate::consumer::{Consumer, Deadline};
 use crate::outcome::Outcome;
-use crate::pool::{PoolEvent, StopReason};
+use crate::pool::{PoolEvent, PoolKind, StopReason};
 use crate::request::RequestState;
 use crate::shutdown::{Asked, Phase, Turn};
 use crate::table::{Entry, Key};
@@ -18,6 +18,9 @@ const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 /// The same in a cold shutdown.
 const COLD_MOMENTS: Duration = Duration::from_millis(500);
+
+/// Longer than any child may take to leave: its own pool kills it before.
+const NO_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Consumer {
     /// Whether nothing runs and everything is durable.
@@ -45,6 +48,7 @@ impl Consumer {
         match self.phase {
             Phase::Working | Phase::Over(_) => return,
             Phase::Draining(_) => {
+                self.shutdown_deadline = self.options.shutdown_timeout.map(|time| Instant::now() + time);
                 let running = self.running().len();
                 tracing::info!(running, deadline = ?self.options.shutdown_timeout, "warm shutdown: nothing more is fetched");
             }
@@ -100,6 +104,8 @@ impl Consumer {
                 lane.pool.ask(&request, StopReason::Shutdown);
             }
         }
+        // What is idle need not wait for those that do not listen: it has the grace to end in order.
+        self.tell_pools_to_close(false);
     }
 
     fn give_everything_up(&mut self, exit: Exit) {
@@ -112,20 +118,36 @@ impl Consumer {
         for key in running {
             self.kill(&key, StopReason::Shutdown);
         }
-        for lane in &mut self.lanes {
-            lane.pool.close(true);
+        self.tell_pools_to_close(exit == Exit::Cold);
+    }
+
+    /// Ends the pools after the loop: idle slots end at once, with their resources, all pools at the same time. Slots whose
+    /// code cannot be stopped are not waited for beyond a limit, and children are killed after theirs.
+    pub(crate) async fn close_pools(&mut self, exit: Option<Exit>) {
+        self.tell_pools_to_close(false);
+        let patience = Patience::new(exit, self.shutdown_deadline, Instant::now());
+        if self.pools_have_closed(patience).await {
+            return;
+        }
+        if self.lanes.iter().any(|lane| !lane.closed && lane.pool.kind() == PoolKind::Prefork) {
+            self.tell_pools_to_close(true);
+            self.pools_have_closed(Patience::new(Some(Exit::Cold), None, Instant::now())).await;
+        } else {
+            tracing::warn!("some tasks cannot be stopped; they end with the process");
         }
     }
 
-    /// Ends the pools after the loop: idle slots end at once, with their resources. Slots whose code cannot be stopped
-    /// are not waited for beyond a limit.
-    pub(crate) async fn close_pools(&mut self, exit: Option<Exit>) {
-        for lane in &mut self.lanes {
-            lane.pool.close(false);
+    fn tell_pools_to_close(&mut self, force: bool) {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.closed) {
+            lane.pool.close(force);
         }
-        let patience = if exit == Some(Exit::Cold) { COLD_MOMENTS } else { LAST_MOMENTS };
-        let deadline = Instant::now() + patience;
-        while self.lanes.iter().any(|lane| !lane.closed) {
+    }
+
+    /// Whether every pool has closed in time.
+    async fn pools_have_closed(&mut self, patience: Patience) -> bool {
+        loop {
+            let open = self.lanes.iter().filter(|lane| !lane.closed);
+            let Some(deadline) = open.map(|lane| patience.with(lane.pool.kind())).max() else { return true };
             match tokio::time::timeout_at(deadline, self.wires.pools.recv()).await {
                 Ok(Some(PoolEvent::Finished { request, .. })) => {
                     let kind = crate::admission::pool_of(&request.task);
@@ -134,12 +156,52 @@ impl Consumer {
                     }
                 }
                 Ok(Some(event)) => self.pool_event(event),
-                Ok(None) => return,
-                Err(_elapsed) => {
-                    tracing::warn!("some tasks cannot be stopped; they end with the process");
-                    return;
-                }
+                Ok(None) => return true,
+                Err(_elapsed) => return false,
             }
         }
+    }
+}
+
+/// Until when pools that close are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Patience {
+    /// Pools of this process: what has not ended by now may never do.
+    here: Instant,
+    /// Child processes, whose shutdown handlers may take what is left of the time for the shutdown.
+    children: Instant,
+}
+
+impl Patience {
+    fn new(exit: Option<Exit>, shutdown_deadline: Option<Instant>, now: Instant) -> Self {
+        if exit == Some(Exit::Cold) {
+            return Self { here: now + COLD_MOMENTS, children: now + COLD_MOMENTS };
+        }
+        let here = now + LAST_MOMENTS;
+        Self { here, children: shutdown_deadline.map_or(now + NO_DEADLINE, |deadline| deadline.max(here)) }
+    }
+
+    fn with(self, kind: PoolKind) -> Instant {
+        if kind == PoolKind::Prefork { self.children } else { self.here }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_may_use_what_is_left_of_the_time_for_the_shutdown() {
+        let now = Instant::now();
+        let children = |exit, left: Option<Duration>| {
+            Patience::new(exit, left.map(|left| now + left), now).with(PoolKind::Prefork) - now
+        };
+        let (long, short) = (Duration::from_secs(20), Duration::from_secs(1));
+        assert_eq!(children(Some(Exit::Warm), Some(long)), long);
+        assert_eq!(children(Some(Exit::Warm), Some(short)), LAST_MOMENTS);
+        assert!(children(Some(Exit::Warm), None) > long, "their pool ends them in time");
+        assert_eq!(children(Some(Exit::Cold), Some(long)), COLD_MOMENTS);
+        let threads = Patience::new(Some(Exit::Warm), Some(now + long), now).with(PoolKind::Threads);
+        assert_eq!(threads - now, LAST_MOMENTS, "code that cannot be stopped is not waited for");
     }
 }

@@ -1,5 +1,8 @@
 //! The program under test: its tasks, and a worker for it.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +12,7 @@ use celeriac_app::resource::{LocalSet, ResourceRequest};
 use celeriac_app::store::{ConnectOptions, Store, connect};
 use celeriac_app::task::{Isolation, Returned, TaskOptions};
 use celeriac_app::{
-    App, Arguments, AsyncResult, Context, Process, Resource, Signature, TaskBody, TaskDefinition,
+    App, Arguments, AsyncResult, Context, Process, Resource, Signature, TaskBody, TaskDefinition, signals,
 };
 use celeriac_worker::{Error, Exit, Options, Shutdown, Stopper};
 use tokio::task::JoinHandle;
@@ -43,10 +46,12 @@ pub(crate) fn app() -> App {
     connected.resources = vec![ResourceRequest::local::<Connection>()];
     let here: Body = |_, _, _| Ok(Value::Int(std::process::id().into()));
     App::new("isolation")
+        .on(signals::worker_process_shutdown, note_in_diary)
         .resource(Resource::per_thread(connect_as))
         .tasks(isolated.map(task))
         .task(connected)
         .task(TaskDefinition::new("here", TaskBody::blocking(here)))
+        .task(TaskDefinition::new("hang_here", TaskBody::blocking(hang)))
 }
 
 /// What comes before the path of a file in the name of a worker whose children cannot connect before that file exists.
@@ -86,6 +91,19 @@ fn hang(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
     loop {
         std::thread::park();
     }
+}
+
+/// The node name of a worker whose processes leave their ids in this file when they end in order.
+pub(crate) fn with_diary(file: &Path) -> String {
+    format!("{DIARY}{}", file.display())
+}
+
+const DIARY: &str = "diary@";
+
+fn note_in_diary(process: &Process) {
+    let Some(path) = process.worker().strip_prefix(DIARY) else { return };
+    let mut diary = OpenOptions::new().append(true).create(true).open(path).unwrap();
+    writeln!(diary, "{}", std::process::id()).unwrap();
 }
 
 /// Leaves a process behind whose parent has ended, gives its process id, and lets it end.
@@ -152,7 +170,7 @@ impl Bench {
         (result, pid)
     }
 
-    /// Waits until this task says that it runs in another process than this one, and gives that.
+    /// Waits until this task says that it runs in another process than that one, and gives that.
     pub(crate) async fn runs_elsewhere(&self, result: &AsyncResult<i64>, not_in: u32) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -9,7 +9,7 @@ use celeriac_worker::Exit;
 use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use tokio::time::{Instant, sleep};
 
-use crate::program::{Bench, PATIENCE, WAITS_FOR};
+use crate::program::{Bench, PATIENCE, WAITS_FOR, with_diary};
 
 type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -33,6 +33,7 @@ tests! {
     a_task_in_a_child_sends_more_tasks,
     a_warm_shutdown_gives_back_what_does_not_end_in_time,
     a_worker_that_adopts_orphans_reaps_them,
+    idle_children_end_in_order_while_a_thread_does_not,
 }
 
 async fn one_worker_runs_tasks_here_and_in_children() {
@@ -166,4 +167,20 @@ async fn a_worker_that_adopts_orphans_reaps_them() {
     }
     assert_eq!(bench.stop().await, Exit::Warm);
     set_child_subreaper(None).unwrap();
+}
+
+async fn idle_children_end_in_order_while_a_thread_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let diary = folder.path().join("diary");
+    let short = |options: &mut celeriac_worker::Options| {
+        options.node_name = with_diary(&diary);
+        options.shutdown_timeout = Some(Duration::from_millis(50));
+        options.shutdown_grace = Duration::from_millis(50);
+    };
+    let bench = Bench::on("memory://isolation-rude-thread", 1, short).await;
+    let child = bench.call("pid").await.get(PATIENCE).await.unwrap();
+    bench.running("hang_here").await;
+    assert_eq!(bench.stop().await, Exit::Warm);
+    let ended = std::fs::read_to_string(&diary).unwrap();
+    assert!(ended.lines().any(|pid| pid == child.to_string()), "{child} is not among {ended:?}");
 }

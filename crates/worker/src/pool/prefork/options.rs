@@ -58,7 +58,10 @@ impl Options {
         let limits =
             Limits { max_tasks: worker.max_tasks_per_child, max_memory: worker.max_memory_per_child };
         let settings = SETTINGS.iter().map(|it| (it.name.to_owned(), it.show(app.config()))).collect();
-        Self { limits, settings, ..Self::new(worker.processes, &worker.node_name) }
+        let options = Self::new(worker.processes, &worker.node_name);
+        // The handlers of a child's shutdown may take as long as the whole shutdown.
+        let leave = options.leave.max(worker.shutdown_timeout.unwrap_or_default());
+        Self { limits, settings, leave, ..options }
     }
 
     pub(super) fn rules(&self) -> Rules {
