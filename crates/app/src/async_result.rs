@@ -161,7 +161,7 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// Why the store could not be asked.
     pub async fn revoke(&self, terminate: bool) -> Result<(), ResultError> {
-        self.app.revoke(std::slice::from_ref(&self.id), terminate).await
+        self.app.revoke(std::slice::from_ref(&self.id), terminate).await.map(drop)
     }
 
     /// As [`AsyncResult::revoke`], for programs without a runtime.
@@ -257,12 +257,13 @@ impl App {
 
     /// Makes sure that these calls do not start; with `terminate`, also stops those that run.
     ///
-    /// What still waits leaves its queue at once where the store can do that, and its result says so.
+    /// What still waits leaves its queue at once where the store can do that, and its result says so: returns which tasks
+    /// these are. For the others the revocation is remembered.
     ///
     /// # Errors
     /// Why the store could not be asked.
-    pub async fn revoke(&self, ids: &[TaskId], terminate: bool) -> Result<(), ResultError> {
-        let Some(first) = ids.first() else { return Ok(()) };
+    pub async fn revoke(&self, ids: &[TaskId], terminate: bool) -> Result<Vec<TaskId>, ResultError> {
+        let Some(first) = ids.first() else { return Ok(Vec::new()) };
         let fail = |source| ResultError::Store { id: first.clone(), source };
         let store = self.store().await?;
         let expires_after = self.config().task_revoke_expires;
@@ -270,12 +271,12 @@ impl App {
             ids.iter().map(|id| Revocation { task_id: id.clone(), terminate, expires_after }).collect();
         let removed = store.revocations().revoke(revocations).await.map_err(fail)?;
         if removed.is_empty() {
-            return Ok(());
+            return Ok(removed);
         }
         let (now, expires_after) = (self.client().now(), self.config().result_expires);
-        let results =
-            removed.into_iter().map(|id| StoreResult { record: revoked_record(id, now), expires_after });
-        store.results().store(results.collect()).await.map_err(fail)
+        let result = |id: &TaskId| StoreResult { record: revoked_record(id.clone(), now), expires_after };
+        store.results().store(removed.iter().map(result).collect()).await.map_err(fail)?;
+        Ok(removed)
     }
 }
 

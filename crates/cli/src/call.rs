@@ -1,5 +1,6 @@
 //! `call`: sends a task by name.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use celeriac_app::{App, Signature, nearest_name};
@@ -17,6 +18,7 @@ Prints the id of the call; with --wait, what the task returns.
 Examples:
   $ {bin} call proj.add --args '[1, 2]'
   $ {bin} call proj.add --args '[1]' --kwargs '{\"y\": 2}' --wait 10
+  $ {bin} call proj.add --args @numbers.json
   $ {bin} call proj.report --countdown 5m --queue slow --expires 1h";
 
 /// Call a task by name
@@ -26,11 +28,11 @@ pub(crate) struct Args {
     /// The task, such as proj.add
     name: String,
 
-    /// Positional arguments as a JSON array
+    /// Positional arguments as a JSON array; @FILE reads it from a file, - from standard input
     #[arg(short, long, value_name = "JSON", value_parser = array, default_value = "[]", hide_default_value = true)]
     args: Positional,
 
-    /// Keyword arguments as a JSON object
+    /// Keyword arguments as a JSON object; @FILE and - as above
     #[arg(short, long, value_name = "JSON", value_parser = object, default_value = "{}", hide_default_value = true)]
     kwargs: Keywords,
 
@@ -39,7 +41,7 @@ pub(crate) struct Args {
     queue: Option<String>,
 
     /// Start it after this time
-    #[arg(long, value_name = "SECONDS", value_parser = duration, conflicts_with = "eta", help_heading = "Calling Options")]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, conflicts_with = "eta", help_heading = "Calling Options")]
     countdown: Option<Duration>,
 
     /// Start it not before this time: 2030-01-31T08:00:00Z
@@ -47,7 +49,7 @@ pub(crate) struct Args {
     eta: Option<Timestamp>,
 
     /// Do not start it later than this: seconds from now, or a time
-    #[arg(long, value_name = "SECONDS|TIME", value_parser = moment, help_heading = "Calling Options")]
+    #[arg(long, value_name = "SECONDS|TIME", allow_hyphen_values = true, value_parser = moment, help_heading = "Calling Options")]
     expires: Option<Moment>,
 
     /// 0 (lowest) to 9 (highest)
@@ -129,7 +131,7 @@ fn signature(args: Args, now: Timestamp) -> Signature {
 
 fn array(text: &str) -> Result<Positional, String> {
     const EXAMPLE: &str = "expected a JSON array such as '[1, \"two\"]'";
-    match parse(text, EXAMPLE)? {
+    match parse(&read(text)?, EXAMPLE)? {
         Value::List(values) => Ok(Positional(values)),
         other => Err(format!("{EXAMPLE}, found a {}", other.kind())),
     }
@@ -137,10 +139,20 @@ fn array(text: &str) -> Result<Positional, String> {
 
 fn object(text: &str) -> Result<Keywords, String> {
     const EXAMPLE: &str = "expected a JSON object such as '{\"x\": 1}'";
-    match parse(text, EXAMPLE)? {
+    match parse(&read(text)?, EXAMPLE)? {
         Value::Map(entries) => Ok(Keywords(entries)),
         other => Err(format!("{EXAMPLE}, found a {}", other.kind())),
     }
+}
+
+/// The text itself, or what it says to read: `@FILE`, or `-` for standard input. No JSON begins like that.
+fn read(text: &str) -> Result<Cow<'_, str>, String> {
+    let (read, from) = match (text, text.strip_prefix('@')) {
+        ("-", _) => (std::io::read_to_string(std::io::stdin()), "standard input"),
+        (_, Some(path)) => (std::fs::read_to_string(path), path),
+        _ => return Ok(Cow::Borrowed(text)),
+    };
+    read.map(Cow::Owned).map_err(|error| format!("{from} cannot be read: {error}"))
 }
 
 fn parse(text: &str, example: &str) -> Result<Value, String> {

@@ -155,13 +155,15 @@ async fn settle(fate: Fate, chosen: Chosen, session: &mut Session<'_>) -> Result
 
 /// Everything that had failed by `now`: what fails again meanwhile is left alone, or this would not end.
 async fn settle_all(fate: Fate, store: &Store, now: Timestamp) -> celeriac_store::Result<u64> {
-    let mut count = 0;
+    let (mut count, mut limit) = (0, BATCH);
     loop {
-        let batch = store.failed().list(BATCH).await?;
+        let batch = store.failed().list(limit).await?;
         let known = batch.iter().filter(|task| task.failed_at <= now);
         let ids: Vec<TaskId> = known.map(|task| task.task_id.clone()).collect();
         match fate.befall(store, &ids).await? {
-            0 => return Ok(count),
+            // What stays, because it cannot be requeued or has failed anew, comes first: look behind it.
+            0 if batch.len() < limit => return Ok(count),
+            0 => limit = limit.saturating_mul(2),
             settled => count += settled,
         }
     }
@@ -244,4 +246,55 @@ fn as_json(task: &FailedTask) -> Value {
 
 fn name(task: &FailedTask) -> Option<&str> {
     task.message.as_ref()?.headers.task.as_ref().map(TaskName::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use celeriac_protocol::QueueName;
+    use celeriac_store::clock::Clock;
+    use celeriac_store::memory::MemoryStore;
+    use celeriac_store::{
+        ConnectOptions, ConsumeOptions, FailureReason, Finish, Publish, Route, Settle, connect,
+    };
+
+    use super::*;
+
+    /// A task that failed first, and after it more undecodable messages than are read at once.
+    async fn store_with_failed(queue: &QueueName) -> Store {
+        let store = connect("memory://requeue-all", &ConnectOptions::default()).await.unwrap();
+        let same = MemoryStore::open("requeue-all", Clock::system(), 1024);
+        let consume = ConsumeOptions {
+            queues: vec![queue.clone()],
+            prefetch: 10,
+            lease: Duration::from_secs(60),
+            worker: "test".to_owned(),
+        };
+        let mut subscription = store.broker().consume(consume).await.unwrap();
+        for name in ["failed", "behind"] {
+            let mut message = celeriac_protocol::Message::default();
+            message.headers.id = Some(TaskId::from(name));
+            let publish = Publish { route: Route::to(queue), message, due: None };
+            store.broker().publish(vec![publish]).await.unwrap();
+            let delivery = subscription.consumer.fetch(1).await.unwrap().remove(0);
+            let reason = FailureReason { code: "c".into(), text: "t".into(), evidence: Value::Null };
+            let settle = if name == "failed" { Settle::Fail(reason) } else { Settle::Ack };
+            let finish =
+                Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: Vec::new() };
+            store.finish(&*subscription.settler, vec![finish]).await.unwrap();
+            (0..=BATCH).for_each(|_| same.publish_undecodable(queue, b"junk"));
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn requeueing_all_looks_behind_what_cannot_be_requeued() {
+        let queue = QueueName::new("q");
+        let store = store_with_failed(&queue).await;
+        let count = settle_all(Fate::Requeue, &store, Clock::system().now()).await.unwrap();
+        assert_eq!(count, 1);
+        assert!(store.failed().get(&TaskId::from("failed")).await.unwrap().is_none());
+        assert!(store.failed().list(usize::MAX).await.unwrap().len() > BATCH, "the others are kept");
+    }
 }

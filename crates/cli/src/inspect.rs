@@ -62,7 +62,7 @@ pub(crate) struct Args {
     destination: Vec<String>,
 
     /// How long workers may take to answer
-    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = duration)]
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", allow_hyphen_values = true, value_parser = duration)]
     timeout: Duration,
 
     /// Print JSON

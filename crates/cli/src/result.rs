@@ -32,7 +32,7 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Wait {
     /// Wait for the result, at most this long; without SECONDS until it is there
-    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, value_parser = duration)]
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, allow_negative_numbers = true, value_parser = duration)]
     wait: Option<Option<Duration>>,
 }
 

@@ -61,7 +61,11 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
 
 /// Reads an ISO 8601 time, or a duration from now.
 pub(crate) fn moment(text: &str) -> Result<Moment, String> {
-    duration(text).map(Moment::In).or_else(|_| time(text).map(Moment::At)).map_err(|_| {
+    let in_duration = duration(text);
+    if text.trim_start().starts_with('-') {
+        return in_duration.map(Moment::In);
+    }
+    in_duration.map(Moment::In).or_else(|_| time(text).map(Moment::At)).map_err(|_| {
         format!("{text:?} is neither a time (2030-01-31T08:00:00Z) nor a duration (90, 30s, 5m, 2h, 1d)")
     })
 }
@@ -124,6 +128,15 @@ mod tests {
         }
         for wrong in ["", "-1", "soon", "5 weeks", "1e400", "ms"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_negative_duration_is_refused_as_one() {
+        for text in ["-5", "-5m", "-0.5"] {
+            let expected = format!("{text:?} is negative: a duration is 0 or more");
+            assert_eq!(duration(text), Err(expected.clone()));
+            assert_eq!(moment(text), Err(expected));
         }
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     prefetch_multiplier: Option<u32>,
 
     /// How long running tasks may go on after TERM before they are told to stop
-    #[arg(long, value_name = "SECONDS", value_parser = duration, help_heading = "Worker Options")]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, help_heading = "Worker Options")]
     shutdown_timeout: Option<Duration>,
 
     /// Threads for `fn` tasks, and processes for isolated ones [default: CPUs]
@@ -64,11 +64,11 @@ pub(crate) struct Args {
     pool: Option<String>,
 
     /// Stop a task after this time
-    #[arg(long, value_name = "SECONDS", value_parser = duration, help_heading = "Pool Options")]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, help_heading = "Pool Options")]
     time_limit: Option<Duration>,
 
     /// Ask a task to stop after this time
-    #[arg(long, value_name = "SECONDS", value_parser = duration, help_heading = "Pool Options")]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, help_heading = "Pool Options")]
     soft_time_limit: Option<Duration>,
 
     /// Replace a process after this many tasks
