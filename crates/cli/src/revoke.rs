@@ -45,12 +45,14 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
     }
     let known = store.results().get(&ids).await;
     let known = known.map_err(|error| Failure::because("the results cannot be read", &error))?;
-    for id in &ids {
-        let record = known.iter().find(|record| record.task_id == *id);
-        let line = match record.map(|record| &record.state) {
+    for (id, record) in ids.iter().zip(known) {
+        let line = match record.map(|record| record.state) {
             _ if removed.contains(id) => format!("revoked {id}"),
             Some(state) if state.is_ready() => {
-                format!("{id} has ended already: {state}; should it come again, it is revoked until {}", local_time(until))
+                format!(
+                    "{id} has ended already: {state}; should it come again, it is revoked until {}",
+                    local_time(until)
+                )
             }
             Some(_) => format!("revoked {id}, which is not waiting but may be with a worker"),
             None => format!(

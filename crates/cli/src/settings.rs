@@ -1,6 +1,6 @@
 //! The last three layers of the settings: the file, the environment and the flags of this command line.
 
-use celeriac_app::settings::SettingsError;
+use celeriac_app::settings::{Place, SettingsError};
 use celeriac_app::{App, Settings};
 
 use crate::args::{Cli, Command, Common};
@@ -26,14 +26,35 @@ fn layered(
     cli: &Cli,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<(), SettingsError> {
+    let mut blame = Blame::default();
+    blame.look(settings, || Place::Code);
     if let Some(file) = &cli.common.config {
         settings.merge_file(file)?;
+        blame.look(settings, || Place::WholeFile(file.clone()));
     }
-    settings.merge_environment(environment)?;
+    for (name, text) in environment {
+        settings.merge_environment([(name.clone(), text)])?;
+        blame.look(settings, || Place::Variable(name));
+    }
     for (flag, setting, text) in flags(cli) {
         settings.merge_flag(flag, setting, &text)?;
+        blame.look(settings, || Place::Flag(flag.to_owned()));
     }
-    settings.validate()
+    settings.validate().map_err(|error| SettingsError { place: blame.0.unwrap_or(error.place), ..error })
+}
+
+/// Since when the settings have been wrong together, if they are: a later layer may put right what one before got wrong.
+#[derive(Default)]
+struct Blame(Option<Place>);
+
+impl Blame {
+    fn look(&mut self, settings: &Settings, place: impl FnOnce() -> Place) {
+        match settings.validate() {
+            Ok(()) => self.0 = None,
+            Err(_) if self.0.is_some() => {}
+            Err(_) => self.0 = Some(place()),
+        }
+    }
 }
 
 fn flags(cli: &Cli) -> Vec<Flag> {
@@ -81,6 +102,17 @@ mod tests {
     #[test]
     fn a_flag_with_a_wrong_value_is_named() {
         let error = settings("urls worker --concurrency 0", &[]).unwrap_err();
-        assert!(error.contains("concurrency"), "{error}");
+        assert_eq!(error, "--concurrency: worker_concurrency is 0, so no task could ever run");
+    }
+
+    #[test]
+    fn what_makes_settings_wrong_together_is_named_and_can_be_put_right() {
+        let short = [("CELERIAC_TASK_SOFT_TIME_LIMIT", "20")];
+        let error = settings("urls worker --time-limit 10", &short).unwrap_err();
+        assert_eq!(error, "--time-limit: task_soft_time_limit is longer than task_time_limit");
+        let none = [("CELERIAC_WORKER_CONCURRENCY", "0")];
+        let error = settings("urls worker --time-limit 10", &none).unwrap_err();
+        assert!(error.starts_with("environment variable CELERIAC_WORKER_CONCURRENCY: "), "{error}");
+        assert!(settings("urls worker --concurrency 1", &none).is_ok());
     }
 }

@@ -39,9 +39,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Some((unit, seconds)) => (&text[..text.len() - unit.len()], *seconds),
         None => (text, 1.0),
     };
+    let number = number.parse::<f64>().ok();
+    if number.is_some_and(|number| number < 0.0) {
+        return Err(format!("{text:?} is negative: a duration is 0 or more"));
+    }
     number
-        .parse::<f64>()
-        .ok()
         .and_then(|number| Duration::try_from_secs_f64(number * seconds).ok())
         .ok_or_else(|| format!("{text:?} is no duration: write seconds, or 500ms, 30s, 5m, 2h, 1d"))
 }

@@ -29,14 +29,17 @@ Examples:
   $ {bin} worker -l info,urls=debug --json-logs -f worker.log
 
 SIGTERM or SIGINT ends it warm: reserved tasks go back to their queues at once, running ones may end. \
-A second one, or SIGQUIT, ends it cold: running tasks go back too.";
+A second one, or SIGQUIT, ends it cold: running tasks go back too.
+
+Exit codes: 0 ended by SIGTERM or cold, 1 ended warm by SIGINT, or failed, 2 wrong usage.";
 
 /// Run tasks
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
-    /// Name of this worker; %h is the host, %n its first part, %d its domain [default: celery@%h]
-    #[arg(short = 'n', long, value_name = "NAME", help_heading = "Worker Options")]
+    /// Name of this worker; %h is the host, %n its first part, %d its domain, %% a percent sign
+    /// [default: celery@%h]
+    #[arg(short = 'n', long, value_name = "NAME", value_parser = checked_name, help_heading = "Worker Options")]
     hostname: Option<String>,
 
     /// Do not show the banner
@@ -75,7 +78,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", help_heading = "Pool Options")]
     max_tasks_per_child: Option<u32>,
 
-    /// Replace a process that has grown by this much
+    /// Replace a process that has grown by more than this since it became ready
     #[arg(long, value_name = "KIB", help_heading = "Pool Options")]
     max_memory_per_child: Option<u64>,
 
@@ -175,7 +178,8 @@ fn refuse_pool(_: &str) -> Result<String, String> {
 impl Args {
     /// How the worker runs: what the settings say, and what is no setting.
     fn worker_options(&self, settings: &Settings) -> Options {
-        let node_name = node_name(self.hostname.as_deref().unwrap_or(NODE_NAME), &hostname());
+        let pattern = self.hostname.as_deref().unwrap_or(NODE_NAME);
+        let node_name = node_name(pattern, &hostname()).expect("it was checked when it was read");
         let options = Options::from_settings(settings, node_name);
         match self.queues.as_slice() {
             [] => options,
@@ -203,29 +207,44 @@ impl Args {
     }
 }
 
+/// A name that [`node_name`] takes.
+fn checked_name(pattern: &str) -> Result<String, String> {
+    node_name(pattern, "host").map(|_| pattern.to_owned())
+}
+
 /// `pattern` with `%h` as the host, `%n` as its first part and `%d` as the rest; without an `@` it is the host part.
 ///
-/// Source: `celery/utils/nodenames.py`, `default_nodename` and `host_format`, Celery 5.7.0. There, any other letter after
-/// `%` is an error; here it stays.
-fn node_name(pattern: &str, host: &str) -> String {
+/// `%i` and `%I` are the number of a child in Celery, which the worker itself has not: `0` and nothing.
+///
+/// Source: `celery/utils/nodenames.py`, `default_nodename` and `host_format`, and `celery/utils/text.py`,
+/// `simple_format`, Celery 5.7.0. There as here, any other letter after `%` is an error.
+fn node_name(pattern: &str, host: &str) -> Result<String, String> {
     let (name, domain) = host.split_once('.').unwrap_or((host, ""));
     let mut expanded = String::new();
-    let mut rest = pattern;
-    while let Some((before, after)) = rest.split_once('%') {
-        expanded.push_str(before);
-        let (text, length) = match after.chars().next() {
-            Some('h') => (host, 1),
-            Some('n') => (name, 1),
-            Some('d') => (domain, 1),
-            Some('%') => ("%", 1),
-            _ => ("%", 0),
-        };
-        expanded.push_str(text);
-        rest = &after[length..];
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '%' => expanded.push_str(match letters.next() {
+                Some('h') => host,
+                Some('n') => name,
+                Some('d') => domain,
+                Some('i') => "0",
+                Some('I') => "",
+                Some('%') => "%",
+                Some(other) => return Err(format!("%{other} stands for nothing: {FORMATS}")),
+                None => return Err(format!("a single % at the end: {FORMATS}")),
+            }),
+            letter if letter.is_whitespace() || letter.is_control() => {
+                return Err("a name of a worker has no spaces".to_owned());
+            }
+            letter => expanded.push(letter),
+        }
     }
-    expanded.push_str(rest);
-    if pattern.contains('@') { expanded } else { format!("celery@{expanded}") }
+    Ok(if pattern.contains('@') { expanded } else { format!("celery@{expanded}") })
 }
+
+const FORMATS: &str =
+    "write %h for the host, %n for its first part, %d for its domain, %% for a percent sign";
 
 #[cfg(test)]
 mod tests {
@@ -239,10 +258,20 @@ mod tests {
             ("mails-%n@%d", "mails-box@example.org"),
             ("mails", "celery@mails"),
             ("a%%b@c", "a%b@c"),
-            ("50%@c", "50%@c"),
+            ("w%i%I@%h", "w0@box.example.org"),
         ];
         for (pattern, expected) in cases {
-            assert_eq!(node_name(pattern, host), expected);
+            assert_eq!(node_name(pattern, host).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_node_name_that_means_nothing_is_refused_with_what_would() {
+        let refused = |pattern| node_name(pattern, "box").unwrap_err();
+        assert!(refused("bad%q").starts_with("%q stands for nothing: write %h for the host"));
+        assert!(refused("50%").starts_with("a single % at the end"));
+        for pattern in ["bad name", "tab\t@%h", "line\n"] {
+            assert_eq!(refused(pattern), "a name of a worker has no spaces");
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Place {
         /// The line.
         line: usize,
     },
+    /// In a file, at no line of it: it cannot be read, or its settings are wrong together.
+    WholeFile(PathBuf),
     /// In an environment variable.
     Variable(String),
     /// In a flag, such as `--concurrency`.
@@ -44,6 +46,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::WholeFile(path) => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(flag) => f.write_str(flag),
             Self::Code => f.write_str("settings of the program"),
@@ -78,6 +81,9 @@ pub enum Problem {
     /// The file is not TOML.
     #[error("{0}")]
     Syntax(String),
+    /// The file is not there.
+    #[error("this file does not exist")]
+    Missing,
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[source] std::io::Error),
@@ -94,8 +100,11 @@ impl Settings {
     /// The first line that cannot be used.
     pub fn merge_file(&mut self, path: &Path) -> Result<(), SettingsError> {
         let text = std::fs::read_to_string(path).map_err(|error| SettingsError {
-            place: Place::File { path: path.to_owned(), line: 1 },
-            problem: Problem::Unreadable(error),
+            place: Place::WholeFile(path.to_owned()),
+            problem: match error.kind() {
+                std::io::ErrorKind::NotFound => Problem::Missing,
+                _ => Problem::Unreadable(error),
+            },
         })?;
         self.merge_toml(&text, path)
     }
@@ -277,7 +286,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = Settings::default().merge_file(Path::new("/nowhere/c.toml")).unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/c.toml:1: cannot be read"), "{error}");
+        assert_eq!(error, "/nowhere/c.toml: this file does not exist");
     }
 
     #[test]

@@ -143,7 +143,8 @@ settings! {
     worker_prefetch_multiplier: u32 = 4;
     /// How many tasks a child process runs before a new one takes its place.
     worker_max_tasks_per_child: Option<u32> = None;
-    /// How many KiB of memory a child process may use before a new one takes its place.
+    /// By how many KiB of memory a child process may grow, from what it holds when it becomes ready, before a new one
+    /// takes its place. Celery counts from zero.
     worker_max_memory_per_child: Option<u64> = None;
     /// How long a warm shutdown waits for running tasks before it asks them to stop and gives them back.
     worker_shutdown_timeout: Duration = Duration::from_secs(25);

@@ -102,6 +102,37 @@ fn a_revoked_task_never_starts() {
 }
 
 #[test]
+fn revoking_what_nobody_knows_says_so_and_holds_all_the_same() {
+    let program = Program::new();
+    let said = program.succeed(&["revoke", "later"]);
+    assert!(said.starts_with("no task later is waiting or known here; "), "{said}");
+    assert!(said.contains("it is revoked until 20"), "{said}");
+    program.succeed(&["call", "demo.add", "--task-id", "later"]);
+    let _worker = program.start_worker(&["-c", "1"]);
+    let ended = program.run(&["result", "later", "--wait", "60"]);
+    assert!(ended.err.starts_with("error: task later was revoked\n"), "{}", ended.err);
+
+    program.succeed(&["call", "demo.add", "-a", "[1, 2]", "--task-id", "done", "--wait", "60"]);
+    let said = program.succeed(&["revoke", "done"]);
+    assert!(said.starts_with("done has ended already: SUCCESS; "), "{said}");
+    let json = program.json(&["revoke", "later"]);
+    assert_eq!(field(&json, "removed"), &Value::List(vec![]));
+}
+
+#[test]
+fn arguments_come_from_a_file_and_from_standard_input() {
+    let program = Program::new();
+    let _worker = program.start_worker(&["-c", "1"]);
+    program.write("numbers.json", "[20, 22]\n");
+    assert_eq!(program.succeed(&["call", "demo.add", "-a", "@numbers.json", "--wait", "60"]), "42");
+    let ended = program.run_with_input(&["call", "demo.add", "--args", "-", "--wait", "60"], "[1, 2]");
+    assert_eq!((ended.code, ended.out.trim()), (0, "3"), "{ended:?}");
+    let ended = program.run(&["call", "demo.add", "-a", "@nowhere.json"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("nowhere.json cannot be read: "), "{}", ended.err);
+}
+
+#[test]
 fn a_running_task_is_stopped_by_revoke_with_terminate() {
     let program = Program::new();
     let mut worker = program.start_worker(&["-c", "1"]);

@@ -1,6 +1,6 @@
 //! Runs the program of `program.rs` in a folder of its own, with a deadline on everything.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -53,7 +53,19 @@ impl Program {
 
     /// Runs a command to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
-        let mut child = self.command(args).spawn().expect("the program starts");
+        Self::end(args, self.command(args).spawn().expect("the program starts"))
+    }
+
+    /// As [`Program::run`], with this on standard input.
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Ended {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("the stream is a pipe");
+        stdin.write_all(input.as_bytes()).expect("a few bytes fit into a pipe");
+        drop(stdin);
+        Self::end(args, child)
+    }
+
+    fn end(args: &[&str], mut child: Child) -> Ended {
         let (out, err) = (read_all(child.stdout.take()), read_all(child.stderr.take()));
         let within = || format!("{args:?} ends within {DEADLINE:?}");
         let out = out.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("{}", killed(&mut child, &within())));

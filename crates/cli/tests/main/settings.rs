@@ -17,6 +17,13 @@ error: the settings cannot be used
 }
 
 #[test]
+fn a_settings_file_that_is_not_there_is_named_without_a_line() {
+    let ended = Program::new().run(&["queues", "--config", "none.toml"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("  cause: none.toml: this file does not exist\n"), "{}", ended.err);
+}
+
+#[test]
 fn the_file_the_environment_and_the_flags_are_layers() {
     let program = Program::new();
     program
@@ -39,4 +46,12 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
     let ended = program.run(&["worker", "-P", "threads"]);
     assert_eq!(ended.code, 2);
     assert!(ended.err.contains("every task chooses its pool itself"), "{}", ended.err);
+    let ended = program.run(&["worker", "-n", "bad name %q"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("a name of a worker has no spaces"), "{}", ended.err);
+    for countdown in ["-5", "-5m"] {
+        let ended = program.run(&["call", "demo.add", "--countdown", countdown]);
+        assert_eq!(ended.code, 2);
+        assert!(ended.err.contains("is negative: a duration is 0 or more"), "{}", ended.err);
+    }
 }
