@@ -26,6 +26,7 @@ mod worker;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use celeriac_app::App;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -87,7 +88,10 @@ pub fn run_with(
         Err(usage) => return show_usage(&usage, out, err),
     };
     let program = args::program_name(args);
-    match execute(app, cli, &program, Output { out: &mut *out, err: &mut *err }) {
+    let done = execute(app, cli, &program, Output { out: &mut *out, err: &mut *err });
+    // The process may end with this, and its threads would leave their files as after a crash.
+    celeriac_store::wait_until_closed(CLOSING);
+    match done {
         Ok(code) => code,
         Err(failure) => {
             let _ = write!(err, "{failure}");
@@ -95,6 +99,9 @@ pub fn run_with(
         }
     }
 }
+
+/// How long the files of stores may take to be closed.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Help and version were asked for and go to `out`; anything else is wrong usage.
 fn show_usage(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {

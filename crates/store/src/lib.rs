@@ -31,7 +31,7 @@ pub use presence::{Presence, WorkerRecord};
 pub use results::{ResultBackend, StoreResult};
 pub use revocations::{Revocation, RevocationWatch, Revocations};
 pub use schedule::{Schedule, Scheduled};
-pub use store::{ConnectOptions, Durability, Store, connect, without_password};
+pub use store::{ConnectOptions, Durability, Store, connect, wait_until_closed, without_password};
 
 /// What every operation of a store returns.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -103,6 +103,20 @@ fn misconfigured(url: &str, reason: &str) -> Error {
     Error::Misconfigured { url: without_password(url), reason: reason.to_owned() }
 }
 
+/// Waits until this process has closed the files of its stores, at most this long, and says whether it has.
+///
+/// To be called at the end of a process, when the last handle of each [`Store`] has been dropped: the threads of an
+/// embedded store end by themselves, and what exits meanwhile leaves its files as a crash does. Blocks the thread.
+pub fn wait_until_closed(within: Duration) -> bool {
+    #[cfg(feature = "sqlite")]
+    return crate::sqlite::wait_until_closed(within);
+    #[cfg(not(feature = "sqlite"))]
+    {
+        let _ = within;
+        true
+    }
+}
+
 /// The URL with `***` in place of a password, fit for logs.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use rustix::process::Signal;
+
 use crate::harness::Program;
 
 #[test]
@@ -43,6 +45,27 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert_eq!(ended.code, 1);
     assert!(ended.err.starts_with("error: the store cannot be opened\n  cause: "), "{}", ended.err);
     assert!(ended.err.contains("tasks.db"), "{}", ended.err);
+}
+
+#[test]
+fn commands_and_a_warm_worker_close_the_files_of_the_store() {
+    let program = Program::new();
+    let files = || {
+        let names = std::fs::read_dir(program.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        // The folder of the pipes stays.
+        names.retain(|name| name != "tasks.db-wake");
+        names
+    };
+    for args in [&["call", "demo.add", "-a", "[1, 2]"][..], &["queues"], &["failed", "list"]] {
+        program.run(args);
+        assert_eq!(files(), ["tasks.db"], "{args:?}");
+    }
+    let worker = program.start_worker(&["-c", "1"]);
+    program.succeed(&["call", "demo.pid", "--wait", "60"]);
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.end().0, 0);
+    assert_eq!(files(), ["tasks.db"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::closing::Opening;
 use super::connection::{self, LockDeadline};
 use super::failure::Place;
 
@@ -30,7 +31,9 @@ impl Checkpointer {
     pub(super) fn start(place: Arc<Place>) -> Self {
         let (requests, inbox) = mpsc::sync_channel::<()>(1);
         let thread = std::thread::Builder::new().name("sqlite-log".into()).stack_size(STACK);
+        let opening = Opening::new();
         let spawned = thread.spawn(move || {
+            let _opening = opening;
             let deadline = LockDeadline::default();
             let mut connection = None;
             while inbox.recv().is_ok() {

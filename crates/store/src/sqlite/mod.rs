@@ -6,6 +6,7 @@
 //! Where a message is in its life is a row in one of three small tables; see `sql/schema_1.sql`.
 
 mod checkpoint;
+mod closing;
 mod connection;
 mod failed;
 mod failure;
@@ -31,6 +32,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+pub(crate) use self::closing::wait_until_closed;
 use self::failure::Place;
 use self::reader::Reader;
 use self::waiting::Waiters;

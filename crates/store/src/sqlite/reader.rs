@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{CachedStatement, Connection};
 use tokio::sync::oneshot;
 
+use super::closing::Opening;
 use super::connection::{self, LockDeadline};
 use super::failure::Place;
 use crate::{Error, Result};
@@ -28,7 +29,12 @@ impl Reader {
         let (jobs, inbox) = mpsc::channel();
         let here = Arc::clone(&place);
         let thread = std::thread::Builder::new().name("sqlite-reader".into());
-        match thread.spawn(move || serve(&here, deadline, &inbox)) {
+        let opening = Opening::new();
+        let serving = move || {
+            let _opening = opening;
+            serve(&here, deadline, &inbox);
+        };
+        match thread.spawn(serving) {
             Ok(_) => Ok(Self { jobs, place, deadline }),
             Err(error) => Err(Error::Failed { url: place.url.to_string(), reason: error.to_string() }),
         }

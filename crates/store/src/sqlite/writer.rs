@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Checkpointer;
+use super::closing::Opening;
 use super::connection::{self, LockDeadline};
 use super::failure::{self, Place};
 use super::schema::{self, Trouble};
@@ -62,14 +63,18 @@ impl Writer {
         let (opened, started) = oneshot::channel();
         let (options, here) = (options.clone(), Arc::clone(&place));
         let thread = std::thread::Builder::new().name("sqlite-writer".into());
-        let spawned = thread.spawn(move || match WriterThread::open(place, &options, wake) {
-            Ok(thread) => {
-                if opened.send(Ok(())).is_ok() {
-                    thread.serve(inbox);
+        let opening = Opening::new();
+        let spawned = thread.spawn(move || {
+            let _opening = opening;
+            match WriterThread::open(place, &options, wake) {
+                Ok(thread) => {
+                    if opened.send(Ok(())).is_ok() {
+                        thread.serve(inbox);
+                    }
                 }
+                // If nobody waits for the answer, nobody wants to know.
+                Err(error) => drop(opened.send(Err(error))),
             }
-            // If nobody waits for the answer, nobody wants to know.
-            Err(error) => drop(opened.send(Err(error))),
         });
         if let Err(error) = spawned {
             return Err(Error::Failed { url: here.url.to_string(), reason: error.to_string() });
