@@ -72,7 +72,24 @@ pub enum SendError {
         /// What the last attempt said.
         source: celeriac_store::Error,
     },
+
+    /// Of many calls, which are sent in batches, only the first batches were sent.
+    #[error("only the first {} of {all} tasks were sent for certain", sent.len())]
+    Partly {
+        /// The calls that were sent, in order.
+        sent: Vec<TaskId>,
+        /// The calls of the batch that failed: none of them was sent, unless `source` says that nobody knows.
+        /// Those after them were not sent.
+        failed: Vec<TaskId>,
+        /// How many were to be sent.
+        all: usize,
+        /// Why the batch failed.
+        source: Box<SendError>,
+    },
 }
+
+/// The most calls that are published at once: more would hold up everybody else who writes for too long.
+const BATCH: usize = 10_000;
 
 impl App {
     /// Sends a call, with no task as its parent.
@@ -83,8 +100,8 @@ impl App {
         self.send_from(None, signature).await
     }
 
-    /// Sends any number of calls in one round trip. Where one server holds all their queues, workers see all of
-    /// them or none.
+    /// Sends any number of calls, in order: 10,000 in one round trip, each within `task_publish_timeout`. Where one server
+    /// holds all their queues, workers see all of such a batch or none.
     ///
     /// ```
     /// # use celeriac_app::{App, Signature, args, kwargs};
@@ -97,7 +114,8 @@ impl App {
     /// ```
     ///
     /// # Errors
-    /// As [`App::send`]; then none of them was sent, unless the error says that nobody knows.
+    /// As [`App::send`]; then none of them was sent, unless the error says that nobody knows. Of more than 10,000 calls,
+    /// the first batches may have been sent before one fails: then it is [`SendError::Partly`], which names them.
     pub async fn send_many<T>(
         &self,
         signatures: impl IntoIterator<Item = Signature<T>>,
@@ -151,9 +169,7 @@ impl App {
             results.push(AsyncResult::new(id, self.clone()));
             messages.push(publish);
         }
-        if !messages.is_empty() {
-            self.publish(messages).await?;
-        }
+        self.publish_all(messages).await?;
         Ok(results)
     }
 
@@ -181,7 +197,7 @@ impl App {
         let (ids, messages): (Vec<_>, Vec<_>) = composed.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         if !messages.is_empty() {
             let app = self.clone();
-            self.client().block_on(async move { app.publish(messages).await })?;
+            self.client().block_on(async move { app.publish_all(messages).await })?;
         }
         Ok(ids.into_iter().map(|id| AsyncResult::new(id, self.clone())).collect())
     }
@@ -197,6 +213,29 @@ impl App {
         signature: Signature<T>,
     ) -> Result<(TaskId, Publish), SendError> {
         Composer::new(self, parent).compose(signature)
+    }
+
+    /// Publishes any number of messages, batch by batch.
+    async fn publish_all(&self, messages: Vec<Publish>) -> Result<(), SendError> {
+        let all = messages.len();
+        if all <= BATCH {
+            return if all == 0 { Ok(()) } else { self.publish(messages).await };
+        }
+        let id = |publish: &Publish| publish.message.headers.id.clone();
+        let ids: Vec<TaskId> = messages.iter().filter_map(id).collect();
+        let mut messages = messages.into_iter();
+        for (number, batch) in ids.chunks(BATCH).enumerate() {
+            if let Err(source) = self.publish(messages.by_ref().take(batch.len()).collect()).await {
+                let sent = ids[..number * BATCH].to_vec();
+                return Err(match sent.is_empty() {
+                    true => source,
+                    false => {
+                        SendError::Partly { sent, failed: batch.to_vec(), all, source: Box::new(source) }
+                    }
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Publishes within `task_publish_timeout`, connecting included.

@@ -181,3 +181,26 @@ fn a_program_without_a_runtime_can_send() {
     assert_eq!(stats[0].ready, 2);
     assert_eq!(Task::name(&add).as_str(), "proj.add");
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_are_sent_in_batches_and_an_error_says_how_far_it_came() {
+    let app = app("send-batches").settings(|settings| settings.store_message_limit = 1000);
+    let long = "x".repeat(2000);
+    let call = |n: usize| match n {
+        20_005 => Signature::<i64>::named("proj.add", args![long.as_str()], kwargs! {}),
+        _ => add.s(1, 2).task_id(n.to_string()),
+    };
+    let error = app.send_many((0..30_010).map(call)).await.unwrap_err();
+    let SendError::Partly { sent, failed, all, source } = error else { panic!("{error}") };
+    assert_eq!((sent.len(), failed.len(), all), (20_000, 10_000, 30_010));
+    assert!((0..20_000).all(|n| sent[n].as_str() == n.to_string()), "in order");
+    assert!(matches!(*source, SendError::Store { .. }), "{source}");
+
+    let first = fetch(&app, "celery").await.remove(0).message;
+    assert_eq!(first.headers.id.unwrap().as_str(), "0");
+    let stats = app.store().await.unwrap().broker().queues(&["celery".into()]).await.unwrap();
+    assert_eq!(stats[0].ready + stats[0].lent.unwrap(), 20_000);
+
+    let small = app.send_many((20_000..20_010).map(call)).await.unwrap_err();
+    assert!(matches!(small, SendError::Store { .. }), "nothing was sent: {small}");
+}
