@@ -1,6 +1,7 @@
 //! Workers killed at random lose nothing and repeat only what ran at the kill.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::Duration;
 
 use celeriac::prelude::*;
@@ -13,7 +14,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::Ward;
 
+/// How many tasks there are at least.
 const TASKS: u32 = 20_000;
+/// How many more are sent while fewer than that are open, so that workers are busy when they are killed.
+const MORE: u32 = 10_000;
+/// How many there are at most.
+const MOST: u32 = 200_000;
+/// How many kills hit workers that are running tasks.
 const KILLS: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -27,17 +34,23 @@ async fn workers_killed_at_random_lose_no_task_and_repeat_only_what_was_running(
     // it is about tasks that kill, and here it is the test that kills.
     let mut ward = Ward::new().set("worker_lease", "2").set("worker_delivery_limit", "1000");
     let store = ward.store().await;
-    let ids = send(&ward.app()).await;
+    let app = ward.app();
+    let mut ids = send(&app, 0..TASKS).await;
 
     let mut workers = vec![ward.start_worker(), ward.start_worker()];
     let mut kills = Kills::default();
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let open = open(&store, &ids).await;
-        if open.is_empty() && kills.0.len() >= KILLS {
+        let (sent, open) = (ids.len() as u32, open(&store, &ids).await);
+        // What was written to the diary meanwhile may be cut; then the next look counts.
+        let busy = diary::starts(&ward.diary()).map_or(0, |starts| kills.busy(&starts));
+        if open.is_empty() && busy >= KILLS {
             break;
         }
-        assert!(Instant::now() < deadline, "{} tasks have no result: seed {seed}", open.len());
+        assert!(Instant::now() < deadline, "{} tasks open, {busy} busy kills: seed {seed}", open.len());
+        if busy < KILLS && open.len() < MORE as usize && sent < MOST {
+            ids.extend(send(&app, sent..sent + MORE).await);
+        }
         // The rhythm of the faults; nothing is expected to have happened after it.
         sleep(Duration::from_millis(dice.u64(150..450))).await;
         let victim = workers.swap_remove(dice.usize(..workers.len())).kill();
@@ -47,9 +60,10 @@ async fn workers_killed_at_random_lose_no_task_and_repeat_only_what_was_running(
 
     assert_every_result_is_right(&store, &ids).await;
     let starts = diary::starts(&ward.diary()).expect("the diary is readable");
-    assert_eq!(starts.len(), TASKS as usize, "a task was never started: seed {seed}");
+    assert_eq!(starts.len(), ids.len(), "a task was never started: seed {seed}");
     let repeats: usize = starts.values().map(|by| by.len() - 1).sum();
-    println!("{} kills, {} tasks running at them, {repeats} repeats", kills.0.len(), kills.running(&starts));
+    let (all, busy) = (kills.0.len(), kills.busy(&starts));
+    println!("{all} kills, {busy} of busy workers, in {} tasks, of which {repeats} repeats", ids.len());
     for (number, by) in &starts {
         assert!(kills.explain(*number, by), "task {number} was started by {by:?}: seed {seed}");
     }
@@ -68,18 +82,18 @@ impl Kills {
             && earlier.iter().all(|worker| self.0.get(worker).is_some_and(|open| open.contains(&number)))
     }
 
-    /// How many tasks had been started and had no result when their worker died, over all kills.
-    fn running(&self, starts: &HashMap<u32, Vec<u32>>) -> usize {
-        let at_kill = |(number, by): (&u32, &Vec<u32>)| {
-            by.iter().filter(|worker| self.0.get(worker).is_some_and(|open| open.contains(number))).count()
-        };
-        starts.iter().map(at_kill).sum()
+    /// How many of the killed workers had started tasks that had no result when they died.
+    fn busy(&self, starts: &HashMap<u32, Vec<u32>>) -> usize {
+        let started = starts.iter().flat_map(|(number, by)| by.iter().map(move |worker| (worker, number)));
+        let cut_short =
+            started.filter(|(worker, number)| self.0.get(worker).is_some_and(|open| open.contains(number)));
+        cut_short.map(|(worker, _)| worker).collect::<BTreeSet<_>>().len()
     }
 }
 
-/// Sends tasks of all kinds in turn; the ids in the order of their numbers.
-async fn send(app: &App) -> Vec<TaskId> {
-    let signatures = (0..TASKS).map(|number| match number % 3 {
+/// Sends tasks of these numbers, of all kinds in turn; the ids in the order of their numbers.
+async fn send(app: &App, numbers: Range<u32>) -> Vec<TaskId> {
+    let signatures = numbers.map(|number| match number % 3 {
         0 => on_runtime.s(number),
         1 => on_thread.s(number),
         _ => in_process.s(number),
