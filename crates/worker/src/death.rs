@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use celeriac_protocol::TaskId;
+use celeriac_protocol::{TaskId, TaskName};
 
 /// The end of one child process: logged once, and the evidence when a task died with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub(crate) struct ChildDeath {
     pub reason: DeathReason,
     /// The task that it was running.
     pub task_id: Option<TaskId>,
+    /// The name of that task.
+    pub task_name: Option<TaskName>,
     /// How long that task had been running; zero without one.
     pub runtime: Duration,
     /// The most memory it ever held, in bytes.
@@ -107,6 +109,7 @@ impl ChildDeath {
     /// The one line of the log about it.
     pub(crate) fn log(&self) {
         let (child, task_id) = (&*self.child, self.task_id.as_ref().map(TaskId::as_str));
+        let task_name = self.task_name.as_ref().map(TaskName::as_str);
         let (pid, code, lived, resident_bytes) =
             (self.pid, self.reason.code(), self.lived, self.resident_bytes);
         if self.reason.is_orderly() && task_id.is_none() {
@@ -117,6 +120,7 @@ impl ChildDeath {
                 pid,
                 code,
                 task_id,
+                task_name,
                 ?lived,
                 resident_bytes,
                 "child process {}",

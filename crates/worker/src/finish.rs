@@ -255,6 +255,7 @@ mod tests {
             pid: 7,
             reason: DeathReason::Signal(9),
             task_id: None,
+            task_name: None,
             runtime: Duration::from_secs(2),
             resident_bytes: Some(1024),
             lived: Duration::from_secs(3),

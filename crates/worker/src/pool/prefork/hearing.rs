@@ -171,6 +171,7 @@ impl Supervisor {
             pid: self.let_go(index).unwrap_or(0),
             reason: death.reason,
             task_id,
+            task_name: job.as_ref().map(|job| job.request.name().clone()),
             runtime: runtime.unwrap_or_default(),
             resident_bytes: remains.peak_memory,
             lived: death.lived,

@@ -6,6 +6,7 @@ use celeriac_protocol::Value;
 use tokio::time::Instant;
 
 use super::harness::{Bench, options, text};
+use super::log;
 use crate::death::{DeathReason, Ending};
 use crate::outcome::Outcome;
 
@@ -26,6 +27,10 @@ async fn a_death_has_one_record_with_its_reason_and_evidence() {
         assert_eq!(death.reason, expected);
         assert_eq!((death.pid, death.task_id.as_ref()), (pid, Some(&request.id)));
         assert!(death.resident_bytes.is_some_and(|bytes| bytes > 1 << 20), "{death:?}");
+        let lines = log::lines_of(&request.id);
+        let line = lines.iter().find(|line| line.contains(&expected.to_string()));
+        let line = line.unwrap_or_else(|| panic!("{expected} is not in {lines:#?}"));
+        assert!(line.contains(&format!("task_name=\"{task}\"")), "{line}");
     }
     assert_eq!(bench.deaths.len(), 3);
     assert_eq!(bench.value("echo", [Value::Int(1)]).await, Value::Int(1), "the slot lives on");

@@ -11,7 +11,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Keeps, from now on, what children print.
+/// Keeps, from now on, what children print and how they die.
 ///
 /// For the whole process, because what tracing remembers of each place that logs is for the whole process too.
 pub(super) fn keep() {
@@ -29,7 +29,8 @@ struct Log;
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "celeriac::child" && *metadata.level() <= LevelFilter::INFO
+        ["celeriac::child", "celeriac_worker::death"].contains(&metadata.target())
+            && *metadata.level() <= LevelFilter::INFO
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
