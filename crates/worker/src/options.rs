@@ -38,6 +38,10 @@ pub struct Options {
     pub max_tasks_per_child: Option<u64>,
     /// A child process is replaced once it has grown by more than this many bytes.
     pub max_memory_per_child: Option<u64>,
+    /// A child process that has taken longer than this to start is killed.
+    pub proc_alive_timeout: Duration,
+    /// A child process that gives no sign of life for so long after its start is killed.
+    pub proc_silence_timeout: Duration,
     /// When messages of tasks that say nothing else are acknowledged.
     pub acks: Acks,
     /// Whether `STARTED` is stored when a task starts that says nothing else.
@@ -90,6 +94,8 @@ impl Default for Options {
             soft_time_limit: None,
             max_tasks_per_child: None,
             max_memory_per_child: None,
+            proc_alive_timeout: Duration::from_secs(30),
+            proc_silence_timeout: Duration::from_secs(30),
             acks: Acks::Late,
             track_started: false,
             ignore_result: false,
@@ -124,6 +130,8 @@ impl Options {
             soft_time_limit: settings.task_soft_time_limit,
             max_tasks_per_child: settings.worker_max_tasks_per_child.map(u64::from),
             max_memory_per_child: settings.worker_max_memory_per_child.map(|kib| kib.saturating_mul(1024)),
+            proc_alive_timeout: settings.worker_proc_alive_timeout,
+            proc_silence_timeout: settings.worker_proc_silence_timeout,
             acks: if settings.task_acks_late { Acks::Late } else { Acks::Early },
             track_started: settings.task_track_started,
             ignore_result: settings.task_ignore_result,

@@ -177,6 +177,10 @@ impl Settings {
             "task_default_queue is empty".to_owned()
         } else if self.worker_lease < std::time::Duration::from_secs(1) {
             "worker_lease is shorter than a second".to_owned()
+        } else if self.worker_proc_alive_timeout.is_zero() {
+            "worker_proc_alive_timeout is 0, so no child process could ever start".to_owned()
+        } else if self.worker_proc_silence_timeout < std::time::Duration::from_secs(1) {
+            "worker_proc_silence_timeout is shorter than a second".to_owned()
         } else if self.worker_delivery_limit == 0 {
             "worker_delivery_limit is 0, so no task could ever run".to_owned()
         } else if self.worker_concurrency == Some(0) {

@@ -146,6 +146,13 @@ settings! {
     /// By how many KiB of memory a child process may grow, from what it holds when it becomes ready, before a new one
     /// takes its place. Celery counts from zero.
     worker_max_memory_per_child: Option<u64> = None;
+    /// How long a child process may take to start, until its program is under way, before it is killed and another one
+    /// is started. Resources and the handlers of `worker_process_init` come after that and take as long as they take.
+    /// Celery counts the handlers too, and its default is 4 seconds.
+    worker_proc_alive_timeout: Duration = Duration::from_secs(30);
+    /// How long a child process may give no sign of life after that, before it is killed as hung. What its task does
+    /// does not matter: a thread of the child's own gives four signs in this time. Ours; Celery has no such limit.
+    worker_proc_silence_timeout: Duration = Duration::from_secs(30);
     /// How long a warm shutdown waits for running tasks before it asks them to stop and gives them back.
     worker_shutdown_timeout: Duration = Duration::from_secs(25);
     /// How long a delivered message stays with a worker that gives no sign of life.

@@ -24,7 +24,9 @@ pub(crate) struct Options {
     pub(crate) settings: Vec<(String, String)>,
     /// When a child is replaced.
     pub(crate) limits: Limits,
-    /// A child that gives no sign of life for so long is killed. It gives four in this time.
+    /// A child that has taken longer than this to start is killed.
+    pub(crate) start: Duration,
+    /// A child that gives no sign of life for so long after that is killed. It gives four in this time.
     pub(crate) silence: Duration,
     /// How long a child may live after SIGTERM.
     pub(crate) grace: Duration,
@@ -45,6 +47,7 @@ impl Options {
             node: node.into(),
             settings: Vec::new(),
             limits: Limits::default(),
+            start: Duration::from_secs(30),
             silence: Duration::from_secs(30),
             grace: Duration::from_secs(1),
             leave: Duration::from_secs(60),
@@ -61,11 +64,13 @@ impl Options {
         let options = Self::new(worker.processes, &worker.node_name);
         // The handlers of a child's shutdown may take as long as the whole shutdown.
         let leave = options.leave.max(worker.shutdown_timeout.unwrap_or_default());
-        Self { limits, settings, leave, ..options }
+        let (start, silence) = (worker.proc_alive_timeout, worker.proc_silence_timeout);
+        Self { limits, settings, leave, start, silence, ..options }
     }
 
     pub(super) fn rules(&self) -> Rules {
-        Rules { silence: self.silence, answer: ANSWER, grace: self.grace, leave: self.leave }
+        let Self { start, silence, grace, leave, .. } = *self;
+        Rules { start, silence, answer: ANSWER, grace, leave }
     }
 }
 
@@ -77,6 +82,17 @@ mod tests {
     use celeriac_app::Settings;
 
     use super::*;
+
+    #[test]
+    fn children_have_the_times_of_the_settings() {
+        let mut settings = Settings::default();
+        settings.worker_proc_alive_timeout = Duration::from_secs(4);
+        settings.worker_proc_silence_timeout = Duration::from_secs(5);
+        settings.worker_shutdown_timeout = Duration::from_secs(600);
+        let worker = crate::Options::from_settings(&settings, "w");
+        let rules = Options::of_worker(&App::new("a"), &worker).rules();
+        assert_eq!([rules.start, rules.silence, rules.leave].map(|time| time.as_secs()), [4, 5, 600]);
+    }
 
     #[test]
     fn every_setting_survives_the_way_to_a_child() {

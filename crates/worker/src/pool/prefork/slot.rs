@@ -20,7 +20,9 @@ use crate::death::{DeathReason, Ending};
 /// The times a slot goes by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
-    /// A child that gives no sign of life for so long is killed.
+    /// A child that has not come beyond [`Phase::Starting`] by then is killed.
+    pub(super) start: Duration,
+    /// A child that gives no sign of life for so long after that is killed.
     pub(super) silence: Duration,
     /// How long a child may take to say whether it still runs a task, before it is killed unasked.
     pub(super) answer: Duration,
@@ -96,6 +98,27 @@ struct Child {
     memory: u64,
     tasks: u64,
     said: Option<Box<str>>,
+}
+
+/// When a child that gives no sign of life is taken to be hung.
+struct Silent {
+    since: Instant,
+    at: Instant,
+}
+
+impl Child {
+    /// When it will have been silent for too long, unless it is being killed already.
+    ///
+    /// A child that starts is not heard of, whatever its program does before it becomes a child.
+    fn silent_from(&self, rules: Rules) -> Option<Silent> {
+        let is_struck =
+            self.sentence.as_ref().is_some_and(|sentence| sentence.doom.severity() == doom::DEADLY);
+        let (since, limit) = match self.phase {
+            Phase::Starting => (self.born, rules.start),
+            Phase::Init | Phase::Ready => (self.heard, rules.silence),
+        };
+        (!is_struck).then(|| Silent { since, at: since + limit })
+    }
 }
 
 #[derive(Debug)]
@@ -323,11 +346,8 @@ impl Slot {
 
     /// How long the child has been silent, if that is too long.
     pub(super) fn too_silent(&self, now: Instant) -> Option<Duration> {
-        let child = self.child()?;
-        let is_struck =
-            child.sentence.as_ref().is_some_and(|sentence| sentence.doom.severity() == doom::DEADLY);
-        let silence = now.duration_since(child.heard);
-        (silence >= self.rules.silence && !is_struck).then_some(silence)
+        let due = self.child()?.silent_from(self.rules)?;
+        (due.at <= now).then(|| now.duration_since(due.since))
     }
 
     /// When the next thing is to be done here without anything happening.
@@ -337,9 +357,7 @@ impl Slot {
             Life::Spawning | Life::Closed => None,
             Life::Alive(child) => {
                 let blow = child.sentence.as_ref().and_then(|sentence| sentence.next).map(|(due, _)| due);
-                let is_deadly = |sentence: &Sentence| sentence.doom.severity() == doom::DEADLY;
-                let silent = child.heard + self.rules.silence;
-                let silent = (!child.sentence.as_ref().is_some_and(is_deadly)).then_some(silent);
+                let silent = child.silent_from(self.rules).map(|due| due.at);
                 blow.into_iter().chain(silent).min()
             }
         }

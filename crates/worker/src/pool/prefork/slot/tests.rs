@@ -3,6 +3,7 @@
 use super::*;
 
 const RULES: Rules = Rules {
+    start: Duration::from_secs(20),
     silence: Duration::from_secs(30),
     answer: Duration::from_millis(100),
     grace: Duration::from_secs(1),
@@ -137,11 +138,24 @@ fn children_that_fail_to_start_are_started_less_and_less_often() {
 #[test]
 fn only_a_silent_child_is_too_silent() {
     let now = Instant::now();
-    let mut slot = Slot::new(RULES, now);
-    slot.take_spawn(now);
-    slot.spawned(now);
+    let mut slot = ready(now);
     let long = Duration::from_secs(3600);
     slot.heard(now + long);
     assert_eq!(slot.too_silent(now + long + Duration::from_secs(29)), None);
     assert_eq!(slot.too_silent(now + long + RULES.silence), Some(RULES.silence));
+}
+
+#[test]
+fn a_child_has_its_own_time_to_start_whatever_it_says_meanwhile() {
+    let now = Instant::now();
+    let mut slot = Slot::new(RULES, now);
+    slot.take_spawn(now);
+    slot.spawned(now);
+    let second = Duration::from_secs(1);
+    slot.heard(now + RULES.start - second);
+    assert_eq!(slot.too_silent(now + RULES.start - second), None);
+    assert_eq!(slot.next_deadline(), Some(now + RULES.start));
+    assert_eq!(slot.too_silent(now + RULES.start), Some(RULES.start));
+    slot.reached(Phase::Init);
+    assert_eq!(slot.too_silent(now + RULES.start), None, "from then on its silence counts");
 }

@@ -21,7 +21,7 @@ async fn a_child_may_take_long_to_start_as_long_as_it_gives_signs_of_life() {
 #[tokio::test]
 async fn a_silent_child_is_killed_and_started_again() {
     let mut silent = options(1, "child_that_never_says_hello");
-    silent.silence = Duration::from_millis(100);
+    silent.start = Duration::from_millis(100);
     let mut bench = Bench::starting(silent);
     for _ in 0..2 {
         let death = bench.wait("it is killed", |it| it.deaths.pop()).await;
