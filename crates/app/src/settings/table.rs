@@ -157,7 +157,9 @@ settings! {
     worker_shutdown_timeout: Duration = Duration::from_secs(25);
     /// How long a delivered message stays with a worker that gives no sign of life.
     worker_lease: Duration = Duration::from_secs(30);
-    /// How often a message is delivered before it is kept as failed: crashes count, retries do not.
+    /// How often a message is delivered before it is kept as failed: crashes count, retries do not. Its first delivery
+    /// always counts, also to a worker that died before the task started: with 1, everything fails that such a worker
+    /// had taken ahead. 2 is the least that spares what did not run.
     worker_delivery_limit: u32 = 3;
     /// Whether rate limits are not kept.
     worker_disable_rate_limits: bool = false;
