@@ -13,6 +13,7 @@ use super::super::protocol::{FromChild, JobHead, ToChild};
 use super::connection::{Receiver, Sender};
 use super::last_words;
 use super::reporter::FrameReporter;
+use crate::death::exit_code;
 use crate::pool::StopReason;
 
 /// What the main thread is to do next.
@@ -74,6 +75,9 @@ impl Listener {
                 Ok(None) => break,
                 Err(error) => {
                     tracing::error!(%error, "cannot understand the worker");
+                    if self.current.lock().is_some() {
+                        last_words::end(exit_code::CUT_OFF);
+                    }
                     break;
                 }
             }
