@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) start: Duration,
     /// A child that gives no sign of life for so long after that is killed. It gives four in this time.
     pub(crate) silence: Duration,
+    /// How long a child may take to say whether it still runs the task it is to be killed for.
+    pub(crate) answer: Duration,
     /// How long a child may live after SIGTERM.
     pub(crate) grace: Duration,
     /// How long a child without a task may take to end once it was told to.
@@ -49,6 +51,7 @@ impl Options {
             limits: Limits::default(),
             start: Duration::from_secs(30),
             silence: Duration::from_secs(30),
+            answer: Duration::from_millis(100),
             grace: Duration::from_secs(1),
             leave: Duration::from_secs(60),
             frame_limit: frame::DEFAULT_LIMIT,
@@ -69,13 +72,10 @@ impl Options {
     }
 
     pub(super) fn rules(&self) -> Rules {
-        let Self { start, silence, grace, leave, .. } = *self;
-        Rules { start, silence, answer: ANSWER, grace, leave }
+        let Self { start, silence, answer, grace, leave, .. } = *self;
+        Rules { start, silence, answer, grace, leave }
     }
 }
-
-/// How long a child may take to say whether it still runs the task it is to be killed for.
-const ANSWER: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

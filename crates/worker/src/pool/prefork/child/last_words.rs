@@ -1,6 +1,7 @@
 //! The end of a child that cannot go on: at once, and with a word to its parent why.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 use super::super::protocol::FromChild;
 use super::connection::Sender;
@@ -21,6 +22,13 @@ pub(super) fn or_end<T>(sender: &Sender, call: impl FnOnce() -> T) -> T {
         say(sender, &format!("it panicked outside of a task: {}", panic::said(&*payload)));
         end(exit_code::PANICKED)
     })
+}
+
+/// Does nothing until the signal comes that the parent has decided on, or its end, on which the listener acts.
+pub(super) fn await_the_kill() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 /// Ends the process without dropping anything.

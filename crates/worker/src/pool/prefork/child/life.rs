@@ -165,7 +165,9 @@ impl Child {
             Err(failure) => Run { outcome: Some(Outcome::Failure(failure)), runtime: Default::default() },
         };
         self.reporter.flush();
-        self.current.clear();
+        if !self.current.clear() {
+            last_words::await_the_kill();
+        }
         let (ending, body) = ending_of(run.outcome);
         let done = |ending| FromChild::Done {
             id: id.clone(),

@@ -27,23 +27,47 @@ pub(super) enum Order {
 
 /// The task that was given to this child and has not ended, as both threads see it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Current(Arc<Mutex<Option<(TaskId, CancellationToken)>>>);
+pub(super) struct Current(Arc<Mutex<Option<Running>>>);
+
+#[derive(Debug)]
+struct Running {
+    id: TaskId,
+    token: CancellationToken,
+    /// Whether the parent has been told that it runs, and is about to kill this process for it.
+    confirmed: bool,
+}
 
 impl Current {
     /// The task has ended: what is said of it from now on is ignored.
-    pub(super) fn clear(&self) {
-        *self.lock() = None;
+    ///
+    /// False if the parent has been told that it runs: then it has not ended, because the signal that ends this process
+    /// for its sake is on its way and must find it.
+    #[must_use]
+    pub(super) fn clear(&self) -> bool {
+        let mut running = self.lock();
+        let may_end = !running.as_ref().is_some_and(|running| running.confirmed);
+        if may_end {
+            *running = None;
+        }
+        may_end
     }
 
     fn set(&self, id: TaskId, token: CancellationToken) {
-        *self.lock() = Some((id, token));
+        *self.lock() = Some(Running { id, token, confirmed: false });
     }
 
     fn token_of(&self, id: &TaskId) -> Option<CancellationToken> {
-        self.lock().as_ref().filter(|(current, _)| current == id).map(|(_, token)| token.clone())
+        self.lock().as_ref().filter(|running| running.id == *id).map(|running| running.token.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(TaskId, CancellationToken)>> {
+    /// Whether this task runs. If so, it does not end any more but with this process.
+    fn confirm(&self, id: &TaskId) -> bool {
+        let mut running = self.lock();
+        let running = running.as_mut().filter(|running| running.id == *id);
+        running.map(|running| running.confirmed = true).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,7 +127,7 @@ impl Listener {
                 }
             }
             ToChild::Confirm { id } => {
-                if self.current.token_of(&id).is_some() {
+                if self.current.confirm(&id) {
                     let _ = self.sender.send(&FromChild::Confirmed { id }, Bytes::new());
                 }
             }
@@ -116,5 +140,27 @@ impl Listener {
     fn end(&self, orders: &mpsc::Sender<Order>) {
         self.stop.cancel(Reason::Shutdown);
         let _ = orders.send(Order::End);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_whose_child_is_about_to_be_killed_does_not_end_before() {
+        let current = Current::default();
+        current.set("t".into(), CancellationToken::new());
+        assert!(!current.confirm(&"other".into()));
+        assert!(current.confirm(&"t".into()));
+        assert!(!current.clear());
+    }
+
+    #[test]
+    fn a_task_that_has_ended_is_not_confirmed() {
+        let current = Current::default();
+        current.set("t".into(), CancellationToken::new());
+        assert!(current.clear());
+        assert!(!current.confirm(&"t".into()));
     }
 }

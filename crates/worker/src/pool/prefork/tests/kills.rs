@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use celeriac_protocol::Value;
 
-use super::harness::{Bench, options};
+use super::harness::{Bench, PATIENCE, options};
 use crate::death::DeathReason;
 use crate::outcome::{Failure, Outcome, Revoked};
 use crate::pool::{Pool, StopReason};
@@ -74,7 +74,10 @@ async fn a_task_that_has_ended_is_not_killed_and_neither_is_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_kill_ever_hits_another_task() {
     let races = std::env::var("CELERIAC_RACES").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
-    let mut bench = Bench::ready(2).await;
+    let mut patient = options(2, "ordinary_child");
+    // A child that the machine keeps from answering is killed unasked, which is not what is raced here.
+    patient.answer = PATIENCE;
+    let mut bench = Bench::with(patient).await;
     let mut dice = fastrand::Rng::with_seed(7);
     let (mut hits, mut misses) = (0, 0);
     for _ in 0..races {
@@ -99,8 +102,5 @@ async fn no_kill_ever_hits_another_task() {
         assert_eq!(bench.value("nap", [Value::Int(0)]).await, Value::Null);
     }
     assert!(hits > 0 && misses > 0, "no race: {hits} hits, {misses} misses");
-    let lost = bench.deaths.iter().filter(|death| death.task_id.is_some()).count();
-    assert_eq!(lost, hits);
-    // The victim may end between the child's word that it runs and the signal: its child dies idle then.
-    assert!(bench.deaths.iter().all(|death| death.reason == DeathReason::Revoked), "{:?}", bench.deaths);
+    assert_eq!(bench.deaths.len(), hits, "a child died although its task had ended: {:?}", bench.deaths);
 }
