@@ -47,8 +47,8 @@ pub(crate) struct Entry {
     pub state: RequestState,
     /// Its deadlines.
     pub timers: Vec<TimerId>,
-    /// Whether its early acknowledgement is on its way or done: then it cannot be given back.
-    pub acknowledged: bool,
+    /// The delivery whose early acknowledgement is on its way or done: then it cannot be given back.
+    pub acknowledged: Option<DeliveryTag>,
     /// Since when it runs, and where.
     pub started: Option<Started>,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
@@ -75,7 +75,7 @@ impl Entry {
             pool,
             state: RequestState::Reserved,
             timers: Vec::new(),
-            acknowledged: false,
+            acknowledged: None,
             started: None,
             tag,
             parked: Vec::new(),

@@ -108,8 +108,9 @@ impl Consumer {
         };
         if !prepared {
             if entry.step(Step::Prepare).is_ok() {
-                entry.acknowledged = request.acks_early;
+                // The latest delivery: those before it went back with their lease.
                 let tag = entry.tag;
+                entry.acknowledged = request.acks_early.then_some(tag);
                 self.lanes[lane].preparing += 1;
                 self.prepare(key, &request, tag);
             }
@@ -129,7 +130,7 @@ impl Consumer {
     /// Makes durable what has to be before a task runs: its early acknowledgement, or that it starts although it may have
     /// killed its worker before.
     fn prepare(&self, key: &Key, request: &Request, tag: DeliveryTag) {
-        let delivery = request.acks_early.then_some(request.delivery.tag);
+        let delivery = request.acks_early.then_some(tag);
         let starts = (!request.acks_early).then_some(tag);
         let finish = Finish { delivery, ..nothing() };
         self.send_item(Item { key: Some(key.clone()), finish, starts, prepares: true });

@@ -70,10 +70,10 @@ impl Consumer {
         let (request, tag, acknowledged) = (Arc::clone(&entry.request), entry.tag, entry.acknowledged);
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
-        self.told(&request, &outcome, acknowledged);
-        let mut finish = self.rules.finish(&request, outcome, acknowledged, now);
+        self.told(&request, &outcome, acknowledged.is_some());
+        let mut finish = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
         // What was acknowledged early has nothing to settle, unless it was delivered again meanwhile.
-        finish.delivery = (!acknowledged || tag != request.delivery.tag).then_some(tag);
+        finish.delivery = (acknowledged != Some(tag)).then_some(tag);
         self.send_item(Item::last(Some(key.clone()), finish));
     }
 

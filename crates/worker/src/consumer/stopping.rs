@@ -69,7 +69,7 @@ impl Consumer {
         let name = self.options.node_name.as_str().into();
         self.app.signals().send(signals::worker_shutting_down, || ShuttingDown { name, signal: None, warm });
         self.wires.limits = None;
-        let reserved = self.waiting(|entry| !entry.acknowledged);
+        let reserved = self.waiting(|entry| entry.acknowledged.is_none());
         if !reserved.is_empty() {
             tracing::info!(count = reserved.len(), "reserved tasks go back to their queues");
         }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use celeriac_app::protocol::{State, Value};
+use celeriac_app::task::Acks;
 use celeriac_app::{App, ArgumentReader, Signature, TaskBody, TaskDefinition, args};
 use tokio::time::Instant;
 
-use crate::harness::{Bench, START, assert_state, gated, hanging};
+use crate::harness::{Bench, LONG, START, assert_state, gated, hanging};
 
 fn noop(name: &str) -> TaskDefinition {
     TaskDefinition::new(name, TaskBody::asynchronous(|_, _| async { Ok(Value::Int(1)) }))
@@ -136,6 +137,30 @@ async fn a_redelivery_of_what_still_runs_does_not_run_twice() {
     assert_state(&bench.ending(&result).await, &State::Success);
     bench.drained().await;
     assert_eq!(runs.load(Ordering::SeqCst), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_of_what_waits_is_the_one_that_is_acknowledged_early() {
+    let (body, mut gate) = gated(|_| {});
+    let app = App::new("test").task(TaskDefinition::new("gated", body));
+    let bench = Bench::new(app).await.with(|options| {
+        options.async_concurrency = 1;
+        options.acks = Acks::Early;
+    });
+    let worker = bench.start();
+    bench.call("gated").await;
+    gate.started().await;
+    let waits = bench.call("gated").await;
+    bench.until(async || bench.ready().await == 0).await;
+    // The machine sleeps through its lease: the message goes back, and comes to the same worker.
+    tokio::time::advance(bench.options.lease * 3).await;
+    bench.until(async || bench.ready().await == 0 && bench.in_store().await == 1).await;
+    gate.open();
+    tokio::time::timeout(LONG, gate.started()).await.expect("it runs once there is a slot");
+    assert_eq!(bench.in_store().await, 0, "it is acknowledged before it runs");
+    gate.open();
+    assert_state(&bench.ending(&waits).await, &State::Success);
     worker.stop().await;
 }
 
