@@ -4,6 +4,9 @@ use std::process::Command;
 
 use crate::run::{self, Result, Tally};
 
+/// Features of the library that must also do without the others.
+const FEATURES: [&str; 4] = ["", "cli", "macros", "sqlite"];
+
 /// Checks form, lints and documentation, and runs the tests of the workspace.
 pub(crate) fn run() -> Result<()> {
     form()?;
@@ -15,6 +18,10 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn form() -> Result<()> {
     run::cargo(["fmt", "--all", "--check"], [""; 0])?;
     run::cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"], [""; 0])?;
+    for features in FEATURES {
+        let of_library = ["clippy", "--package", "celeriac", "--no-default-features", "--features", features];
+        run::cargo(of_library, ["--locked", "--", "--deny", "warnings"])?;
+    }
     let mut doc = Command::new(env!("CARGO"));
     doc.args(["doc", "--workspace", "--no-deps", "--locked"]).current_dir(run::root());
     run::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
