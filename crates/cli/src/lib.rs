@@ -18,6 +18,7 @@ mod result;
 mod revoke;
 mod session;
 mod settings;
+mod setup;
 mod table;
 mod tasks;
 mod values;
@@ -58,7 +59,7 @@ pub fn run(app: App) -> ExitCode {
 pub fn run_from(app: App, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     if celeriac_worker::is_child() {
-        worker::log_in_child(app.name(), &args);
+        worker::log_in_child(&app, &args);
     }
     if let Some(ended) = celeriac_worker::run_if_child(&app) {
         return ended;

@@ -32,6 +32,11 @@ impl<'a> Session<'a> {
         self.app.config()
     }
 
+    /// Goes on with other settings. What the store was opened with counts no more.
+    pub(crate) fn replace_settings(&mut self, settings: Settings) {
+        self.app = self.app.clone().settings(|of_app| *of_app = settings);
+    }
+
     /// Where tasks go that nothing else routes.
     pub(crate) fn default_queue(&self) -> QueueName {
         QueueName::new(&self.settings().task_default_queue)

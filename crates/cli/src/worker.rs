@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use celeriac_app::{Settings, hostname};
+use celeriac_app::{App, Settings, hostname};
 use celeriac_protocol::QueueName;
 use celeriac_worker::{Exit, Options};
 use tokio::runtime::Builder;
@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::session::Session;
 use crate::settings::Flag;
+use crate::setup;
 use crate::start_runtime;
 use crate::values::{duration, local_time};
 
@@ -140,7 +141,7 @@ impl Log {
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<u8, Failure> {
-    logging::start(args.log.options("MainProcess"))?;
+    setup::worker(&args.node_name(), args.log.options("MainProcess"), session)?;
     let options = args.worker_options(session.settings());
     // One thread for the worker itself: tasks and leases have threads of their own.
     let runtime = start_runtime(&mut Builder::new_current_thread())?;
@@ -161,12 +162,12 @@ pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<u8, Failure>
 }
 
 /// Lets a child process log as its worker does, whose arguments it has. Its parent reads its lines and logs them.
-pub(crate) fn log_in_child(app_name: &str, args: &[OsString]) {
-    let Ok(Cli { command: Command::Worker(args), .. }) = parse(app_name, args) else { return };
+pub(crate) fn log_in_child(app: &App, args: &[OsString]) {
+    let Ok(Cli { command: Command::Worker(args), .. }) = parse(app.name(), args) else { return };
     let options =
         logging::Options { format: logging::Format::Child, file: None, ..args.log.options("Child") };
     // Logging to standard error cannot fail; and without it a child does its work all the same.
-    drop(logging::start(options));
+    drop(setup::start_logging(app, &args.node_name(), options));
 }
 
 fn refuse_pool(_: &str) -> Result<String, String> {
@@ -176,11 +177,14 @@ fn refuse_pool(_: &str) -> Result<String, String> {
 }
 
 impl Args {
+    fn node_name(&self) -> String {
+        let pattern = self.hostname.as_deref().unwrap_or(NODE_NAME);
+        node_name(pattern, &hostname()).expect("it was checked when it was read")
+    }
+
     /// How the worker runs: what the settings say, and what is no setting.
     fn worker_options(&self, settings: &Settings) -> Options {
-        let pattern = self.hostname.as_deref().unwrap_or(NODE_NAME);
-        let node_name = node_name(pattern, &hostname()).expect("it was checked when it was read");
-        let options = Options::from_settings(settings, node_name);
+        let options = Options::from_settings(settings, self.node_name());
         match self.queues.as_slice() {
             [] => options,
             queues => Options { queues: queues.iter().map(QueueName::new).collect(), ..options },

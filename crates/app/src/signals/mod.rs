@@ -38,9 +38,9 @@ macro_rules! signals {
 }
 
 signals! {
-    /// A worker has read its settings and uses none of them yet; a handler may change them.
+    /// A worker of the command line has read its settings and uses none of them yet; a handler may change them.
     0 celeryd_init: WorkerSetup;
-    /// A worker is set up, with logging, and starts next; a handler may still change its settings.
+    /// A worker of the command line is set up and starts next; a handler may still change its settings.
     1 celeryd_after_setup: WorkerSetup;
     /// A worker starts, before its resources and pools.
     2 worker_init: WorkerNode;
@@ -83,8 +83,9 @@ signals! {
     20 before_task_publish: Publishing;
     /// A task has been published.
     21 after_task_publish: Published;
-    /// Logging is about to be set up. Once a handler is connected, the worker leaves logging to it.
+    /// Logging is about to be set up, in the worker or in a child process of it. Once a handler is connected, logging
+    /// is left to it.
     22 setup_logging: WorkerNode;
-    /// The worker has set up its logging.
+    /// The worker, or a child process of it, has set up its logging.
     23 after_setup_logger: WorkerNode;
 }

@@ -17,6 +17,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The program, and the folder in which it keeps its store.
 pub(crate) struct Program {
     folder: TempDir,
+    /// What else it finds in its environment.
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// How one run of the program ended.
@@ -37,7 +39,13 @@ pub(crate) struct Running {
 
 impl Program {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made"), variables: Vec::new() }
+    }
+
+    /// The same program with one more environment variable.
+    pub(crate) fn with_variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
+        self
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -112,6 +120,7 @@ impl Program {
             command.env_remove(name);
         }
         command.args(args).current_dir(self.folder()).env("CELERIAC_BROKER_URL", "sqlite:///tasks.db");
+        command.envs(self.variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use celeriac_app::signals::{self, WorkerSetup};
 use celeriac_app::task::Isolation;
 use celeriac_app::{App, Arguments, Context, TaskBody, TaskDefinition, TaskError, TaskOptions};
 use celeriac_protocol::Value;
@@ -11,10 +12,27 @@ fn main() -> ExitCode {
 }
 
 fn app() -> App {
+    let app = App::new("demo")
+        .on(signals::celeryd_init, |setup| choose_by_name(signals::celeryd_init.name(), setup))
+        .on(signals::celeryd_after_setup, |setup| choose_by_name(signals::celeryd_after_setup.name(), setup));
+    if std::env::var_os("DEMO_OWN_LOGGING").is_some() {
+        return with_tasks(app.on(signals::setup_logging, |node| eprintln!("own logging of {}", node.name)));
+    }
+    with_tasks(app.on(signals::after_setup_logger, |node| tracing::info!("logging of {}", node.name)))
+}
+
+/// A worker with the name of a signal gets other settings from it.
+fn choose_by_name(signal: &str, setup: &WorkerSetup) {
+    if setup.name.starts_with(signal) {
+        let concurrency = if setup.name.ends_with("@bad") { 0 } else { 3 };
+        setup.edit(|settings| settings.worker_concurrency = Some(concurrency));
+    }
+}
+
+fn with_tasks(app: App) -> App {
     let mut isolated = TaskOptions::default();
     isolated.isolation = Isolation::Process;
-    App::new("demo")
-        .task(TaskDefinition::new("demo.add", TaskBody::blocking(|_, _, arguments| add(&arguments))))
+    app.task(TaskDefinition::new("demo.add", TaskBody::blocking(|_, _, arguments| add(&arguments))))
         .task(TaskDefinition::new("demo.fail", TaskBody::blocking(|_, _, _| Err(fail()))))
         .task(TaskDefinition::new("demo.hold", TaskBody::asynchronous(hold)))
         .task(TaskDefinition::new("demo.pid", TaskBody::blocking(pid)).with_options(isolated))

@@ -67,3 +67,36 @@ fn inspect_shows_what_it_runs() {
     let workers = program.json(&["inspect"]);
     assert_eq!(workers.as_list().map(<[Value]>::len), Some(1), "{workers:?}");
 }
+
+#[test]
+fn a_program_changes_the_settings_of_its_worker_in_signal_handlers() {
+    let program = Program::new();
+    for name in ["celeryd_init", "celeryd_after_setup"] {
+        let mut worker = program.start(&["worker", "-n", &format!("{name}@here")]);
+        worker.wait_for(".> concurrency: 1000 (async), 3 (threads), 3 (prefork)");
+    }
+    let refused = program.run(&["worker", "-n", "celeryd_init@bad"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for text in ["as celeryd_init left them", "worker_concurrency is 0, so no task could ever run"] {
+        assert!(refused.err.contains(text), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_program_hears_of_logging_and_may_set_it_up_itself() {
+    let program = Program::new();
+    let mut worker = program.start(&["worker", "-l", "info", "-n", "one@here", "-c", "1"]);
+    worker.wait_for("INFO/MainProcess] logging of one@here");
+    worker.wait_for("INFO/child-1] logging of one@here");
+    drop(worker);
+
+    let program = program.with_variable("DEMO_OWN_LOGGING", "1");
+    let mut worker = program.start(&["worker", "-l", "info", "-n", "one@here", "-c", "1"]);
+    worker.wait_for("own logging of one@here");
+    worker.wait_for("  . demo.pid");
+    program.succeed(&["call", "demo.pid", "--wait"]);
+    worker.signal(Signal::TERM);
+    let (code, lines) = worker.end();
+    assert_eq!(code, 0, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("ready")), "{lines:#?}");
+}
