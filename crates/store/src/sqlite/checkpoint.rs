@@ -47,6 +47,9 @@ impl Checkpointer {
                     Err(error) => tracing::debug!(%error, "the log was not written back this time"),
                 }
             }
+            if let Some(connection) = connection {
+                connection::close(connection, &place);
+            }
         });
         // Without the thread, the writer does all of it.
         Self { requests: spawned.is_ok().then_some(requests) }

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::failure::Place;
 use super::lock;
 use crate::Durability;
 
@@ -81,6 +83,21 @@ pub(super) fn open_checkpointer(path: &Path, deadline: &LockDeadline) -> rusqlit
     open(path, deadline, OpenFlags::empty(), SMALL_CACHE_KIB)
 }
 
+/// Closes a connection. If the file was removed or replaced, the files beside its path are left alone.
+///
+/// SQLite removes the log when the last connection to a file is closed, and finds it by its name: were that now the log
+/// of another file at the same path, whoever writes there would lose what it holds.
+pub(super) fn close(connection: Connection, place: &Place) {
+    if place.check_file().is_err()
+        && let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+    {
+        tracing::error!(path = %place.path.display(), %error, "a log file may be removed that belongs to another file");
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(path = %place.path.display(), %error, "the store was not closed in order");
+    }
+}
+
 fn open(
     path: &Path,
     deadline: &LockDeadline,
@@ -97,4 +114,38 @@ fn open(
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection with something in its log.
+    fn written(path: &Path) -> Connection {
+        let connection = open_writer(path, Durability::Normal, &LockDeadline::default()).unwrap();
+        connection.pragma_update(None, "journal_mode", "wal").unwrap();
+        connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
+        connection
+    }
+
+    #[test]
+    fn closing_a_file_that_was_replaced_leaves_the_log_of_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tasks.db");
+        let log = folder.path().join("tasks.db-wal");
+        let place = Place::new("sqlite:///tasks.db", &path);
+        let old = written(&path);
+        place.note_file();
+        for name in ["tasks.db", "tasks.db-wal", "tasks.db-shm"] {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        let new = written(&path);
+        close(old, &place);
+        assert!(log.exists(), "others would write another log");
+
+        let place = Place::new("sqlite:///tasks.db", &path);
+        place.note_file();
+        close(new, &place);
+        assert!(!log.exists(), "closed in order");
+    }
 }

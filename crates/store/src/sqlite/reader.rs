@@ -105,6 +105,9 @@ fn serve(place: &Place, deadline: Duration, jobs: &mpsc::Receiver<Job>) {
         job(opened.as_ref());
         connection = opened.ok();
     }
+    if let Some(connection) = connection {
+        connection::close(connection, place);
+    }
 }
 
 /// The error again, as far as callers tell errors apart.

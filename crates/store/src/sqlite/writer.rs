@@ -178,6 +178,7 @@ impl WriterThread {
             }
             self.settle_group(&mut group);
         }
+        connection::close(self.connection, &self.place);
     }
 
     /// Runs the group and answers each of it.
