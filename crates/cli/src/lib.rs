@@ -58,9 +58,6 @@ pub fn run(app: App) -> ExitCode {
 /// As [`run`], with these arguments; the first one is the program.
 pub fn run_from(app: App, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    if celeriac_worker::is_child() {
-        worker::log_in_child(&app, &args);
-    }
     if let Some(ended) = celeriac_worker::run_if_child(&app) {
         return ended;
     }

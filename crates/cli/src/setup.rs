@@ -17,8 +17,8 @@ pub(crate) fn worker(name: &str, log: logging::Options, session: &mut Session<'_
     change_settings(signals::celeryd_after_setup, name, session)
 }
 
-/// Starts logging in this process of the worker, or leaves it to the program if that asked for it.
-pub(crate) fn start_logging(app: &App, name: &str, log: logging::Options) -> Result<(), Failure> {
+/// Starts logging in the worker, or leaves it to the program if that asked for it. Children of the worker do the same.
+fn start_logging(app: &App, name: &str, log: logging::Options) -> Result<(), Failure> {
     let node = || WorkerNode { name: name.into() };
     if app.signals().is_connected(signals::setup_logging) {
         app.signals().send(signals::setup_logging, node);

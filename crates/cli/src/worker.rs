@@ -1,15 +1,13 @@
 //! `worker`: runs tasks.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use celeriac_app::{App, Settings, hostname};
+use celeriac_app::{Settings, hostname};
 use celeriac_protocol::QueueName;
 use celeriac_worker::{Exit, Options};
 use tokio::runtime::Builder;
 
-use crate::args::{Cli, Command, parse};
 use crate::banner::banner;
 use crate::failure::Failure;
 use crate::logging;
@@ -129,19 +127,19 @@ pub(crate) struct Log {
 
 impl Log {
     /// As the options of the log of this process.
-    pub(crate) fn options(&self, process: &str) -> logging::Options {
+    pub(crate) fn options(&self) -> logging::Options {
         let format = if self.json_logs { logging::Format::Json } else { self.log_format };
         logging::Options {
             level: self.loglevel.clone(),
             format,
             file: self.logfile.clone(),
-            process: process.to_owned(),
+            process: "MainProcess".to_owned(),
         }
     }
 }
 
 pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<u8, Failure> {
-    setup::worker(&args.node_name(), args.log.options("MainProcess"), session)?;
+    setup::worker(&args.node_name(), args.log.options(), session)?;
     let options = args.worker_options(session.settings());
     // One thread for the worker itself: tasks and leases have threads of their own.
     let runtime = start_runtime(&mut Builder::new_current_thread())?;
@@ -159,15 +157,6 @@ pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<u8, Failure>
         let ended = celeriac_worker::run(session.app(), options, shutdown).await;
         ended.map(Exit::code).map_err(|error| Failure::because("the worker has stopped", &error))
     })
-}
-
-/// Lets a child process log as its worker does, whose arguments it has. Its parent reads its lines and logs them.
-pub(crate) fn log_in_child(app: &App, args: &[OsString]) {
-    let Ok(Cli { command: Command::Worker(args), .. }) = parse(app.name(), args) else { return };
-    let options =
-        logging::Options { format: logging::Format::Child, file: None, ..args.log.options("Child") };
-    // Logging to standard error cannot fail; and without it a child does its work all the same.
-    drop(setup::start_logging(app, &args.node_name(), options));
 }
 
 fn refuse_pool(_: &str) -> Result<String, String> {

@@ -39,6 +39,6 @@ mod timers;
 pub use error::{Error, Exit};
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
-pub use pool::{is_child, run_if_child};
+pub use pool::run_if_child;
 pub use run::run;
 pub use shutdown::{Shutdown, Stopper};

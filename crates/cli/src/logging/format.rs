@@ -39,7 +39,6 @@ impl Line {
         match self.format {
             Format::Human => self.human(at, level, event, spans),
             Format::Json => self.json(at, level, metadata.target(), event, spans),
-            Format::Child => child(*metadata.level(), event),
         }
     }
 
@@ -78,23 +77,6 @@ impl Line {
         line.push_str("}\n");
         line
     }
-}
-
-/// A line of a child: its parent knows the time, the child and the task, and takes the level off again.
-fn child(level: Level, event: &Fields) -> String {
-    let digit = match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG => 7,
-        Level::TRACE => 8,
-    };
-    let mut text = event.message.clone();
-    for (name, value) in all_fields(event, &Fields::default()) {
-        let _ = write!(text, " {name}={}", text_of(value));
-    }
-    // Each line is a log line of its own to the parent.
-    text.lines().fold(String::new(), |lines, line| lines + &format!("<{digit}>{line}\n"))
 }
 
 /// The fields of the spans, then those of the event; the event's own win.
@@ -174,11 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_child_names_its_level_for_the_parent() {
-        assert_eq!(
-            child(Level::WARN, &fields("two\nlines", &[("links", 3.into())])),
-            "<4>two\n<4>lines links=3\n"
-        );
+    fn a_line_of_a_child_names_it() {
         let captured = fields("saved", &[("child", "Process-3".into()), ("task_id", "4f2a".into())]);
         let text = line(Format::Human).human(AT, "INFO", &captured, &Fields::default());
         assert_eq!(text, "[2023-11-14 22:13:20,123: INFO/Process-3] [4f2a]: saved\n");

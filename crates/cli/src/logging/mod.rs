@@ -1,7 +1,7 @@
 //! Log lines of the program, for people as Celery writes them, or as JSON.
 //!
 //! Only the command line installs a subscriber. A program that embeds Celeriac, or installs its own
-//! subscriber before it calls [`crate::run`], keeps that one.
+//! subscriber before it calls [`crate::run`], keeps that one. Child processes log through their worker.
 
 mod fields;
 mod file;
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     pub(crate) format: Format,
     /// Where lines go; `None` is standard error.
     pub(crate) file: Option<PathBuf>,
-    /// The process as lines name it: `MainProcess`, or a child's name.
+    /// The process as lines name it, unless they come from a child.
     pub(crate) process: String,
 }
 
@@ -46,9 +46,6 @@ pub(crate) enum Format {
     Human,
     // One JSON object per line.
     Json,
-    // `<level>message`: the parent of a child process logs it under the child's name.
-    #[value(skip)]
-    Child,
 }
 
 /// Which lines are logged: one level, and others for chosen modules.

@@ -19,11 +19,6 @@ impl Options {
     }
 }
 
-/// No process is a child here.
-pub fn is_child() -> bool {
-    false
-}
-
 /// No process is a child here: goes on with the program.
 pub fn run_if_child(_app: &App) -> Option<ExitCode> {
     None

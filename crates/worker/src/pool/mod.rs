@@ -21,7 +21,7 @@ use crate::outcome::Outcome;
 use crate::request::Request;
 
 pub(crate) use asynchronous::AsyncPool;
-pub use prefork::{is_child, run_if_child};
+pub use prefork::run_if_child;
 pub(crate) use threads::{ThreadPool, ThreadSetup};
 
 /// What the loop hands to a pool.

@@ -35,7 +35,7 @@ use celeriac_protocol::Value;
 use tokio::sync::mpsc;
 
 use self::board::Board;
-pub use self::child::{is_child, run_if_child};
+pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};

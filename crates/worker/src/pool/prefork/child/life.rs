@@ -8,8 +8,9 @@ use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use celeriac_app::resource::{HealthBoard, LocalSet, ProcessKind, SharedSet};
+use celeriac_app::signals::{self, WorkerNode};
 use celeriac_app::task::Isolation;
-use celeriac_app::{App, CancellationToken, Process, Workplace, signals};
+use celeriac_app::{App, CancellationToken, Process, Workplace};
 use celeriac_protocol::{DecodeError, Message, json};
 use celeriac_store::{Delivery, DeliveryTag};
 use tokio::runtime::{Builder, Runtime};
@@ -73,7 +74,7 @@ impl Child {
             Some(_) => return Err("the worker did not say hello first".into()),
             None => return Err("the worker closed the connection before it said hello".into()),
         };
-        log::start(&welcome.log_level);
+        start_logging(&app, &welcome);
         sender.set_limit(welcome.limit);
         receiver.set_limit(welcome.limit);
         let app = take_over(app, &welcome.settings)?;
@@ -201,6 +202,17 @@ impl Child {
         request.limits.hard = head.hard;
         request.limits.soft = head.soft;
         Ok(request)
+    }
+}
+
+/// Sets up logging as in the worker: a subscriber does not outlive the start of a new executable.
+fn start_logging(app: &App, welcome: &Welcome) {
+    let node = || WorkerNode { name: welcome.node.clone() };
+    if app.signals().is_connected(signals::setup_logging) {
+        app.signals().send(signals::setup_logging, node);
+    } else {
+        log::start(&welcome.log_level);
+        app.signals().send(signals::after_setup_logger, node);
     }
 }
 

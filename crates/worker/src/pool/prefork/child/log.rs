@@ -1,12 +1,15 @@
 //! The log of a child: lines on its standard error, which the parent takes up into its own log.
 //!
 //! Each line starts with its level as `<N>`, after sd-daemon(3), so that the parent logs it at the same one. Time,
-//! child and task are added by the parent.
+//! child and task are added by the parent, in the format of its own lines. This is the log of every program's children:
+//! also of those that log in some other way in their worker.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
+use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +23,9 @@ thread_local! {
     static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Where the span of a task is made.
+const EXECUTOR: &str = "celeriac_worker::executor";
+
 /// Writes lines for the parent.
 struct Lines {
     most: LevelFilter,
@@ -31,8 +37,20 @@ struct Lines {
 /// Logs for the parent from now on, up to this level. Where the program logs in its own way already, it keeps to it.
 pub(super) fn start(level: &str) {
     let most = level.parse().unwrap_or(LevelFilter::INFO);
-    let lines = Lines { most, next: AtomicU64::new(1), spans: Mutex::default() };
-    let _ = tracing::subscriber::set_global_default(lines);
+    if tracing::subscriber::set_global_default(Lines::new(most)).is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// A panic outside of a task, as an error.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("(a value that is not text)");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => tracing::error!(place, "panicked: {message}\n{backtrace}"),
+        _ => tracing::error!(place, "panicked: {message}"),
+    }
 }
 
 /// The level up to which children are to log so that their parent misses nothing.
@@ -41,29 +59,34 @@ pub(in super::super) fn level_for_children() -> String {
 }
 
 impl Lines {
+    fn new(most: LevelFilter) -> Self {
+        Self { most, next: AtomicU64::new(1), spans: Mutex::default() }
+    }
+
     fn spans(&self) -> MutexGuard<'_, HashMap<u64, (String, usize)>> {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line(&self, event: &Event<'_>) -> String {
-        let metadata = event.metadata();
-        let mut line = format!("<{}>{}: ", digit(*metadata.level()), metadata.target());
+        let mut text = String::new();
         ENTERED.with_borrow(|entered| {
             let spans = self.spans();
             for (span, _) in entered.iter().filter_map(|id| spans.get(id)) {
-                line.push_str(span);
-                line.push_str(": ");
+                text.push_str(span);
+                text.push_str(": ");
             }
         });
-        event.record(&mut Fields(&mut line));
-        // One event is one line, whatever its message holds.
-        line.trim_end().replace('\n', "\\n")
+        event.record(&mut Fields(&mut text));
+        let digit = digit(*event.metadata().level());
+        // Each line is a log line of its own to the parent.
+        text.trim_end().lines().fold(String::new(), |lines, line| lines + &format!("<{digit}>{line}\n"))
     }
 }
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.most
+        // The parent knows the task, so that the span that names it would only repeat it.
+        *metadata.level() <= self.most && !(metadata.is_span() && metadata.target() == EXECUTOR)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -93,7 +116,7 @@ impl Subscriber for Lines {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let line = self.line(event) + "\n";
+        let line = self.line(event);
         // A parent that is gone reads no log.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
@@ -133,10 +156,16 @@ impl Subscriber for Lines {
 struct Fields<'a>(&'a mut String);
 
 impl Visit for Fields<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         // Writing to a string cannot fail.
         let _ = match field.name() {
             "message" => write!(self.0, "{value:?} "),
+            // What records of the `log` crate carry beside their message is where they came from.
+            name if name.starts_with("log.") => Ok(()),
             name => write!(self.0, "{name}={value:?} "),
         };
     }
@@ -192,14 +221,15 @@ mod tests {
 
     #[test]
     fn a_line_names_its_level_its_spans_and_its_fields() {
-        let lines = Lines { most: LevelFilter::INFO, next: AtomicU64::new(1), spans: Mutex::default() };
+        let lines = Lines::new(LevelFilter::INFO);
         let kept = Arc::new(Mutex::new(Vec::new()));
         tracing::subscriber::with_default(Kept(lines, Arc::clone(&kept)), || {
-            let _task = tracing::info_span!("task", id = %"t-1", rest = tracing::field::Empty).entered();
-            _task.record("rest", 2);
-            tracing::warn!(target: "urls", count = 3, "two\nlines");
+            let _task = tracing::error_span!(target: EXECUTOR, "task", task_id = "t-1").entered();
+            let _page = tracing::info_span!("page", url = "/", rest = tracing::field::Empty).entered();
+            _page.record("rest", 2);
+            tracing::warn!(target: "urls", count = 3, name = "a b", "two\nlines");
             tracing::debug!("not wanted");
         });
-        assert_eq!(*kept.lock().unwrap(), [r"<4>urls: task{id=t-1 rest=2}: two\nlines count=3"]);
+        assert_eq!(*kept.lock().unwrap(), ["<4>page{url=/ rest=2}: two\n<4>lines count=3 name=a b\n"]);
     }
 }

@@ -60,14 +60,6 @@ pub fn run_if_child(app: &App) -> Option<ExitCode> {
     })
 }
 
-/// Whether this process was started as a child of a worker: [`run_if_child`] is going to run it.
-///
-/// For what must be different in a child before that call, such as its log: what a child prints is logged by its parent.
-pub fn is_child() -> bool {
-    let parent = std::env::var(PARENT_VARIABLE).ok().and_then(|pid| pid.parse().ok());
-    parent == Some(std::os::unix::process::parent_id())
-}
-
 /// Standard input as the socket to the parent, if it is one.
 ///
 /// A process that a task started has inherited the variable, but not the socket.
