@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::death::ChildDeath;
 
-/// How a request ended. Plain data: a child process sends it over its socket as it is.
+/// How a request ended. Plain data; what a child process says of it has a form of its own, which is part of its protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
     /// The task returned this.
