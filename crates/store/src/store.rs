@@ -121,10 +121,12 @@ pub fn wait_until_closed(within: Duration) -> bool {
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let authority = rest.split('/').next().unwrap_or(rest);
-    match authority
-        .rsplit_once('@')
-        .and_then(|(user, _)| user.split_once(':').map(|(name, _)| (name, user.len())))
-    {
+    // A password that should have been percent-encoded may hold a slash: rather hide too much than show a part of it.
+    let user = match authority.rsplit_once('@') {
+        None if !authority.is_empty() => rest.rsplit_once('@'),
+        found => found,
+    };
+    match user.and_then(|(user, _)| user.split_once(':').map(|(name, _)| (name, user.len()))) {
         Some((name, length)) => format!("{scheme}://{name}:***{}", &rest[length..]),
         None => url.to_owned(),
     }
@@ -244,6 +246,8 @@ mod tests {
     fn a_password_is_never_shown() {
         assert_eq!(without_password("redis://me:secret@host:6379/0"), "redis://me:***@host:6379/0");
         assert_eq!(without_password("redis://:s@crét@host/0"), "redis://:***@host/0");
+        assert_eq!(without_password("redis://:a/b?c@host/0"), "redis://:***@host/0");
+        assert_eq!(without_password("redis://host:6379/0"), "redis://host:6379/0");
         assert_eq!(without_password("sqlite:////tmp/a:b@c.db"), "sqlite:////tmp/a:b@c.db");
     }
 

@@ -94,9 +94,10 @@ pub async fn purging_empties_a_queue_but_keeps_what_is_lent(store: &StoreUnderTe
     assert_eq!(ids(&store.consume(&[&queue_of("other")]).await.several(1).await), ["kept"]);
 }
 
-/// An empty or unknown queue has nothing to purge.
+/// An empty or unknown queue has nothing to purge, and does not come to be by it.
 pub async fn purging_nothing_removes_nothing(store: &StoreUnderTest) {
     assert_eq!(store.broker().purge(&queue_of("unknown")).await.unwrap(), 0);
+    assert_eq!(store.broker().queues(&[]).await.unwrap(), []);
     store.publish(&queue(), &["a"]).await;
     assert_eq!(store.broker().purge(&queue()).await.unwrap(), 1);
     assert_eq!(store.broker().purge(&queue()).await.unwrap(), 0);

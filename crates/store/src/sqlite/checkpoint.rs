@@ -37,7 +37,7 @@ impl Checkpointer {
             let deadline = LockDeadline::default();
             let mut connection = None;
             while inbox.recv().is_ok() {
-                deadline.set(Instant::now() + PATIENCE);
+                deadline.set(Instant::now(), PATIENCE);
                 let opened = match connection.take() {
                     Some(connection) => Ok(connection),
                     None => connection::open_checkpointer(&place.path, &deadline),

@@ -25,9 +25,10 @@ const STATEMENTS: usize = 128;
 pub(super) struct LockDeadline(Arc<Mutex<Option<Instant>>>);
 
 impl LockDeadline {
-    /// From now on, wait until `moment`.
-    pub(super) fn set(&self, moment: Instant) {
-        *lock(&self.0) = Some(moment);
+    /// From now on, wait until `time` after `from`; a time beyond the clock's range is a century.
+    pub(super) fn set(&self, from: Instant, time: Duration) {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        *lock(&self.0) = Some(from + time.min(CENTURY));
     }
 
     /// Sleeps a little and says whether to try again; `attempt` counts from 0.

@@ -31,7 +31,9 @@ impl SqliteStore {
         let writer = &self.shared.writer;
         let queue = name.clone();
         // Only what is there now, or a busy producer would keep the purge going.
-        let (queue, newest) = writer.call("purge", move |tx| Ok((tx.queue(&queue)?, tx.number()?))).await?;
+        let (queue, newest) =
+            writer.call("purge", move |tx| Ok((tx.find_queue(&queue)?, tx.number()?))).await?;
+        let Some(queue) = queue else { return Ok(0) };
         let mut removed = 0;
         loop {
             let step = writer.call("purge", move |tx| purge_ready(tx, queue, newest)).await?;

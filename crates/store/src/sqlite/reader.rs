@@ -97,7 +97,7 @@ fn serve(place: &Place, deadline: Duration, jobs: &mpsc::Receiver<Job>) {
     let lock_deadline = LockDeadline::default();
     let mut connection = None;
     while let Ok(job) = jobs.recv() {
-        lock_deadline.set(Instant::now() + deadline);
+        lock_deadline.set(Instant::now(), deadline);
         let opened = match connection.take() {
             Some(connection) => Ok(connection),
             None => connection::open_reader(&place.path, &lock_deadline),

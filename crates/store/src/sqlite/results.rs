@@ -66,13 +66,14 @@ pub(super) struct ResultInserts<'open> {
     insert: CachedStatement<'open>,
     /// Per minute of expiry, the first and the last number stored.
     minutes: Vec<(i64, i64, i64)>,
+    added: i64,
     any_final: bool,
 }
 
 impl<'open> ResultInserts<'open> {
     pub(super) fn begin(tx: &Tx<'open>) -> rusqlite::Result<Self> {
         let insert = tx.statement(include_str!("sql/result_store.sql"))?;
-        Ok(Self { insert, minutes: Vec::new(), any_final: false })
+        Ok(Self { insert, minutes: Vec::new(), added: 0, any_final: false })
     }
 
     pub(super) fn add(&mut self, tx: &mut Tx<'_>, result: &NewResult) -> rusqlite::Result<()> {
@@ -86,6 +87,7 @@ impl<'open> ResultInserts<'open> {
             result.record,
             tx.now
         ])?;
+        self.added += 1;
         self.any_final |= result.finality != Finality::Open;
         let minute = sweep::minute(expires_at);
         match self.minutes.iter_mut().find(|(known, ..)| *known == minute) {
@@ -105,7 +107,7 @@ impl<'open> ResultInserts<'open> {
         if self.any_final {
             tx.touch(Topic::Results);
         }
-        sweep::results(tx)
+        sweep::results(tx, self.added)
     }
 }
 
@@ -177,9 +179,12 @@ impl ResultBackend for SqliteStore {
 }
 
 impl SqliteStore {
+    /// One record that cannot be read is no reason to give up the file.
     fn decode_record(&self, bytes: &[u8]) -> Result<ResultRecord> {
-        ResultRecord::decode(bytes)
-            .map_err(|error| self.shared.place.corrupt(format!("a stored result cannot be read: {error}")))
+        ResultRecord::decode(bytes).map_err(|error| Error::Failed {
+            url: self.shared.place.url.to_string(),
+            reason: format!("a stored result cannot be read ({error}): forget it, or run its task again"),
+        })
     }
 }
 

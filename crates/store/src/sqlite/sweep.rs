@@ -1,13 +1,14 @@
 //! Removing what has expired, a bounded step at a time.
 //!
 //! Readers pass over what has expired, so it does not matter when it goes. Steps ride on transactions that
-//! happen anyway: whoever stores results or renews a lease does one.
+//! happen anyway: whoever stores results or renews a lease does one. Storing removes twice as much as it adds, so that
+//! the file does not grow for as long as the load lasts.
 
 use rusqlite::{OptionalExtension, params};
 
 use super::transaction::Tx;
 
-/// Rows looked at in one step.
+/// Rows looked at in one step, at the least.
 const STEP: i64 = 500;
 /// Results are remembered by the minute of their expiry.
 const MINUTE: i64 = 60_000_000;
@@ -19,14 +20,14 @@ pub(super) fn minute(moment: i64) -> i64 {
 
 /// Removes some of what has expired.
 pub(super) fn step(tx: &Tx<'_>) -> rusqlite::Result<()> {
-    results(tx)?;
+    results(tx, 0)?;
     tx.execute(include_str!("sql/sweep_revoked.sql"), params![tx.now, STEP])?;
     tx.execute(include_str!("sql/sweep_workers.sql"), [tx.now])?;
     Ok(())
 }
 
-/// Removes some of the results that have expired.
-pub(super) fn results(tx: &Tx<'_>) -> rusqlite::Result<()> {
+/// Removes some of the results that have expired, where so many were `added`.
+pub(super) fn results(tx: &Tx<'_>, added: i64) -> rusqlite::Result<()> {
     let range: Option<(i64, i64, i64)> = tx
         .statement(include_str!("sql/sweep_minute.sql"))?
         .query_one([minute(tx.now)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -34,7 +35,7 @@ pub(super) fn results(tx: &Tx<'_>) -> rusqlite::Result<()> {
     let Some((minute, first, last)) = range else { return Ok(()) };
     let end: Option<i64> = tx
         .statement(include_str!("sql/sweep_step_end.sql"))?
-        .query_one(params![first, last, STEP], |row| row.get(0))?;
+        .query_one(params![first, last, STEP.max(2 * added)], |row| row.get(0))?;
     let end = end.unwrap_or(last);
     tx.execute(include_str!("sql/sweep_results.sql"), params![first, end, tx.now])?;
     if end >= last {

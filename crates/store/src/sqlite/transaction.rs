@@ -85,16 +85,19 @@ impl<'open> Tx<'open> {
         if let Some(id) = self.queues.known.get(name).or_else(|| self.queues.fresh.get(name)) {
             return Ok(*id);
         }
-        let found: Option<i64> = self
-            .statement(include_str!("sql/queue_find.sql"))?
-            .query_one([name.as_str()], |row| row.get(0))
-            .optional()?;
-        let id = match found {
+        let id = match self.find_queue(name)? {
             Some(id) => id,
             None => self.statement(include_str!("sql/queue_create.sql"))?.insert([name.as_str()])?,
         };
         self.queues.fresh.insert(name.clone(), id);
         Ok(id)
+    }
+
+    /// The id of a queue, if it is there.
+    pub(super) fn find_queue(&self, name: &QueueName) -> rusqlite::Result<Option<i64>> {
+        self.statement(include_str!("sql/queue_find.sql"))?
+            .query_one([name.as_str()], |row| row.get(0))
+            .optional()
     }
 
     /// Wake those who wait for this.

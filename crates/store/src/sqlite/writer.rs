@@ -143,7 +143,7 @@ struct WriterThread {
 impl WriterThread {
     fn open(place: Arc<Place>, options: &ConnectOptions, wake: Arc<Wake>) -> Result<Self> {
         let lock_deadline = LockDeadline::default();
-        lock_deadline.set(Instant::now() + options.deadline);
+        lock_deadline.set(Instant::now(), options.deadline);
         let explain = |error| place.explain("open", options.deadline, &error);
         let mut connection =
             connection::open_writer(&place.path, options.durability, &lock_deadline).map_err(explain)?;
@@ -208,7 +208,7 @@ impl WriterThread {
     /// One transaction with the whole group in it, or nothing.
     fn commit(&mut self, group: &mut [Pending]) -> rusqlite::Result<()> {
         let longest_waiting = group.iter().map(|pending| pending.since).min().unwrap_or_else(Instant::now);
-        self.lock_deadline.set(longest_waiting + self.deadline);
+        self.lock_deadline.set(longest_waiting, self.deadline);
         match self.try_commit(group) {
             Ok(touched) => {
                 self.queues.keep();

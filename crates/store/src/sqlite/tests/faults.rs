@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_protocol::Value;
+use celeriac_protocol::{ResultRecord, State, Value};
 
 use super::{Folder, consume, fetch, processes, publish, publish_many, queue, success};
 use crate::clock::Clock;
-use crate::{ConnectOptions, ConsumerId, Error, Settled, Store, WorkerRecord, connect};
+use crate::{ConnectOptions, ConsumerId, Error, Settled, Store, StoreResult, WorkerRecord, connect};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -228,4 +228,23 @@ async fn a_relative_path_is_a_file_below_the_current_folder() {
     let same = connect(&absolute, &ConnectOptions::default()).await.unwrap();
     store.broker().publish(vec![publish("a")]).await.unwrap();
     assert_eq!(same.broker().queues(&[queue()]).await.unwrap()[0].ready, 1);
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_read_is_said_and_the_file_is_not_blamed() {
+    let folder = Folder::new();
+    let store = folder.open(&ConnectOptions::default()).await;
+    let record = ResultRecord::new("broken".into(), State::Success, Value::Int(1), None);
+    store.results().store(vec![StoreResult { record, expires_after: LEASE }]).await.unwrap();
+    folder.plain().execute("UPDATE result SET record = x'00'", []).unwrap();
+    let error = store.results().get(&["broken".into()]).await.unwrap_err();
+    assert!(matches!(&error, Error::Failed { reason, .. } if reason.contains("cannot be read")), "{error}");
+}
+
+#[tokio::test]
+async fn a_deadline_without_end_is_as_good_as_any() {
+    let endless = ConnectOptions { deadline: Duration::MAX, ..ConnectOptions::default() };
+    let folder = Folder::new();
+    let store = folder.open(&endless).await;
+    store.broker().publish(publish_many("a", 2)).await.unwrap();
 }

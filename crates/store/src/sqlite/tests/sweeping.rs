@@ -38,3 +38,16 @@ async fn expired_results_and_revocations_leave_the_file_and_others_stay() {
     };
     assert_eq!([count("result"), count("revoked"), count("expiry")], [1000, 0, 1]);
 }
+
+#[tokio::test]
+async fn storing_removes_more_than_it_adds() {
+    let folder = Folder::new();
+    let (clock, hand) = Clock::with_hand(START);
+    let store = folder.open(&ConnectOptions { clock, ..ConnectOptions::default() }).await;
+    let batch = |from: usize| (from..from + 2000).map(|id| result(id, HOUR)).collect();
+    store.results().store(batch(0)).await.unwrap();
+    hand.advance(HOUR * 2);
+    store.results().store(batch(2000)).await.unwrap();
+    let left: i64 = folder.plain().query_one("SELECT count(*) FROM result", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 2000);
+}
