@@ -131,7 +131,8 @@ async fn open_url(
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let opened = match tokio::time::timeout_at(started + deadline, connect(url, &options)).await {
+        let left = deadline.saturating_sub(started.elapsed());
+        let opened = match tokio::time::timeout(left, connect(url, &options)).await {
             Ok(opened) => opened,
             Err(_) => Err(celeriac_store::Error::Timeout {
                 operation: "connect",

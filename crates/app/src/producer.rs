@@ -251,7 +251,8 @@ impl App {
             source,
         };
         // Not tried again after an error: nobody knows whether the messages arrived, and twice is worse than an error.
-        match tokio::time::timeout_at(started + deadline, store.broker().publish(messages)).await {
+        let left = deadline.saturating_sub(started.elapsed());
+        match tokio::time::timeout(left, store.broker().publish(messages)).await {
             Ok(published) => published.map_err(fail)?,
             Err(_) => {
                 let url = store.url().to_owned();

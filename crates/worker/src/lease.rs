@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::options::Placement;
+use crate::timers::after;
 
 /// Renews a lease until it is dropped.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl LeaseKeeper {
 
 async fn keep(lease: Arc<dyn Lease>, renewed: mpsc::Sender<Renewed>, mut dropped: oneshot::Receiver<()>) {
     let third = lease.length() / 3;
-    let mut valid_until = Instant::now() + lease.length();
+    let mut valid_until = after(Instant::now(), lease.length());
     let mut wait = third;
     loop {
         tokio::select! {
@@ -61,7 +62,7 @@ async fn keep(lease: Arc<dyn Lease>, renewed: mpsc::Sender<Renewed>, mut dropped
                 if asked_at > valid_until {
                     tracing::warn!("leases had run out: what other workers took meanwhile runs twice");
                 }
-                valid_until = asked_at + lease.length();
+                valid_until = after(asked_at, lease.length());
                 wait = third;
                 // A full channel means that the loop has not yet read the last one, which says the same.
                 let _ = renewed.try_send(Renewed);

@@ -1,8 +1,17 @@
 //! One structure for the deadlines of all requests, where a timer of the runtime for each would cost every task.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// The longest wait there is. Times come from messages and settings, and a sum with any of them must not overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// The moment this long after `now`, a hundred years at most.
+pub(crate) fn after(now: Instant, time: Duration) -> Instant {
+    now + time.min(LONGEST)
+}
 
 /// Deadlines, each with what is to be done then.
 #[derive(Debug)]
@@ -49,9 +58,13 @@ impl<T> Timers<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn a_time_without_end_is_a_moment_too() {
+        let now = Instant::now();
+        assert!(after(now, Duration::MAX) > after(now, Duration::from_secs(1 << 30)));
+    }
 
     #[test]
     fn deadlines_come_in_the_order_of_time() {

@@ -204,3 +204,10 @@ async fn many_calls_are_sent_in_batches_and_an_error_says_how_far_it_came() {
     let small = app.send_many((20_000..20_010).map(call)).await.unwrap_err();
     assert!(matches!(small, SendError::Store { .. }), "nothing was sent: {small}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_without_end_is_as_good_as_any() {
+    let app = app("send-endless").settings(|settings| settings.task_publish_timeout = Duration::MAX);
+    add.delay(&app, 1, 2).await.unwrap();
+    assert_eq!(fetch(&app, "celery").await.len(), 1);
+}

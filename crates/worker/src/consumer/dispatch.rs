@@ -13,6 +13,7 @@ use crate::pool::{Job, Pool, PoolKind};
 use crate::prefetch::{Load, Pace};
 use crate::request::{Request, RequestState, Step};
 use crate::table::{Entry, Key, Started};
+use crate::timers::after;
 
 /// A pool, and what waits for it.
 pub(crate) struct Lane {
@@ -168,10 +169,10 @@ impl Consumer {
         entry.started = Some(Started { at, executor });
         self.totals.count_start(&request.delivery.message.headers, now);
         if let Some(soft) = request.limits.soft {
-            entry.timers.push(self.timers.set(at + soft, Deadline::Soft(Key::of(request))));
+            entry.timers.push(self.timers.set(after(at, soft), Deadline::Soft(Key::of(request))));
         }
         if let Some(hard) = request.limits.hard {
-            entry.timers.push(self.timers.set(at + hard, Deadline::Hard(Key::of(request))));
+            entry.timers.push(self.timers.set(after(at, hard), Deadline::Hard(Key::of(request))));
         }
         if request.track_started {
             self.reports.add(self.rules.report(request.id.clone(), State::Started, self.started_meta()));

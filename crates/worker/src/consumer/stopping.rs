@@ -12,6 +12,7 @@ use crate::pool::{PoolEvent, PoolKind, StopReason};
 use crate::request::RequestState;
 use crate::shutdown::{Asked, Phase, Turn};
 use crate::table::{Entry, Key};
+use crate::timers::after;
 
 /// How long a worker waits for its store and its children once it has given everything up.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
@@ -60,7 +61,7 @@ impl Consumer {
             Phase::Cancelling(_) => Some(self.options.shutdown_grace),
             _ => Some(LAST_MOMENTS),
         };
-        self.phase_timer = time.map(|time| self.timers.set(Instant::now() + time, Deadline::Phase));
+        self.phase_timer = time.map(|time| self.timers.set(after(Instant::now(), time), Deadline::Phase));
     }
 
     /// Fetches no more, and gives back what waits here without having started.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_app::protocol::{State, Value};
+use celeriac_app::protocol::{State, TimeLimits, Value};
 use celeriac_app::{App, Reason, Signature, TaskBody, TaskDefinition, TaskOptions};
 use tokio::time::Instant;
 
@@ -117,5 +117,18 @@ async fn a_limit_of_the_message_goes_before_that_of_the_task() {
     let result = bench.send(call).await;
     bench.ending(&result).await;
     assert!(since.elapsed() < Duration::from_secs(3));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_beyond_every_clock_is_no_limit_and_harms_nobody() {
+    let (task, mut started) = hanging("hang");
+    let bench = Bench::new(App::new("test").task(task)).await;
+    let worker = bench.start();
+    let endless = TimeLimits { hard: Some(Duration::MAX), soft: Some(Duration::MAX) };
+    let result = bench.publish("hang", |message| message.headers.timelimit = endless).await;
+    started.recv().await.unwrap();
+    result.revoke(true).await.unwrap();
+    assert_state(&bench.ending(&result).await, &State::Revoked);
     worker.stop().await;
 }
