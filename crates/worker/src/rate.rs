@@ -24,8 +24,8 @@ pub(crate) enum Turn {
     At(Instant),
 }
 
-/// How far ahead of its turn a limited request waits in the worker. One that would wait longer goes back to the store's schedule, so that
-/// it does not occupy the prefetch of others.
+/// How far ahead of its turn a limited request waits in the worker. One that would wait longer goes back to the
+/// store's schedule, so that it does not occupy the prefetch of others.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// How far ahead requests are put into the schedule; beyond it they come back to be asked again.

@@ -46,7 +46,7 @@ impl Consumer {
                 tracing::debug!(task_id = %id, task_name = %task.name, "held back: what it needs is not there yet");
                 self.send_item(Item::last(None, postpone(&delivery, now.saturating_add(HELD_BACK))));
             }
-            Admission::Run { id, task, pool } => match self.deferred(&task, pool) {
+            Admission::Run { id, task, pool } => match self.deferred(&task, pool, delivery.redelivered) {
                 None => self.take_in(Arc::new(delivery), id, task, pool),
                 Some(delay) => {
                     self.send_item(Item::last(None, postpone(&delivery, now.saturating_add(delay))));

@@ -38,7 +38,14 @@ impl Consumer {
     }
 
     /// For how long the next request of this task should go back into the schedule, because its turn is far.
-    pub(super) fn deferred(&mut self, task: &TaskDefinition, pool: PoolKind) -> Option<Duration> {
+    ///
+    /// A redelivery waits here: into the schedule goes a new message, which nobody knows to have killed workers.
+    pub(super) fn deferred(
+        &mut self,
+        task: &TaskDefinition,
+        pool: PoolKind,
+        redelivered: bool,
+    ) -> Option<Duration> {
         let every = self.spacing(task)?;
         let now = Instant::now();
         let limited = self.limited.entry(task.name.clone()).or_insert_with(|| Limited {
@@ -47,7 +54,7 @@ impl Consumer {
             waiting: VecDeque::new(),
             timed: false,
         });
-        limited.bucket.defer(limited.waiting.len(), now)
+        if redelivered { None } else { limited.bucket.defer(limited.waiting.len(), now) }
     }
 
     /// Puts a request where it waits: for a token of its task if that is limited, else for a slot.

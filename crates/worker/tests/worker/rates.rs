@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use celeriac_app::protocol::{State, Value};
+use celeriac_app::store::{Finish, Settle};
 use celeriac_app::{App, TaskBody, TaskDefinition, TaskOptions};
 use tokio::time::Instant;
 
@@ -53,5 +54,35 @@ async fn a_limited_task_does_not_hold_up_another() {
     let result = bench.call("free").await;
     assert_state(&bench.ending(&result).await, &State::Success);
     assert!(since.elapsed() < Duration::from_millis(100), "{:?}", since.elapsed());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_task_keeps_its_delivery_count_while_it_waits() {
+    let deliveries = Arc::new(Mutex::new(Vec::new()));
+    let body = TaskBody::asynchronous({
+        let deliveries = Arc::clone(&deliveries);
+        move |context, _| {
+            deliveries.lock().unwrap().push(context.deliveries());
+            async { Ok(Value::Null) }
+        }
+    });
+    let mut options = TaskOptions::default();
+    options.rate_limit = Some("1/m".parse().unwrap());
+    let task = TaskDefinition::new("suspect", body).with_options(options);
+    let bench = Bench::new(App::new("test").task(task)).await;
+    for _ in 0..3 {
+        bench.call("suspect").await;
+    }
+    let mut before = bench.subscribe().await;
+    let back =
+        |tag| Finish { delivery: Some(tag), settle: Settle::Requeue, result: None, follow_ups: Vec::new() };
+    let taken = before.consumer.fetch(3).await.unwrap();
+    before.settler.finish(taken.iter().map(|delivery| back(delivery.tag)).collect()).await.unwrap();
+    before.settler.close().await.unwrap();
+
+    let worker = bench.start();
+    bench.drained().await;
+    assert_eq!(*deliveries.lock().unwrap(), [2, 2, 2]);
     worker.stop().await;
 }
