@@ -67,7 +67,7 @@ const LARGEST_BATCH: usize = 2048;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How often one outcome alone may fail for no reason that we know before it is given up, and left to be delivered again.
+/// How often one outcome alone may fail for no reason that we know before its delivery goes back to its queue instead.
 const ATTEMPTS: u32 = 8;
 
 impl Finisher {
@@ -113,6 +113,9 @@ impl Finisher {
                 }
                 Err(error @ Error::TooLarge { .. }) if !part.iter().any(was_replaced) => {
                     parts.push(part.into_iter().map(|item| replaced(item, &error)).collect());
+                }
+                Err(error @ Error::Failed { .. }) if part.iter().any(can_go_back) => {
+                    parts.push(part.into_iter().map(|item| sent_back(item, &error)).collect());
                 }
                 Err(error) => self.give_up(&part, &error),
             }
@@ -163,9 +166,28 @@ impl Finisher {
     }
 
     fn give_up(&self, part: &[Item], error: &Error) {
-        tracing::error!(%error, outcomes = part.len(), "outcomes were refused; their tasks will be delivered again");
+        tracing::error!(%error, outcomes = part.len(), "outcomes were refused; their tasks come back when this worker has ended");
         self.answer(part, &vec![Settled::Lost; part.len()]);
     }
+}
+
+/// Whether there is a delivery to return, which is not what was tried already.
+fn can_go_back(item: &Item) -> bool {
+    let has_delivery = item.finish.delivery.is_some() || item.prepares;
+    has_delivery && !matches!(item.finish.settle, Settle::Requeue | Settle::Release)
+}
+
+/// The return of a delivery whose outcome the store refuses: kept here, its lease would be renewed for ever.
+fn sent_back(item: Item, error: &Error) -> Item {
+    let id = item.key.as_ref().map(|key| key.id().as_str());
+    tracing::error!(task_id = id, %error, "an outcome was refused: its task goes back to its queue");
+    // What was only about to run is returned as if it had never been delivered.
+    let (delivery, settle) = match item.prepares {
+        true => (item.finish.delivery.or(item.starts), Settle::Release),
+        false => (item.finish.delivery, Settle::Requeue),
+    };
+    let finish = Finish { delivery, settle, result: None, follow_ups: Vec::new() };
+    Item { finish, starts: None, ..item }
 }
 
 fn was_replaced(item: &Item) -> bool {
@@ -299,6 +321,8 @@ mod tests {
         let errors = Mutex::new((0..ATTEMPTS * 2).map(|_| refused()).collect());
         let settler = Arc::new(Moody { errors, ..Moody::default() });
         assert_eq!(finish(&settler, "refused", vec![Value::Null; 2]).await, 2);
-        assert_eq!(settler.finished.lock().unwrap().len(), 1);
+        let settled: Vec<Settle> =
+            settler.finished.lock().unwrap().iter().map(|finish| finish.settle.clone()).collect();
+        assert_eq!(settled, [Settle::Requeue, Settle::Ack], "the refused one goes back to its queue");
     }
 }

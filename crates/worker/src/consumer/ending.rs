@@ -138,7 +138,9 @@ impl Consumer {
         self.unsettled -= usize::from(answer.settles);
         let Some(key) = answer.key else { return };
         if answer.prepares {
-            return self.prepared(key, answer.settled);
+            // What the store refused to note has gone back to its queue.
+            let settled = if answer.returned { Settled::Lost } else { answer.settled };
+            return self.prepared(key, settled);
         }
         let Some(entry) = self.table.get_mut(&key) else { return };
         if entry.step(Step::Settle).is_err() {
@@ -161,7 +163,8 @@ impl Consumer {
     pub(super) fn take_up(&mut self, parked: Vec<Delivery>) {
         for delivery in parked {
             if self.phase.is_working() {
-                self.arrive(Arrival { delivery, revoked: false }, self.now());
+                let revoked = delivery.revoked.unwrap_or(false);
+                self.arrive(Arrival { delivery, revoked }, self.now());
             } else {
                 self.send_item(Item::last(None, settle(&delivery, Settle::Release)));
             }

@@ -209,12 +209,10 @@ impl Consumer {
             }
         };
         let mut events = Vec::new();
-        // Pools that were closed by force may be gone before their last outcomes are durable.
-        let pools_live = !(pools.is_closed() && pools.is_empty());
         tokio::select! {
             biased;
             asked = shutdown.asked() => Input::Asked(asked),
-            _ = pools.recv_many(&mut events, EVENTS_AT_ONCE), if pools_live => Input::Pools(events),
+            _ = pools.recv_many(&mut events, EVENTS_AT_ONCE) => Input::Pools(events),
             () = deadline => Input::Due,
             Some(input) = inputs.recv() => input,
             Some(Renewed) = renewed.recv() => Input::Renewed,

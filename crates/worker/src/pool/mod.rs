@@ -85,8 +85,9 @@ pub(crate) trait Pool: Send {
     /// The loop has read this request's [`PoolEvent::Finished`]: the slot may be used again.
     fn finished(&mut self, request: &Request);
 
-    /// No more jobs will come. With `force`, whatever still runs is killed, and its
-    /// [`PoolEvent::Finished`] says [`Outcome::Lost`]; else idle slots end now and the others once they are done.
+    /// No more jobs will come. Idle slots end now and the others once they are done; with `force`, whatever still runs
+    /// is killed where the pool can do that, and its [`PoolEvent::Finished`] says [`Outcome::Lost`] or
+    /// [`Outcome::Returned`].
     /// The pool's events end with [`PoolEvent::Closed`].
     fn close(&mut self, force: bool);
 
