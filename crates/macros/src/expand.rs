@@ -1,7 +1,8 @@
 //! The code that stands in place of the function.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Ident, Type};
 
@@ -44,6 +45,8 @@ fn call(function: &Function) -> TokenStream {
     let mut item = function.item.clone();
     let visibility = std::mem::replace(&mut item.vis, syn::Visibility::Inherited);
     item.attrs.retain(|attribute| !attribute.path().is_ident("doc"));
+    // Not by its own name, which is the task inside of the function too, so that a task can send itself.
+    item.sig.ident = format_ident!("__{}", item.sig.ident.unraw());
     let (asyncness, output, name) = (&item.sig.asyncness, &item.sig.output, &item.sig.ident);
     let names: Vec<_> = function.parameters.iter().map(|parameter| &parameter.name).collect();
     let types = function.parameters.iter().map(|parameter| &parameter.written);

@@ -11,7 +11,8 @@ use proc_macro::TokenStream;
 /// Makes a task of a function: `async fn` runs on the async pool, `fn` on threads.
 ///
 /// In place of the function stands a value of its name. `save_url.s(...)` is a signature, `save_url.delay(&app, ...)`
-/// sends it, `save_url.call(...)` runs the function here and now, and `tasks![save_url]` registers it.
+/// sends it, `save_url.call(...)` runs the function here and now, and `tasks![save_url]` registers it. Inside of the
+/// function the name means the same, so a task can send itself.
 ///
 /// # Parameters
 ///

@@ -19,6 +19,11 @@ async fn spawn(task: &celeriac_app::Context) -> celeriac_app::TaskResult<String>
     Ok(add.delay(task, 1, 2).await?.id().to_string())
 }
 
+#[task(crate = "celeriac_app", bind, name = "proj.count_down")]
+async fn count_down(task: &celeriac_app::Context, from: i64) -> celeriac_app::TaskResult<String> {
+    Ok(count_down.delay(task, from - 1).await?.id().to_string())
+}
+
 fn now() -> Timestamp {
     Timestamp::from_micros(1_800_000_000_000_000)
 }
@@ -117,6 +122,16 @@ async fn what_a_task_sends_names_it_as_parent_and_its_root() {
     let sent = fetch(&app, "celery").await.remove(0).message.headers;
     assert_eq!(child, Value::from(sent.id.as_ref().unwrap().as_str()));
     assert_eq!((sent.parent_id.as_ref(), sent.root_id.as_ref()), (Some(&id), Some(&id)));
+}
+
+#[tokio::test]
+async fn a_task_sends_itself_by_its_own_name() {
+    let app = app("send-itself").tasks([count_down.into()]);
+    let (_, publish) = app.compose(None, count_down.s(3)).unwrap();
+    let next = run(&app, publish.message).await.0.unwrap();
+    let sent = fetch(&app, "celery").await.remove(0).message.headers;
+    assert_eq!(next, Value::from(sent.id.as_ref().unwrap().as_str()));
+    assert_eq!(sent.task.as_ref().unwrap().as_str(), "proj.count_down");
 }
 
 #[tokio::test]
