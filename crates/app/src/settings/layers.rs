@@ -185,6 +185,8 @@ impl Settings {
             "worker_delivery_limit is 0, so no task could ever run".to_owned()
         } else if self.worker_concurrency == Some(0) {
             "worker_concurrency is 0, so no task could ever run".to_owned()
+        } else if self.worker_max_tasks_per_child == Some(0) {
+            "worker_max_tasks_per_child is 0, so no child process could ever run a task".to_owned()
         } else if let Some(unknown) = self.unknown_codec() {
             unknown
         } else {
@@ -346,6 +348,8 @@ mod tests {
         assert!(settings.validate().unwrap_err().to_string().contains("task_soft_time_limit is longer"));
         settings = file("task_serializer = \"pickle\"").unwrap();
         assert!(settings.validate().unwrap_err().to_string().contains("pickle"));
+        settings = file("worker_max_tasks_per_child = 0").unwrap();
+        assert!(settings.validate().unwrap_err().to_string().contains("worker_max_tasks_per_child is 0"));
         assert!(Settings::default().validate().is_ok());
     }
 }
