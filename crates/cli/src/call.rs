@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use celeriac_app::{App, Signature, nearest_name};
 use celeriac_protocol::{TaskId, Timestamp, Value, json};
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::failure::Failure;
 use crate::output::map;
@@ -26,6 +27,7 @@ Examples:
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// The task, such as proj.add
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
 
     /// Positional arguments as a JSON array; @FILE reads it from a file, - from standard input
@@ -37,7 +39,7 @@ pub(crate) struct Args {
     kwargs: Keywords,
 
     /// The queue [default: the task's own, or what the settings route it to]
-    #[arg(long, help_heading = "Calling Options")]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new(), help_heading = "Calling Options")]
     queue: Option<String>,
 
     /// Start it after this time
@@ -57,7 +59,7 @@ pub(crate) struct Args {
     priority: Option<u8>,
 
     /// The id of the call [default: a fresh one]
-    #[arg(long, value_name = "ID", help_heading = "Calling Options")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), help_heading = "Calling Options")]
     task_id: Option<String>,
 
     #[command(flatten)]

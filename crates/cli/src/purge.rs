@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal};
 
 use celeriac_protocol::{QueueName, Value};
 use celeriac_store::QueueStats;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::failure::Failure;
 use crate::output::map;
@@ -17,7 +18,7 @@ Scheduled tasks are removed too. What a worker runs or has reserved is not touch
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// The queues; default: the program's default queue
-    #[arg(value_name = "QUEUE", value_delimiter = ',')]
+    #[arg(value_name = "QUEUE", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     queues: Vec<String>,
 
     /// Do not ask

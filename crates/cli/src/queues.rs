@@ -2,6 +2,7 @@
 
 use celeriac_protocol::{QueueName, Value};
 use celeriac_store::QueueStats;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::failure::Failure;
 use crate::output::map;
@@ -24,7 +25,7 @@ READY tasks could start now, SCHEDULED ones have an ETA, a countdown or a retry 
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// Only these queues; default: all
-    #[arg(value_name = "QUEUE", value_delimiter = ',')]
+    #[arg(value_name = "QUEUE", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     queues: Vec<String>,
 
     /// Print JSON

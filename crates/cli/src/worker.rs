@@ -6,6 +6,7 @@ use std::time::Duration;
 use celeriac_app::{Settings, hostname};
 use celeriac_protocol::QueueName;
 use celeriac_worker::{Exit, Options};
+use clap::builder::NonEmptyStringValueParser;
 use tokio::runtime::Builder;
 
 use crate::banner::banner;
@@ -82,7 +83,7 @@ pub(crate) struct Args {
     max_memory_per_child: Option<u64>,
 
     /// The queues to take tasks from [default: the program's default queue]
-    #[arg(short = 'Q', long, value_name = "QUEUE,..", value_delimiter = ',', help_heading = "Queue Options")]
+    #[arg(short = 'Q', long, value_name = "QUEUE,..", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "Queue Options")]
     queues: Vec<String>,
 
     #[command(flatten)]

@@ -55,3 +55,22 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
         assert!(ended.err.contains("is negative: a duration is 0 or more"), "{}", ended.err);
     }
 }
+
+#[test]
+fn a_name_that_is_empty_is_refused_wherever_one_is_taken() {
+    let program = Program::new();
+    let lines: [&[&str]; 7] = [
+        &["call", ""],
+        &["call", "demo.add", "--queue", ""],
+        &["call", "demo.add", "--task-id", ""],
+        &["worker", "-Q", ""],
+        &["worker", "-Q", "a,,b"],
+        &["queues", ""],
+        &["purge", "--force", ""],
+    ];
+    for line in lines {
+        let ended = program.run(line);
+        assert_eq!(ended.code, 2, "{line:?}: {ended:?}");
+        assert!(ended.err.contains("a value is required for"), "{line:?}: {ended:?}");
+    }
+}
