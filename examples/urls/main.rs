@@ -104,9 +104,8 @@ fn host(link: &str) -> &str {
 /// Saves every link of every document below a folder.
 #[derive(Parser)]
 struct Arguments {
-    /// Where the documents are: HTML, Markdown, text, and gzip of these.
-    #[arg(default_value = "/usr/share/doc")]
-    folder: PathBuf,
+    /// Where the documents are: HTML, Markdown, text, and gzip of these [default: /usr/share/doc]
+    folder: Option<PathBuf>,
     /// Whether a task uses the connection of its thread or opens its own.
     #[arg(long, value_enum, default_value_t = Connection::Shared)]
     connection: Connection,
@@ -125,14 +124,14 @@ enum Connection {
     Both,
 }
 
+/// Where documents are if nobody says: on Debian and macOS, and else in this repository.
+const FOLDERS: [&str; 2] = ["/usr/share/doc", concat!(env!("CARGO_MANIFEST_DIR"), "/../..")];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let folder = if arguments.folder.is_dir() {
-        &arguments.folder
-    } else {
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-    };
-    let documents = report::documents(folder);
+    let usual = FOLDERS.map(Path::new).into_iter().find(|folder| folder.is_dir());
+    let folder = arguments.folder.as_deref().or(usual).unwrap_or(Path::new("."));
+    let documents = report::documents(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     println!("{} documents below {}", documents.len(), folder.display());
 
     let runtime = tokio::runtime::Runtime::new()?;
@@ -165,6 +164,11 @@ async fn collect(
         .resource(Resource::value(database.clone()))
         .resource(Resource::per_thread(move |_process| UrlDb::open(&database)).check(UrlDb::ping))
         .on(signals::task_postrun, move |run| watcher.ended(run));
+    // Arguments are text, and so a file whose name is none cannot be one.
+    let (documents, unnamed): (Vec<_>, Vec<_>) =
+        documents.iter().partition(|document| document.to_str().is_some());
+    let mut failures: Vec<_> =
+        unnamed.into_iter().map(|document| (document.clone(), "its name is not UTF-8".to_owned())).collect();
     let (app, calls): (_, Vec<_>) = match kind {
         Connection::PerTask => (
             app.tasks(tasks![save_links_alone]),
@@ -180,8 +184,7 @@ async fn collect(
     let program = app.clone();
     let worker = tokio::spawn(async move { worker::run(&program, options, shutdown).await });
     let sent = app.send_many(calls).await?;
-    let mut failures = Vec::new();
-    for (document, result) in documents.iter().zip(sent) {
+    for (document, result) in documents.into_iter().zip(sent) {
         if let Err(error) = result.get(Duration::from_secs(3600)).await {
             failures.push((document.clone(), error.to_string()));
         }

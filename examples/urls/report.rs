@@ -1,5 +1,6 @@
 //! The documents, the progress bar and the table of the `urls` example.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -7,8 +8,10 @@ use std::time::{Duration, Instant};
 use celeriac::signals::Postrun;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Every file below `folder` that looks like a document, in the order of names.
-pub(crate) fn documents(folder: &Path) -> Vec<PathBuf> {
+/// Every file below `folder` that looks like a document, in the order of names. Folders inside that cannot be read count
+/// as empty.
+pub(crate) fn documents(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    std::fs::read_dir(folder)?;
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -21,7 +24,7 @@ pub(crate) fn documents(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found.sort();
-    found
+    Ok(found)
 }
 
 fn is_document(path: &Path) -> bool {
@@ -87,7 +90,8 @@ impl Progress {
         let count = |sql| links.query_row(sql, [], |row| row.get::<_, i64>(0));
         let top_hosts = links
             .prepare(
-                "SELECT host, count(*) AS links FROM urls GROUP BY host ORDER BY links DESC, host LIMIT 10",
+                "SELECT host, count(*) AS links FROM urls WHERE host <> '' GROUP BY host \
+                 ORDER BY links DESC, host LIMIT 10",
             )?
             .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
             .collect::<rusqlite::Result<_>>()?;
@@ -95,7 +99,7 @@ impl Progress {
         let columns = vec![
             ("documents", documents.to_string()),
             ("links", count("SELECT count(*) FROM urls")?.to_string()),
-            ("distinct hosts", count("SELECT count(DISTINCT host) FROM urls")?.to_string()),
+            ("distinct hosts", count("SELECT count(DISTINCT host) FROM urls WHERE host <> ''")?.to_string()),
             ("failed documents", failures.len().to_string()),
             ("connections opened", connections.to_string()),
             ("seconds", format!("{:.2}", elapsed.as_secs_f64())),
