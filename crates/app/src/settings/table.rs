@@ -102,8 +102,6 @@ settings! {
     result_backend: Option<String> = None;
     /// How long results are kept.
     result_expires: Duration = Duration::from_secs(24 * 60 * 60);
-    /// Whether results carry the name, arguments and worker of their task.
-    result_extended: bool = false;
 
     /// The queue for tasks that nothing else routes.
     task_default_queue: String = "celery".to_owned();
