@@ -85,6 +85,7 @@ impl<'a> ArgumentReader<'a> {
     /// # Errors
     /// A failure that names a keyword argument that the task does not have, and the nearest that it has.
     pub fn finish(self) -> Result<(), TaskError> {
+        const LONGEST: usize = 200;
         let Some((unknown, _)) = self.kwargs.first() else { return Ok(()) };
         let task = self.task;
         let hint = match nearest_name(unknown, self.parameters.iter().copied()) {
@@ -93,7 +94,7 @@ impl<'a> ArgumentReader<'a> {
         };
         Err(TaskError::bad_arguments(format!(
             "{task}() got an unexpected keyword argument {:?}; {hint}",
-            &**unknown
+            &unknown[..unknown.floor_char_boundary(LONGEST)]
         )))
     }
 
@@ -187,6 +188,15 @@ mod tests {
         assert_eq!(read(arguments(vec![url.clone()], vec![("depth", depth.clone())])), expected);
         assert_eq!(read(arguments(vec![], vec![("depth", depth), ("url", url.clone())])), expected);
         assert_eq!(read(arguments(vec![url], vec![])), Ok(("u".to_owned(), 1)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_few_words_however_long_it_is() {
+        let endless = "x".repeat(10_000_000);
+        let wrong_type = read(arguments(vec![Value::from("u"), Value::from(&*endless)], vec![])).unwrap_err();
+        let unknown = read(arguments(vec![Value::from("u")], vec![(&*endless, Value::Null)])).unwrap_err();
+        assert!(wrong_type.ends_with("...") && wrong_type.len() < 1200, "{} bytes", wrong_type.len());
+        assert!(unknown.len() < 1200, "{} bytes", unknown.len());
     }
 
     #[test]

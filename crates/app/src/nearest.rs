@@ -1,6 +1,10 @@
 //! The nearest known name, for errors about unknown ones.
 
+/// Names come from outside. A longer one is not compared, in bytes.
+const LONGEST: usize = 200;
+
 /// The known name that `name` most likely means: the one with the fewest changes, if these are few for its length.
+/// A name of more than 200 bytes means none.
 ///
 /// ```
 /// let known = ["worker_concurrency", "worker_lease"];
@@ -8,6 +12,9 @@
 /// assert_eq!(celeriac_app::nearest_name("broker", known), None);
 /// ```
 pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > LONGEST {
+        return None;
+    }
     let longest = name.chars().count();
     let nearest = known.into_iter().map(|known| (changes(name, known), known)).min()?;
     (nearest.0 <= longest.div_ceil(3)).then_some(nearest.1)

@@ -15,9 +15,29 @@ use super::ser::marker;
 #[error("{0}")]
 pub struct ValueError(Box<str>);
 
+/// The longest such sentence, in bytes. serde quotes the value in it, however long that is.
+const LONGEST_ERROR: usize = 1000;
+
 impl de::Error for ValueError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
+        let mut text = Clipped(String::new());
+        // It fails when the text is full.
+        if fmt::write(&mut text, format_args!("{message}")).is_err() {
+            text.0.push_str("...");
+        }
+        Self(text.0.into())
+    }
+}
+
+/// Text that takes no more than an error may hold.
+struct Clipped(String);
+
+impl fmt::Write for Clipped {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let room = LONGEST_ERROR - self.0.len();
+        let taken = &piece[..piece.floor_char_boundary(room)];
+        self.0.push_str(taken);
+        if taken.len() < piece.len() { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
