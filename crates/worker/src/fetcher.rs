@@ -37,6 +37,7 @@ impl Fetcher {
     pub(crate) async fn run(mut self) {
         while let Some(limit) = self.limits.recv().await {
             let Some(deliveries) = self.fetch(limit).await else { return };
+            let deliveries = deliveries.into_iter().map(in_protocol_2).collect();
             let arrivals = look_up(&self.store, deliveries).await;
             if self.arrivals.send(Input::Fetched(arrivals)).is_err() {
                 return;
@@ -58,6 +59,18 @@ impl Fetcher {
                 }
             }
         }
+    }
+}
+
+/// The delivery with its call in task protocol 2, if it came in protocol 1. What is neither stays as it is, to be refused.
+fn in_protocol_2(delivery: Delivery) -> Delivery {
+    if delivery.message.is_protocol_2() {
+        return delivery;
+    }
+    match delivery.message.clone().into_protocol_2() {
+        // A store finds revocations by a header that this message had not.
+        Ok(message) => Delivery { message, revoked: None, ..delivery },
+        Err(_) => delivery,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use celeriac_app::protocol::{State, Value};
+use celeriac_app::protocol::{Headers, Message, State, Value};
 use celeriac_app::task::Acks;
 use celeriac_app::{App, ArgumentReader, Signature, TaskBody, TaskDefinition, args};
 use tokio::time::Instant;
@@ -38,6 +38,25 @@ async fn an_undecodable_body_is_kept_as_it_came() {
     assert_eq!(&*failed.reason.code, "undecodable-body");
     assert_eq!(&failed.message.unwrap().body[..], b"[[1, 2");
     assert_state(&bench.ending(&result).await, &State::Failure);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_task_protocol_1_runs_unless_it_was_revoked() {
+    let bench = Bench::new(App::new("test").task(noop("noop"))).await;
+    let old_style = |id: &str| {
+        let body = format!(r#"{{"task": "noop", "id": "{id}", "args": [], "kwargs": {{}}}}"#);
+        move |message: &mut Message| {
+            *message = Message { headers: Headers::default(), body: body.into(), ..message.clone() }
+        }
+    };
+    let revoked = bench.app.result::<i64>("revoked");
+    revoked.revoke(false).await.unwrap();
+    bench.publish("noop", old_style("revoked")).await;
+    bench.publish("noop", old_style("old")).await;
+    let worker = bench.start();
+    assert_state(&bench.ending(&bench.app.result("old")).await, &State::Success);
+    assert_state(&bench.ending(&revoked).await, &State::Revoked);
     worker.stop().await;
 }
 
