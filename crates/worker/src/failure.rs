@@ -13,6 +13,8 @@ use crate::outcome::{Failure, FailureCode};
 
 const CELERY: &str = "celery.exceptions";
 const BILLIARD: &str = "billiard.exceptions";
+/// Where the failures live that only this worker knows.
+const OURS: &str = "celeriac.worker";
 
 impl Failure {
     /// An ordinary failure of this class.
@@ -29,6 +31,16 @@ impl Failure {
     /// One whose message goes to the failed tasks.
     pub(crate) fn with_code(self, code: FailureCode) -> Self {
         Self { code: Some(code), ..self }
+    }
+
+    /// The worker itself failed while it ran the task.
+    pub(crate) fn internal(message: &str) -> Self {
+        Self::new("InternalError", Some(OURS), message)
+    }
+
+    /// Whether the worker itself failed.
+    pub(crate) fn is_internal(&self) -> bool {
+        &*self.exc_type == "InternalError" && self.exc_module.as_deref() == Some(OURS)
     }
 
     /// The hard time limit passed.

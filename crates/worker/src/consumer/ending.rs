@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_app::Context;
-use celeriac_app::signals::{self, RefusedTask, RevokedTask, TaskFailed};
+use celeriac_app::signals::{self, InternalError, RefusedTask, RevokedTask, TaskFailed};
 use celeriac_store::{Delivery, Settle, Settled};
 use tokio::time::Instant;
 
@@ -95,6 +95,14 @@ impl Consumer {
                     reason: reason.to_string(),
                 };
                 self.app.signals().send(signals::task_rejected, refused);
+            }
+            Outcome::Failure(failure) if failure.is_internal() => {
+                let error = || InternalError {
+                    id: id.clone(),
+                    name: name.clone(),
+                    reason: failure.message.to_string(),
+                };
+                self.app.signals().send(signals::task_internal_error, error);
             }
             Outcome::TimeLimitExceeded(limit) => {
                 tracing::error!(task_id = %id, task_name = %name, ?limit, "hard time limit exceeded");

@@ -47,11 +47,7 @@ impl Drop for Slot {
 /// or the executor itself has failed.
 fn without_outcome() -> Outcome {
     if std::thread::panicking() {
-        Outcome::Failure(Failure::new(
-            "InternalError",
-            None,
-            "the executor panicked; see the log of the worker",
-        ))
+        Outcome::Failure(Failure::internal("the executor panicked; see the log of the worker"))
     } else {
         Outcome::Returned
     }

@@ -211,3 +211,31 @@ async fn a_resource_that_nobody_registered_is_refused_at_the_start() {
     let refusal = bench.refusal().await;
     assert!(refusal.contains("user") && refusal.contains("u8"), "{refusal}");
 }
+
+/// A resource that is unfit for use, and panics when it is dropped for that.
+struct Ticking(Arc<AtomicBool>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        assert!(self.0.swap(true, Ordering::Relaxed), "dropped for the first time");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_beside_the_task_is_an_internal_error_with_its_signal() {
+    let (dropped, reasons) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let (build, check, noted) = (Arc::clone(&dropped), Arc::clone(&dropped), Arc::clone(&reasons));
+    let resource = Resource::per_process(move |_| Ok::<_, io::Error>(Ticking(Arc::clone(&build))))
+        .check(move |_| if check.load(Ordering::Relaxed) { Ok(()) } else { Err("unfit") });
+    let app = App::new("test")
+        .resource(resource)
+        .task(user::<Ticking>())
+        .on(signals::task_internal_error, move |error| noted.lock().unwrap().push(error.reason.clone()));
+    let bench = Bench::new(app).await;
+    let worker = bench.start();
+    let record = bench.ending(&bench.call("user").await).await;
+    assert_eq!(&*record.exception().unwrap().exc_type, "InternalError");
+    assert_eq!(reasons.lock().unwrap().len(), 1);
+    assert_state(&bench.ending(&bench.call("user").await).await, &State::Success);
+    worker.stop().await;
+}
