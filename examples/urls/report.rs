@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 use celeriac::signals::Postrun;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Every file below `folder` that looks like a document, in the order of names. Folders inside that cannot be read count
-/// as empty.
+/// Every file below `folder` that looks like a document, in the order of names. Hidden folders, such as `.git`, and what
+/// was built are left out; folders inside that cannot be read count as empty.
 pub(crate) fn documents(folder: &Path) -> io::Result<Vec<PathBuf>> {
     std::fs::read_dir(folder)?;
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let is_left_out = name == "target" || name.as_encoded_bytes().starts_with(b".");
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && entry.file_name() != "target" => folders.push(entry.path()),
+                Ok(kind) if kind.is_dir() && !is_left_out => folders.push(entry.path()),
                 Ok(kind) if kind.is_file() && is_document(&entry.path()) => found.push(entry.path()),
                 _ => {}
             }
