@@ -42,10 +42,10 @@ pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Failure>
 
 /// The pool that runs a task.
 pub(crate) fn pool(task: &TaskDefinition) -> &'static str {
-    match (task.body.is_async(), task.options.isolation) {
-        (true, _) => "async",
-        (false, Isolation::Process) => "prefork",
-        (false, Isolation::None) => "threads",
+    match (task.options.isolation, task.body.is_async()) {
+        (Isolation::Process, _) => "prefork",
+        (Isolation::None, true) => "async",
+        (Isolation::None, false) => "threads",
     }
 }
 
