@@ -222,15 +222,17 @@ impl App {
             return if all == 0 { Ok(()) } else { self.publish(messages).await };
         }
         let id = |publish: &Publish| publish.message.headers.id.clone();
-        let ids: Vec<TaskId> = messages.iter().filter_map(id).collect();
+        // A handler of `before_task_publish` may have taken the id of one away; it is sent all the same.
+        let ids: Vec<Option<TaskId>> = messages.iter().map(id).collect();
+        let named = |ids: &[Option<TaskId>]| ids.iter().flatten().cloned().collect::<Vec<_>>();
         let mut messages = messages.into_iter();
         for (number, batch) in ids.chunks(BATCH).enumerate() {
             if let Err(source) = self.publish(messages.by_ref().take(batch.len()).collect()).await {
-                let sent = ids[..number * BATCH].to_vec();
-                return Err(match sent.is_empty() {
-                    true => source,
-                    false => {
-                        SendError::Partly { sent, failed: batch.to_vec(), all, source: Box::new(source) }
+                return Err(match number {
+                    0 => source,
+                    _ => {
+                        let (sent, failed) = (named(&ids[..number * BATCH]), named(batch));
+                        SendError::Partly { sent, failed, all, source: Box::new(source) }
                     }
                 });
             }

@@ -226,3 +226,12 @@ async fn a_timeout_without_end_is_as_good_as_any() {
     add.delay(&app, 1, 2).await.unwrap();
     assert_eq!(fetch(&app, "celery").await.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_id_a_handler_took_away_keeps_no_other_from_being_sent() {
+    let app = app("send-nameless")
+        .on(signals::before_task_publish, |publishing| publishing.edit(|message| message.headers.id = None));
+    app.send_many((0..10_001).map(|n| add.s(n, 2))).await.unwrap();
+    let stats = app.store().await.unwrap().broker().queues(&["celery".into()]).await.unwrap();
+    assert_eq!(stats[0].ready, 10_001);
+}
