@@ -273,7 +273,7 @@ impl App {
         if removed.is_empty() {
             return Ok(removed);
         }
-        let (now, expires_after) = (self.client().now(), self.config().result_expires);
+        let (now, expires_after) = (self.client().now(), self.config().result_lifetime());
         let result = |id: &TaskId| StoreResult { record: revoked_record(id.clone(), now), expires_after };
         store.results().store(removed.iter().map(result).collect()).await.map_err(fail)?;
         Ok(removed)

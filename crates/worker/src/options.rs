@@ -138,7 +138,7 @@ impl Options {
             store_errors_even_if_ignored: settings.task_store_errors_even_if_ignored,
             rate_limit: settings.task_default_rate_limit,
             disable_rate_limits: settings.worker_disable_rate_limits,
-            result_expires: settings.result_expires,
+            result_expires: settings.result_lifetime(),
             ..default
         }
     }

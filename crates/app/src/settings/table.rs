@@ -100,7 +100,7 @@ settings! {
     broker_url: String = "sqlite:///celeriac.db".to_owned();
     /// Where results are kept; none is where messages are.
     result_backend: Option<String> = None;
-    /// How long results are kept.
+    /// How long results are kept; 0 is for ever.
     result_expires: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// The queue for tasks that nothing else routes.
@@ -171,6 +171,11 @@ settings! {
 }
 
 impl Settings {
+    /// How long results are kept: `result_expires`, of which 0 is for ever, as in Celery.
+    pub fn result_lifetime(&self) -> Duration {
+        if self.result_expires.is_zero() { Duration::MAX } else { self.result_expires }
+    }
+
     /// Sets one setting from text, as flags do.
     ///
     /// # Errors

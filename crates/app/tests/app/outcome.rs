@@ -104,3 +104,11 @@ fn a_program_without_a_runtime_can_wait() {
     runtime.block_on(store.results().store(vec![result])).unwrap();
     assert_eq!(app.result::<u8>("b").get_blocking(SOON).unwrap(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_expires_after_0_seconds_stays_for_ever() {
+    let app = app("outcome-for-ever").settings(|settings| settings.result_expires = Duration::ZERO);
+    let result = app.send_task::<u8>("proj.add", args![], kwargs! {}).await.unwrap();
+    result.revoke(false).await.unwrap();
+    assert!(matches!(result.get(SOON).await, Err(ResultError::Revoked { .. })));
+}
