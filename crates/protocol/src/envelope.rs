@@ -97,7 +97,7 @@ impl Envelope {
     }
 
     fn write_properties(&self, object: &mut ObjectWriter<'_>) {
-        // kombu adds the priority after the delivery info, and a priority to every message.
+        // kombu adds the priority after the delivery info.
         self.message.properties.write_entries_but_priority(object);
         let mut info = ObjectWriter::new(object.key("delivery_info"));
         info.text("exchange", &self.exchange);
@@ -106,7 +106,9 @@ impl Envelope {
             info.value(name, value);
         }
         info.end();
-        write_int(object.key("priority"), self.message.properties.priority.unwrap_or(0).into());
+        if let Some(priority) = self.message.properties.priority {
+            write_int(object.key("priority"), priority.into());
+        }
         object.text("body_encoding", "base64");
         object.text("delivery_tag", &self.delivery_tag);
     }

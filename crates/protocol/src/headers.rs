@@ -109,6 +109,7 @@ impl Headers {
                 value => headers.set(&name, value),
             }
         }
+        headers.drop_defaults();
         headers
     }
 
@@ -133,7 +134,19 @@ impl Headers {
             }
             Ok(())
         })?;
+        headers.drop_defaults();
         Ok(headers)
+    }
+
+    /// Drops what is written to every task in any case.
+    fn drop_defaults(&mut self) {
+        if self.task.is_some() {
+            self.other.retain(|(name, value)| match (&**name, value) {
+                ("stamped_headers", Value::Null) => false,
+                ("stamps", Value::Map(stamps)) => !stamps.is_empty(),
+                _ => true,
+            });
+        }
     }
 
     /// Takes a header of text.
