@@ -5,12 +5,12 @@ use std::process::Command;
 use crate::run::{self, Result, Tally};
 
 /// Features of the library that must also do without the others.
-const FEATURES: [&str; 4] = ["", "cli", "macros", "sqlite"];
+const FEATURES: [&str; 5] = ["", "cli", "macros", "redis", "sqlite"];
 
 /// Checks form, lints and documentation, and runs the tests of the workspace.
 pub(crate) fn run() -> Result<()> {
     form()?;
-    let tally = workspace_tests()?;
+    let tally = workspace_tests(&[])?;
     run::conclude(tally)
 }
 
@@ -27,10 +27,15 @@ pub(crate) fn form() -> Result<()> {
     run::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
-/// Unit, integration and documentation tests of every crate but `recovery`, which takes longer.
-pub(crate) fn workspace_tests() -> Result<Tally> {
+/// Unit, integration and documentation tests of every crate but `recovery` and `interop`, which take longer and more.
+/// `servers` are the stores whose server is here.
+pub(crate) fn workspace_tests(servers: &[&str]) -> Result<Tally> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--workspace", "--exclude", "celeriac-recovery", "--locked", "--no-fail-fast"]);
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.args(["--exclude", "celeriac-recovery", "--exclude", "celeriac-interop"]);
+    for server in servers {
+        command.arg("--features").arg(format!("celeriac-store/{server}"));
+    }
     command.current_dir(run::root());
     run::tests(&mut command)
 }

@@ -1,4 +1,4 @@
-//! A private Python environment with the Celery that recorded our wire bytes.
+//! Private Python environments with real Celery.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,24 +6,39 @@ use std::process::Command;
 use crate::programs;
 use crate::run::{self, Result};
 
-/// What is installed: pinned, because the recorded bytes name these versions.
-const PACKAGES: &[&str] = &["celery==5.7.0", "kombu==5.7.0", "msgpack==1.2.4", "backports.zstd==1.8.0"];
+/// The Celery that recorded our wire bytes: pinned, because the bytes name these versions.
+const RECORDING: &[&str] = &["celery==5.7.0", "kombu==5.7.0", "msgpack==1.2.4", "backports.zstd==1.8.0"];
 
-/// The interpreter of the environment, made on first use; `None` where Python is missing at a desk.
-pub(crate) fn environment() -> Result<Option<PathBuf>> {
+/// The releases that must interoperate.
+pub(crate) const CELERY: &[&str] = &["5.7.0", "5.6.3", "5.5.3"];
+
+/// The interpreter that records wire bytes; `None` where Python is missing at a desk.
+pub(crate) fn recording() -> Result<Option<PathBuf>> {
+    environment("python", RECORDING)
+}
+
+/// An interpreter with this release of Celery, its client of Redis, and all its serializers and compressions.
+pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
+    let celery = format!("celery[redis,msgpack,zstd]=={release}");
+    // What kombu 5.7 unpacks zstd with; before Python 3.14 it is a package.
+    environment(&format!("python-celery-{release}"), &[&celery, "backports.zstd==1.8.0"])
+}
+
+/// The interpreter of an environment below `target`, made on first use.
+fn environment(name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
     // `ensurepip` is what Debian keeps in a package of its own.
     if !programs::ensure("python3", &["-c", "import venv, ensurepip"], "python3-venv")? {
         return Ok(None);
     }
-    let folder = run::root().join("target/python");
+    let folder = run::root().join("target").join(name);
     let interpreter = folder.join("bin/python");
     let stamp = folder.join("packages");
-    let wanted = PACKAGES.join("\n");
+    let wanted = packages.join("\n");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(Some(interpreter));
     }
     run::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    run::run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    run::run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
     std::fs::write(&stamp, wanted).map_err(|error| run::Failure(format!("{}: {error}", stamp.display())))?;
     Ok(Some(interpreter))
 }

@@ -1,32 +1,50 @@
 //! `cargo xtask test`: everything, with what it needs installed where that is possible.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::run::{self, Result, Tally};
-use crate::{check, python};
+use crate::{check, programs, python};
 
 /// How often the recovery tests run.
 const RECOVERY_ROUNDS: usize = 3;
 
 /// Installs what is missing, checks, and runs every test.
 pub(crate) fn run() -> Result<()> {
-    let python = python::environment()?;
+    let python = python::recording()?;
+    let redis = programs::ensure("redis-server", &["--version"], "redis-server")?;
     check::form()?;
-    let mut tally = check::workspace_tests()?;
+    let mut tally = check::workspace_tests(if redis { &["redis"] } else { &[] })?;
+    if !redis {
+        tally.add(skipped("the store on Redis was not tested: no redis-server"));
+    }
     tally.add(match python {
         Some(interpreter) => recorded_bytes(&interpreter)?,
         None => skipped("the recorded bytes were not compared with Celery: no Python"),
     });
+    for release in python::CELERY {
+        tally.add(match python::celery(release)? {
+            Some(interpreter) if redis => interop(&interpreter)?,
+            _ => skipped("Celery was not run beside this: no Python, or no redis-server"),
+        });
+    }
     tally.add(recovery()?);
     tally.add(example()?);
     run::conclude(tally)
 }
 
 /// Records the wire bytes anew with real Celery and compares them with the ones in the repository.
-fn recorded_bytes(interpreter: &std::path::Path) -> Result<Tally> {
+fn recorded_bytes(interpreter: &Path) -> Result<Tally> {
     let script = run::root().join("crates/protocol/tests/recorded/record.py");
     run::run(Command::new(interpreter).arg(script).arg("--check"))?;
     Ok(Tally { passed: 1, ..Tally::default() })
+}
+
+/// Runs real Celery beside workers and clients in Rust.
+fn interop(interpreter: &Path) -> Result<Tally> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--locked", "--package", "celeriac-interop"]).current_dir(run::root());
+    run::tests(command.env("CELERIAC_TEST_PYTHON", interpreter))
 }
 
 /// Kills workers and pool children and accounts for every task; optimised, as users run it, each time with other seeds.

@@ -33,7 +33,7 @@ pub trait Broker: Send + Sync {
     /// that does not exist. For every known queue by name if none is named and the server can list them.
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>>;
 
-    /// Removes what waits in a queue, with [`Capabilities::random_access`] scheduled messages too, and says
+    /// Removes what waits in a queue, with [`Capabilities::schedule_access`] scheduled messages too, and says
     /// how many messages that were. What is lent stays lent.
     async fn purge(&self, queue: &QueueName) -> Result<u64>;
 }

@@ -26,8 +26,12 @@ pub struct Capabilities {
     pub timed_lease: bool,
     /// [`crate::Delivery::revoked`] is filled by the fetch itself; else the worker asks [`crate::Revocations`].
     pub fetch_checks_revocations: bool,
-    /// Messages can be looked at in their queue and in the schedule, and removed from the middle of both.
+    /// Messages can be looked at in their queue, and removed from the middle of it.
     pub random_access: bool,
+    /// Scheduled messages can be looked at and removed.
+    pub schedule_access: bool,
+    /// [`crate::Broker::queues`] lists every queue that it knows.
+    pub lists_queues: bool,
 }
 
 impl Capabilities {
@@ -45,5 +49,7 @@ impl Capabilities {
         timed_lease: true,
         fetch_checks_revocations: true,
         random_access: true,
+        schedule_access: true,
+        lists_queues: true,
     };
 }

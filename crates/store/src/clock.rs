@@ -61,6 +61,12 @@ impl Clock {
         (Self { test: Some(Arc::clone(&test)) }, Hand(test))
     }
 
+    /// The time now, if a test has set it: for servers that have a clock of their own.
+    #[cfg(feature = "redis")]
+    pub(crate) fn set_by_test(&self) -> Option<Timestamp> {
+        self.test.as_ref().map(|test| test.now())
+    }
+
     /// The wall-clock time now.
     pub fn now(&self) -> Timestamp {
         match &self.test {

@@ -13,6 +13,8 @@ mod error;
 mod failed;
 pub mod memory;
 mod presence;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod results;
 mod revocations;
 mod schedule;

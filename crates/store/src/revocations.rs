@@ -13,8 +13,9 @@ pub trait Revocations: Send + Sync {
     /// Marks tasks as revoked, waiting, running or not yet sent. On `Ok` [`Revocations::revoked`] names them, and with
     /// [`crate::Capabilities::fetch_checks_revocations`] no fetch that starts later delivers them unmarked.
     ///
-    /// With [`crate::Capabilities::random_access`] their messages have left the queues and the schedule when this
-    /// returns. Answers which tasks that were: no worker will see them, so the caller stores their results.
+    /// When this returns, their messages have left the queues, with [`crate::Capabilities::random_access`], and the schedule,
+    /// with [`crate::Capabilities::schedule_access`]. Answers which tasks that were: no worker will see them, so the
+    /// caller stores their results.
     async fn revoke(&self, revocations: Vec<Revocation>) -> Result<Vec<TaskId>>;
 
     /// Which of these tasks are revoked, in the order asked.

@@ -10,7 +10,7 @@ use crate::Result;
 /// Messages become ready by themselves, never before their time and within 50 ms of it while a consumer waits on
 /// their queue. A message that is due already when it is published is ready at once.
 ///
-/// Without [`crate::Capabilities::random_access`] nobody can look: then there is no next due time, nothing
+/// Without [`crate::Capabilities::schedule_access`] nobody can look: then there is no next due time, nothing
 /// is listed, and nothing is cancelled ([`crate::Revocations`] still keeps the task from running).
 #[async_trait]
 pub trait Schedule: Send + Sync {

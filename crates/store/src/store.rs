@@ -80,6 +80,12 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
         "sqlite" => crate::sqlite::connect(url, sqlite_path(url, rest)?, options).await,
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(misconfigured(url, "this program was built without the cargo feature `sqlite`")),
+        #[cfg(feature = "redis")]
+        "redis" | "redis+socket" => crate::redis::connect(url, options).await,
+        #[cfg(not(feature = "redis"))]
+        "redis" | "redis+socket" => {
+            Err(misconfigured(url, "this program was built without the cargo feature `redis`"))
+        }
         _ => Err(misconfigured(url, "no such kind of store here: use sqlite:///tasks.db or memory://NAME")),
     }
 }

@@ -137,12 +137,12 @@ macro_rules! store_laws {
                 scheduled_messages_come_in_the_order_of_their_times,
                 a_scheduled_message_keeps_its_priority,
                 a_sooner_message_wakes_sooner,
-                the_next_due_time_is_the_earliest if random_access,
-                the_schedule_lists_the_soonest_first if random_access,
-                a_cancelled_message_never_comes if random_access,
+                the_next_due_time_is_the_earliest if schedule_access,
+                the_schedule_lists_the_soonest_first if schedule_access,
+                a_cancelled_message_never_comes if schedule_access,
                 a_ready_message_leaves_the_schedule,
                 a_due_time_may_be_at_the_end_of_time,
-                cancelling_counts_messages if random_access,
+                cancelling_counts_messages if schedule_access,
                 a_crowd_that_is_due_comes_in_order,
             }
 
@@ -214,7 +214,7 @@ macro_rules! store_laws {
             queues: {
                 a_queue_tells_its_numbers,
                 queues_are_answered_in_the_order_asked,
-                every_known_queue_is_listed if random_access,
+                every_known_queue_is_listed if lists_queues,
                 a_closed_consumer_does_not_count,
                 a_silent_consumer_does_not_count if timed_lease,
                 purging_empties_a_queue_but_keeps_what_is_lent,

@@ -25,7 +25,7 @@ pub async fn a_queue_tells_its_numbers(store: &StoreUnderTest) {
     assert_eq!((stats.ready, stats.consumers), (1, 1));
     assert_eq!(stats.scheduled.unwrap_or(1), 1);
     assert_eq!(stats.lent.unwrap_or(2), 2);
-    if store.capabilities().random_access {
+    if store.capabilities().schedule_access {
         assert!(stats.scheduled.is_some() && stats.lent.is_some());
     }
 }
@@ -87,7 +87,7 @@ pub async fn purging_empties_a_queue_but_keeps_what_is_lent(store: &StoreUnderTe
     let lent = consuming.one().await;
 
     let purged = store.broker().purge(&queue()).await.unwrap();
-    assert_eq!(purged, if store.capabilities().random_access { 3 } else { 2 });
+    assert_eq!(purged, if store.capabilities().schedule_access { 3 } else { 2 });
     let stats = store.stats(&queue()).await;
     assert_eq!((stats.ready, stats.lent.unwrap_or(1)), (0, 1));
     consuming.ack(&lent).await;

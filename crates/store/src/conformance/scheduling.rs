@@ -138,7 +138,7 @@ pub async fn a_due_time_may_be_at_the_end_of_time(store: &StoreUnderTest) {
     store.publish(&queue(), &["now"]).await;
     let mut consuming = store.consume_patiently(&[&queue()]).await;
     assert_eq!(ids(&consuming.several(2).await), ["ever", "now"]);
-    if store.capabilities().random_access {
+    if store.capabilities().schedule_access {
         assert_eq!(store.schedule().next_due().await.unwrap(), Some(last));
         assert_eq!(store.schedule().cancel(&task_ids(&["never"])).await.unwrap(), 1);
     }

@@ -1,0 +1,175 @@
+//! Claiming: messages move from their lists into this consumer's hands, in one step on the server.
+
+use std::time::Duration;
+
+use celeriac_protocol::{Message, TaskId, Value as Data};
+use redis::{FromRedisValue, Value};
+
+use super::consumer::Consuming;
+use super::lending::Lent;
+use super::publish::decode;
+use super::script::{FETCH, REVOKED, read};
+use crate::{Delivery, DeliveryTag, Error, FailureReason, Result};
+
+/// What the next claim must know of those before.
+#[derive(Default)]
+pub(super) struct Claim {
+    /// Counts the calls, so that the server refuses one that comes late.
+    call: u64,
+    /// The number of the next delivery.
+    next: u64,
+    /// Whether the answer to the last call was not heard: it may have taken something.
+    unheard: bool,
+}
+
+/// What a claim brought.
+#[derive(Default)]
+pub(super) struct Claimed {
+    pub deliveries: Vec<Delivery>,
+    /// How long until something happens that no key tells of: a message is due, or a lease ends.
+    pub next_event: Option<Duration>,
+}
+
+/// One message as the script gives it.
+struct Taken {
+    place: usize,
+    tag: DeliveryTag,
+    raw: Vec<u8>,
+}
+
+impl Consuming {
+    /// Takes up to `limit` messages.
+    pub(super) async fn claim(&self, limit: usize) -> Result<Claimed> {
+        let mut claim = self.claim.lock().await;
+        if self.lending.is_closed() {
+            return Err(Error::Closed);
+        }
+        claim.call += 1;
+        let (call, again) = (claim.call, std::mem::replace(&mut claim.unheard, true));
+        let answer = self.call_fetch(&claim, limit, again).await?;
+        let (what, next_event, revoked, taken) = self.read_answer(answer)?;
+        match &*what {
+            // A later call has overtaken this one; it will be heard.
+            "stale" => return Err(self.shared.link.failed(format!("claim {call} came too late"))),
+            // What it had before is somebody else's.
+            "new" if claim.next > 0 => self.lending.forget_all(),
+            _ => {}
+        }
+        claim.next = taken.iter().map(|taken| taken.tag.0 + 1).max().unwrap_or(0).max(claim.next);
+        claim.unheard = false;
+        self.pass_turn();
+        let deliveries = self.open(taken).await?;
+        let deliveries = if revoked > 0 { self.mark_revoked(deliveries).await? } else { deliveries };
+        Ok(Claimed { deliveries, next_event })
+    }
+
+    async fn call_fetch(&self, claim: &Claim, limit: usize, again: bool) -> Result<Value> {
+        let shared = &self.shared;
+        let lists = self.in_turn();
+        let mut call = shared.script(&FETCH, lists.clone().map(|(_, list)| list.key.as_str()));
+        call.arg(&self.id).arg(self.lease_micros()).arg(&self.record[..]);
+        call.arg(claim.call).arg(claim.next).arg(limit).arg(u8::from(again));
+        for (place, list) in lists {
+            call.arg(place + 1).arg(&list.tail);
+        }
+        call.run("fetch", &shared.link).await
+    }
+
+    fn read_answer(&self, answer: Value) -> Result<(String, Option<Duration>, u64, Vec<Taken>)> {
+        let link = &self.shared.link;
+        let Value::Array(parts) = answer else {
+            return Err(link.failed("the fetch script answered something else".to_owned()));
+        };
+        let mut parts = parts.into_iter();
+        let what: String = read(parts.next().unwrap_or(Value::Nil), link)?;
+        let next_event: Option<u64> = read(parts.next().unwrap_or(Value::Nil), link)?;
+        let revoked: Option<u64> = read(parts.next().unwrap_or(Value::Nil), link)?;
+        let mut taken = Vec::with_capacity(parts.len() / 3);
+        while let (Some(place), Some(number), Some(raw)) = (parts.next(), parts.next(), parts.next()) {
+            let place: usize = read(place, link)?;
+            let raw = match raw {
+                Value::BulkString(raw) => raw,
+                other => {
+                    Vec::<u8>::from_redis_value(other).map_err(|error| link.failed(error.to_string()))?
+                }
+            };
+            taken.push(Taken { place: place.saturating_sub(1), tag: DeliveryTag(read(number, link)?), raw });
+        }
+        Ok((what, next_event.map(Duration::from_micros), revoked.unwrap_or(0), taken))
+    }
+
+    /// Makes deliveries of what was taken; what is no message goes to the failed tasks.
+    async fn open(&self, taken: Vec<Taken>) -> Result<Vec<Delivery>> {
+        let mut deliveries = Vec::with_capacity(taken.len());
+        let mut undecodable = Vec::new();
+        for Taken { place, tag, raw } in taken {
+            let (noted, json) = noted(&raw);
+            let Some((message, flagged)) = decode(json) else {
+                self.lending.add(tag, Lent { task: Some(TaskId::fresh()), place, deliveries: 0 });
+                undecodable.push((tag, undecodable_reason()));
+                continue;
+            };
+            let count = noted.max(u32::from(flagged)).saturating_add(1);
+            self.lending.add(tag, Lent { task: message.headers.id.clone(), place, deliveries: count });
+            deliveries.push(self.delivery(tag, place, message, count));
+        }
+        if !undecodable.is_empty() {
+            self.fail_undecodable(undecodable).await?;
+        }
+        Ok(deliveries)
+    }
+
+    fn delivery(&self, tag: DeliveryTag, place: usize, message: Message, deliveries: u32) -> Delivery {
+        let queue = self.lists[place].queue.clone();
+        Delivery { tag, queue, message, redelivered: deliveries > 1, deliveries, revoked: Some(false) }
+    }
+
+    async fn mark_revoked(&self, mut deliveries: Vec<Delivery>) -> Result<Vec<Delivery>> {
+        let shared = &self.shared;
+        let mut call = shared.plain_script(&REVOKED);
+        for delivery in &deliveries {
+            call.arg(delivery.message.headers.id.as_ref().map_or("", |id| id.as_str()));
+        }
+        let revoked: Vec<u8> = read(call.run("ask what is revoked", &shared.link).await?, &shared.link)?;
+        for (delivery, revoked) in deliveries.iter_mut().zip(revoked) {
+            delivery.revoked = Some(revoked == 1);
+        }
+        Ok(deliveries)
+    }
+}
+
+/// How often a stored message was delivered, and its JSON: `noted` of `lua/shared.lua`.
+fn noted(raw: &[u8]) -> (u32, &[u8]) {
+    let digits = raw.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    match raw.split_at_checked(raw.len() - digits) {
+        Some(([json @ .., b'\n'], note)) if !note.is_empty() => {
+            let bit =
+                |count: u32, digit: &u8| count.saturating_mul(2).saturating_add(u32::from(*digit == b'\t'));
+            (note.iter().fold(0, bit), json)
+        }
+        _ => (0, raw),
+    }
+}
+
+fn undecodable_reason() -> FailureReason {
+    FailureReason {
+        code: "undecodable".into(),
+        text: "the stored bytes are not a message: look at what published them, then drop them".into(),
+        evidence: Data::Map(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_behind_a_message_is_read() {
+        assert_eq!(noted(b"{}"), (0, &b"{}"[..]));
+        assert_eq!(noted(b"{}\n\t"), (1, &b"{}"[..]));
+        assert_eq!(noted(b"{}\n\t \t"), (5, &b"{}"[..]));
+        assert_eq!(noted(b"{} "), (0, &b"{} "[..]));
+        assert_eq!(noted(b""), (0, &b""[..]));
+        assert_eq!(noted(&[b"\n".as_slice(), &[b'\t'; 40]].concat()).0, u32::MAX);
+    }
+}

@@ -1,0 +1,48 @@
+//! What an error of the server means to the caller.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::target::Target;
+use crate::Error;
+
+/// The error for the caller.
+pub(super) fn translate(error: &RedisError, target: &Target) -> Error {
+    let url = target.url().to_owned();
+    let reason = error.to_string();
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Error::Misconfigured { url, reason },
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly,
+        ) => Error::Unreachable { url, reason },
+        _ if error.is_io_error() || error.is_unrecoverable_error() => Error::Unreachable { url, reason },
+        _ => by_code(error.code(), url, reason),
+    }
+}
+
+/// Errors that the client library has no kind for.
+fn by_code(code: Option<&str>, url: String, reason: String) -> Error {
+    match code {
+        Some("OOM") => Error::Full { url },
+        Some("NOAUTH" | "WRONGPASS") => Error::Misconfigured { url, reason },
+        // A script tells of these in its own words.
+        _ if reason.contains("OOM command not allowed") => Error::Full { url },
+        _ if reason.contains("READONLY") => Error::Unreachable { url, reason },
+        _ => Error::Failed { url, reason },
+    }
+}
+
+/// Whether the connection is of no use after this error.
+pub(super) fn ends_connection(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || matches!(
+            error.kind(),
+            // It was the primary and is not any more.
+            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        )
+        || error.to_string().contains("READONLY")
+}

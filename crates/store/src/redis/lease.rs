@@ -1,0 +1,37 @@
+//! Leases: one moment per consumer, and the times by which stock workers judge what is lent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::consumer::Consuming;
+use super::script::{RENEW, read};
+use crate::{Lease, Result};
+
+/// The lease of one subscription. It has a connection of its own.
+pub(super) struct RedisLease {
+    pub consuming: Arc<Consuming>,
+}
+
+#[async_trait]
+impl Lease for RedisLease {
+    fn length(&self) -> Duration {
+        self.consuming.lease
+    }
+
+    async fn renew(&self) -> Result<()> {
+        let consuming = &self.consuming;
+        if consuming.lending.is_closed() {
+            return Ok(());
+        }
+        let shared = &consuming.shared;
+        let mut call = shared.plain_script(&RENEW);
+        call.arg(&consuming.id).arg(consuming.lease_micros()).arg(&consuming.record[..]);
+        let forgotten: u8 = read(call.run("renew the lease", &shared.renewals).await?, &shared.renewals)?;
+        if forgotten == 1 {
+            consuming.lending.forget_all();
+        }
+        Ok(())
+    }
+}

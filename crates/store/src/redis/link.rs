@@ -1,0 +1,220 @@
+//! A connection that comes back by itself.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use super::failure::{ends_connection, translate};
+use super::io::Io;
+use super::lock;
+use super::target::Target;
+use crate::{Error, Result};
+
+/// After a failed attempt to connect, the next waits about this long; each failure doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// It grows no further than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// One connection to the server for any number of callers, made when it is first needed and again whenever it breaks.
+pub(super) struct Link {
+    target: Arc<Target>,
+    io: Handle,
+    deadline: Duration,
+    state: tokio::sync::Mutex<State>,
+    /// Why there is no connection.
+    trouble: Mutex<Option<Error>>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<MultiplexedConnection>,
+    /// How many connections there were.
+    number: u64,
+    /// How many attempts have failed since there was one.
+    failures: u32,
+    /// No attempt before this.
+    not_before: Option<Instant>,
+}
+
+/// One question to the server.
+pub(super) enum Request {
+    Command(Cmd),
+    Pipeline(Pipeline),
+}
+
+impl From<Cmd> for Request {
+    fn from(command: Cmd) -> Self {
+        Self::Command(command)
+    }
+}
+
+impl From<Pipeline> for Request {
+    fn from(pipeline: Pipeline) -> Self {
+        Self::Pipeline(pipeline)
+    }
+}
+
+impl Link {
+    pub(super) fn new(target: &Arc<Target>, io: &Io, deadline: Duration) -> Self {
+        Self {
+            target: Arc::clone(target),
+            io: io.handle().clone(),
+            deadline,
+            state: tokio::sync::Mutex::default(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Asks the server; `operation` says what for.
+    ///
+    /// # Errors
+    /// Within the deadline. After a transient one nobody knows whether the server did it.
+    pub(super) async fn ask(&self, operation: &'static str, request: impl Into<Request>) -> Result<Value> {
+        self.ask_again(operation, &request.into()).await.map_err(|refusal| match refusal {
+            Refusal::NoScript => self.failed("the server knows no such script".to_owned()),
+            Refusal::Other(error) => error,
+        })
+    }
+
+    /// As [`Link::ask`], for a request that may be asked again when the server has forgotten a script.
+    pub(super) async fn ask_again(
+        &self,
+        operation: &'static str,
+        request: &Request,
+    ) -> std::result::Result<Value, Refusal> {
+        let ends = Instant::now() + self.deadline;
+        let (mut connection, number) = match timeout_at(ends, self.connection()).await {
+            Ok(connection) => connection?,
+            Err(_) => return Err(self.why_not_connected(operation).into()),
+        };
+        let answer = async {
+            match request {
+                Request::Command(command) => command.query_async(&mut connection).await,
+                Request::Pipeline(pipeline) => pipeline.query_async(&mut connection).await,
+            }
+        };
+        match timeout_at(ends, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if is_no_script(&error) => Err(Refusal::NoScript),
+            Ok(Err(error)) => {
+                let translated = translate(&error, &self.target);
+                if ends_connection(&error) {
+                    self.discard(number, &translated).await;
+                }
+                Err(translated.into())
+            }
+            Err(_) => {
+                // Half open, perhaps: the next caller tries another.
+                let error = self.timed_out(operation);
+                self.discard(number, &error).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The connection, made if there is none.
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64)> {
+        let mut state = self.state.lock().await;
+        loop {
+            if let Some(connection) = &state.connection {
+                return Ok((connection.clone(), state.number));
+            }
+            if let Some(not_before) = state.not_before {
+                tokio::time::sleep_until(not_before).await;
+            }
+            match self.connect().await {
+                Ok(connection) => {
+                    if state.failures > 0 {
+                        tracing::info!(
+                            store = self.target.url(),
+                            attempts = state.failures,
+                            "connected again"
+                        );
+                    }
+                    *lock(&self.trouble) = None;
+                    *state =
+                        State { connection: Some(connection), number: state.number + 1, ..State::default() };
+                }
+                // Asking again will not change this.
+                Err(error @ Error::Misconfigured { .. }) => return Err(error),
+                Err(error) => {
+                    if state.failures == 0 {
+                        tracing::warn!(store = self.target.url(), %error, "connection lost; trying again");
+                    }
+                    *lock(&self.trouble) = Some(error);
+                    let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(7)).min(LONGEST_PAUSE);
+                    state.not_before = Some(Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0));
+                    state.failures += 1;
+                }
+            }
+        }
+    }
+
+    /// One attempt.
+    async fn connect(&self) -> Result<MultiplexedConnection> {
+        connect(&self.target, &self.io, AsyncConnectionConfig::new(), self.deadline).await
+    }
+
+    /// Forgets a connection that does not work, unless another has taken its place.
+    async fn discard(&self, number: u64, error: &Error) {
+        let mut state = self.state.lock().await;
+        if state.number == number {
+            state.connection = None;
+            *lock(&self.trouble) = Some(error.clone());
+        }
+    }
+
+    fn why_not_connected(&self, operation: &'static str) -> Error {
+        lock(&self.trouble).clone().unwrap_or_else(|| self.timed_out(operation))
+    }
+
+    fn timed_out(&self, operation: &'static str) -> Error {
+        Error::Timeout { operation, url: self.target.url().to_owned(), after: self.deadline }
+    }
+
+    /// An error for an answer that makes no sense.
+    pub(super) fn failed(&self, reason: String) -> Error {
+        Error::Failed { url: self.target.url().to_owned(), reason }
+    }
+}
+
+/// Why a request was not answered.
+pub(super) enum Refusal {
+    /// The server does not know the script, and has done nothing.
+    NoScript,
+    Other(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn is_no_script(error: &redis::RedisError) -> bool {
+    matches!(error.kind(), redis::ErrorKind::Server(redis::ServerErrorKind::NoScript))
+}
+
+/// Connects, on the thread that drives connections.
+pub(super) async fn connect(
+    target: &Arc<Target>,
+    io: &Handle,
+    config: AsyncConnectionConfig,
+    deadline: Duration,
+) -> Result<MultiplexedConnection> {
+    // Callers have deadlines of their own.
+    let config = config.set_connection_timeout(Some(deadline)).set_response_timeout(None);
+    let target_there = Arc::clone(target);
+    let connecting = io.spawn(async move {
+        let client = Client::open(target_there.info())?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    });
+    match connecting.await {
+        Ok(connected) => connected.map_err(|error| translate(&error, target)),
+        Err(_) => Err(Error::Closed),
+    }
+}

@@ -1,0 +1,61 @@
+-- Lends up to `limit` messages to a consumer. Does first what time brings.
+--
+-- KEYS[3..]: the lists, in the order of taking.
+-- ARGV: own, now, consumer, lease, its record, the number of this call, the number of the first delivery, limit,
+-- whether to answer what an earlier call with this first number took instead of taking more, then for each list its
+-- place in the record and its tail.
+-- Answers {what?, microseconds until the next event or false, revoked tasks, place, number, message, ...}, where `what` is
+-- 'stale' for a call that a later one overtook, 'new' for a consumer that had been forgotten, else 'known'.
+local consumer, lease, record, call = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local number, limit, again = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
+
+-- A call that the network held back must not take messages that nobody waits for any more.
+local calls = own .. 'calls:' .. consumer
+if tonumber(redis.call('GET', calls) or '0') >= call then return { 'stale' } end
+redis.call('SET', calls, call, 'PX', string.format('%d', math.min(math.floor(lease / 1000) + 3600000, 9e14)))
+
+pass_time(consumer)
+local answer = { attend(consumer, lease, record) and 'new' or 'known', false, redis.call('ZCARD', own .. 'revoked') }
+
+if again then
+  local tails = {}
+  for at = 3, #KEYS do tails[ARGV[4 + 2 * at]] = ARGV[5 + 2 * at] end
+  local lent = redis.call('HGETALL', own .. 'lent:' .. consumer)
+  for at = 1, #lent, 2 do
+    local place = string.match(lent[at + 1], '^%d+')
+    local tag = tag_of(consumer, lent[at])
+    local entry = tonumber(lent[at]) >= number and redis.call('HGET', unacked, tag)
+    if entry then
+      answer[#answer + 1] = tonumber(place)
+      answer[#answer + 1] = tonumber(lent[at])
+      answer[#answer + 1] = unwrap(entry, tails[place])
+    end
+  end
+  if #answer > 3 then return answer end
+end
+
+local score = string.format('%.6f', now / 1000000)
+local bodies, scores, lent = {}, {}, {}
+for at = 3, #KEYS do
+  local left = limit - #lent / 2
+  if left <= 0 then break end
+  local place, tail = ARGV[4 + 2 * at], ARGV[5 + 2 * at]
+  for _, raw in ipairs(redis.call('RPOP', KEYS[at], left) or {}) do
+    local tag = tag_of(consumer, string.format('%d', number))
+    bodies[#bodies + 1] = tag
+    bodies[#bodies + 1] = '[' .. raw .. tail
+    scores[#scores + 1] = score
+    scores[#scores + 1] = tag
+    lent[#lent + 1] = string.format('%d', number)
+    lent[#lent + 1] = place
+    answer[#answer + 1] = tonumber(place)
+    answer[#answer + 1] = number
+    answer[#answer + 1] = raw
+    number = number + 1
+  end
+end
+in_portions('HSET', unacked, bodies)
+in_portions('ZADD', unacked_index, scores)
+in_portions('HSET', own .. 'lent:' .. consumer, lent)
+if #lent == 0 then answer[2] = next_event(consumer) end
+return answer

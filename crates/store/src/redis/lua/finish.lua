@@ -1,0 +1,70 @@
+-- Settles deliveries, stores results and publishes follow-ups, all at once.
+--
+-- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
+-- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
+-- '', the number of follow-ups, and for each its list, task id, message and due time.
+-- Answers one digit for each finish: 1 done, 0 lost.
+local consumer = ARGV[3]
+local at = 3
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+
+local READY = { SUCCESS = true, FAILURE = true, REVOKED = true }
+
+-- A success stays for ever, and nothing that is final is replaced by what is not.
+local function store_result(key, state, value, ttl)
+  local options = ttl == '' and {} or { 'PX', ttl }
+  if redis.call('SET', key, value, 'NX', unpack(options)) then
+    redis.call('PUBLISH', key, value)
+    return
+  end
+  local ok, old = pcall(cjson.decode, redis.call('GET', key))
+  local before = ok and type(old) == 'table' and old.status
+  if before == 'SUCCESS' or (READY[before] and not READY[state]) then return end
+  redis.call('SET', key, value, unpack(options))
+  redis.call('PUBLISH', key, value)
+end
+
+local answers, tags, numbers, back = {}, {}, {}, {}
+while at < #ARGV do
+  local number, settle = take(), take()
+  local list, tail, id, facts
+  if settle == 'fail' then id, facts = take(), take() end
+  if settle ~= 'ack' then list, tail = take(), take() end
+  local tag = tag_of(consumer, number)
+  local ours = true
+  if number ~= '' then
+    local entry = settle ~= 'ack' and redis.call('HGET', unacked, tag)
+    ours = redis.call('HDEL', unacked, tag) == 1
+    if ours then
+      tags[#tags + 1] = tag
+      numbers[#numbers + 1] = number
+    end
+    if ours and settle == 'back' then back[#back + 1] = { list, returned(unwrap(entry, tail), true) } end
+    if ours and settle == 'release' then back[#back + 1] = { list, unwrap(entry, tail) } end
+    if ours and settle == 'fail' then
+      local raw = pristine(unwrap(entry, tail))
+      local failed = string.format('%.0f', now) .. '\n' .. facts .. '\n' .. #list .. ':' .. list .. raw
+      redis.call('ZADD', own .. 'failed', redis.call('INCR', own .. 'sequence'), id)
+      redis.call('HSET', own .. 'failed:tasks', id, failed)
+    end
+  end
+  answers[#answers + 1] = ours and 1 or 0
+  if take() == 'result' then
+    local key, state, value, ttl = take(), take(), take(), take()
+    if ours then store_result(key, state, value, ttl) end
+  end
+  for _ = 1, tonumber(take()) do
+    local to, of, raw, due = take(), take(), take(), take()
+    if ours then publish(to, of, raw, due) end
+  end
+end
+-- The head of a list is its right end, so the first goes there last.
+for of = #back, 1, -1 do
+  redis.call('RPUSH', back[of][1], back[of][2])
+end
+in_portions('ZREM', unacked_index, tags)
+in_portions('HDEL', own .. 'lent:' .. consumer, numbers)
+return answers

@@ -1,0 +1,5 @@
+-- Publishes messages of which some are for later. ARGV: own, now, then for each its list, task id, message and due time.
+for at = 3, #ARGV, 4 do
+  publish(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+end
+return #ARGV

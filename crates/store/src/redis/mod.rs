@@ -1,0 +1,105 @@
+//! Redis: the engine on a server, its queues and results byte for byte where kombu and Celery keep them.
+//!
+//! Whatever must happen as one step is one Lua script (`lua/`), which [`script`] calls. [`link`] is a connection that
+//! comes back by itself, [`pushes`] the one on which the server tells what changed, so that nobody polls. All of them
+//! are driven by a thread of their own ([`io`]), which the program's tasks cannot hold up. [`keys`] names the keys.
+//!
+//! Source of the layout: `kombu/transport/redis.py`, kombu 5.7.0, and `celery/backends/redis.py`, Celery 5.7.0.
+
+mod claim;
+mod consumer;
+mod failed;
+mod failure;
+mod io;
+mod keys;
+mod lease;
+mod lending;
+mod link;
+mod presence;
+mod publish;
+mod pushes;
+mod queues;
+mod results;
+mod revocations;
+mod schedule;
+mod script;
+mod settle;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use celeriac_protocol::{QueueName, Timestamp};
+
+use self::io::Io;
+use self::keys::Keys;
+use self::link::Link;
+use self::pushes::Pushes;
+use self::target::Target;
+use crate::{ConnectOptions, Result, Store};
+
+/// A store on a Redis server. It plays every role; clones share its connections.
+#[derive(Clone)]
+pub struct RedisStore {
+    shared: Arc<Shared>,
+}
+
+/// What the clones share: three connections at most.
+struct Shared {
+    keys: Keys,
+    options: ConnectOptions,
+    /// For everything that is asked and answered.
+    link: Link,
+    /// For leases alone, so that no large message holds up their renewal.
+    renewals: Link,
+    /// For what the server says unasked.
+    pushes: Pushes,
+    /// Queues that this process has declared.
+    declared: Mutex<HashSet<QueueName>>,
+    /// How often the workers had been asked when this process heard of it last.
+    asked: AtomicU64,
+    io: Io,
+}
+
+/// Opens the server that `url` names as a [`Store`].
+///
+/// # Errors
+/// [`crate::Error::Misconfigured`] for a URL or a password that is wrong, [`crate::Error::Unreachable`] if nobody answers.
+pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
+    Ok(Store::of(url, &Arc::new(RedisStore::open(url, options).await?)))
+}
+
+impl RedisStore {
+    /// Opens the server with connections of its own.
+    ///
+    /// # Errors
+    /// Those of [`connect`].
+    pub async fn open(url: &str, options: &ConnectOptions) -> Result<Self> {
+        let target = Arc::new(Target::parse(url)?);
+        let io = Io::start(target.url())?;
+        let link = Link::new(&target, &io, options.deadline);
+        let renewals = Link::new(&target, &io, options.deadline);
+        let pushes = Pushes::start(&target, &io, options.deadline);
+        let (keys, options) = (Keys::new(), options.clone());
+        let (declared, asked) = (Mutex::default(), AtomicU64::default());
+        let shared = Shared { keys, options, link, renewals, pushes, declared, asked, io };
+        // The first question finds out whether the server is there and lets us in.
+        shared.asked.store(shared.times_asked().await?, Ordering::Relaxed);
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl Shared {
+    /// The time as scripts take it: nothing, for the server's own clock, unless a test has set another.
+    fn now(&self) -> Option<Timestamp> {
+        self.options.clock.set_by_test()
+    }
+}
+
+/// A lock whose data stays valid when a holder panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

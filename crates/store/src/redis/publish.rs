@@ -1,0 +1,152 @@
+//! Publishing: a message becomes kombu's envelope in a list, or in our schedule.
+
+use async_trait::async_trait;
+use celeriac_protocol::{Envelope, Message, QueueName, TaskId, Timestamp};
+use redis::cmd;
+
+use super::keys::{LOWEST, SEPARATOR, step_of};
+use super::script::{Call, PUBLISH, PURGE, read};
+use super::{RedisStore, Shared, consumer, lock};
+use crate::{Broker, Capabilities, ConsumeOptions, Error, Publish, QueueStats, Result, Subscription};
+
+/// A message as it is stored. Made in the task that publishes.
+pub(super) struct NewMessage {
+    list: String,
+    task: Option<TaskId>,
+    envelope: Vec<u8>,
+    due: Option<Timestamp>,
+}
+
+impl NewMessage {
+    /// Encodes what is to be published.
+    pub(super) fn of(publish: Publish, shared: &Shared) -> Result<Self> {
+        let Publish { route, message, due } = publish;
+        let task = message.headers.id.clone();
+        let queue = route.queue();
+        let (step, envelope) = encode(queue, message);
+        let (size, limit) = (envelope.len(), shared.options.message_limit);
+        // The limit is one of the message: the envelope carries its body in base64, which is a third longer.
+        if size / 4 * 3 > limit {
+            let task = task.as_ref().map_or("without an id", |id| id.as_str());
+            return Err(Error::TooLarge { what: format!("message of task {task}"), size, limit });
+        }
+        Ok(Self { list: shared.keys.list(queue, step), task, envelope, due })
+    }
+
+    /// Encodes all of these, or says which is too large.
+    pub(super) fn all(messages: Vec<Publish>, shared: &Shared) -> Result<Vec<Self>> {
+        messages.into_iter().map(|publish| Self::of(publish, shared)).collect()
+    }
+
+    /// Adds what the scripts take of a message.
+    pub(super) fn add_to(&self, call: &mut Call) {
+        call.arg(&self.list).arg(self.task.as_ref().map_or("", |task| task.as_str())).arg(&self.envelope[..]);
+        call.arg(self.due.map_or(String::new(), |due| due.as_micros().to_string()));
+    }
+}
+
+/// The step of the list, and the envelope. Priorities count the other way there.
+fn encode(queue: &QueueName, mut message: Message) -> (u8, Vec<u8>) {
+    let priority = message.properties.priority.map(|priority| LOWEST - priority.min(LOWEST));
+    message.properties.priority = priority;
+    let envelope = Envelope {
+        message,
+        exchange: "".into(),
+        routing_key: queue.as_str().into(),
+        delivery_info: Vec::new(),
+        delivery_tag: uuid::Uuid::new_v4().to_string().into(),
+    };
+    (step_of(priority.unwrap_or(0)), envelope.encode())
+}
+
+/// The message in an envelope, if there is one, and whether it says that it was delivered before.
+pub(super) fn decode(envelope: &[u8]) -> Option<(Message, bool)> {
+    let mut envelope = Envelope::decode(envelope).ok()?;
+    let redelivered = envelope
+        .delivery_info
+        .iter()
+        .any(|(name, value)| &**name == "redelivered" && value.as_bool() == Some(true));
+    let priority = &mut envelope.message.properties.priority;
+    *priority = priority.map(|priority| LOWEST - priority.min(LOWEST));
+    Some((envelope.message, redelivered))
+}
+
+#[async_trait]
+impl Broker for RedisStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { priorities: 4, age_across_queues: false, random_access: false, ..Capabilities::ALL }
+    }
+
+    async fn publish(&self, messages: Vec<Publish>) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        let queues: Vec<QueueName> = messages.iter().map(|publish| publish.route.queue().clone()).collect();
+        let messages = NewMessage::all(messages, shared)?;
+        shared.declare(&queues).await?;
+        if messages.iter().any(|message| message.due.is_some()) {
+            let mut call = shared.plain_script(&PUBLISH);
+            messages.iter().for_each(|message| message.add_to(&mut call));
+            call.run("publish", &shared.link).await?;
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        let mut lists = 0;
+        for run in messages.chunk_by(|one, next| one.list == next.list) {
+            let push = pipeline.cmd("LPUSH").arg(&run[0].list);
+            run.iter().for_each(|message| {
+                push.arg(&message.envelope[..]);
+            });
+            lists += 1;
+        }
+        if lists > 1 {
+            pipeline.atomic();
+        }
+        shared.link.ask("publish", pipeline).await?;
+        Ok(())
+    }
+
+    async fn consume(&self, options: ConsumeOptions) -> Result<Subscription> {
+        consumer::start(&self.shared, options).await
+    }
+
+    async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {
+        self.shared.queue_stats(names).await
+    }
+
+    async fn purge(&self, queue: &QueueName) -> Result<u64> {
+        let shared = &self.shared;
+        let lists = shared.keys.lists(queue);
+        let call = shared.script(&PURGE, lists.iter().map(String::as_str));
+        read(call.run("purge", &shared.link).await?, &shared.link)
+    }
+}
+
+impl Shared {
+    /// Makes queues known to us and to Celery's producers, which route by the bindings of the exchange of that name.
+    pub(super) async fn declare(&self, queues: &[QueueName]) -> Result<()> {
+        let known = |queue: &&QueueName| lock(&self.declared).contains(*queue);
+        if queues.iter().all(|queue| known(&queue)) {
+            return Ok(());
+        }
+        let mut new: Vec<&QueueName> = queues.iter().filter(|queue| !known(queue)).collect();
+        new.dedup();
+        let mut pipeline = redis::pipe();
+        for queue in &new {
+            // Routing key, pattern and queue.
+            let member = format!("{queue}{SEPARATOR}{SEPARATOR}{queue}");
+            for key in self.keys.bindings(queue.as_str()) {
+                pipeline.add_command({
+                    let mut add = cmd("SADD");
+                    add.arg(key).arg(&member);
+                    add
+                });
+            }
+            pipeline.cmd("SADD").arg(self.keys.named("queues")).arg(queue.as_str());
+        }
+        self.link.ask("declare queues", pipeline).await?;
+        lock(&self.declared).extend(new.into_iter().cloned());
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Results, where Celery's Redis backend keeps them, told on the channel of the same name.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::{ResultRecord, TaskId};
+use redis::cmd;
+
+use super::pushes::Topic;
+use super::script::{Call, read};
+use super::{RedisStore, Shared};
+use crate::{Error, Result, ResultBackend, StoreResult};
+
+/// Redis adds a time to live to the present in milliseconds of 64 bits; a longer life is endless.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600 * 24 * 365 * 1000);
+
+/// A record as it is stored. Made in the task that stores it.
+pub(super) struct NewResult {
+    key: String,
+    state: Box<str>,
+    record: Vec<u8>,
+    life: Option<Duration>,
+}
+
+impl NewResult {
+    pub(super) fn of(result: StoreResult, shared: &Shared) -> Result<Self> {
+        let StoreResult { record, expires_after } = result;
+        let (encoded, limit) = (record.encode(), shared.options.message_limit);
+        if encoded.len() > limit {
+            let what = format!("result of task {}", record.task_id);
+            return Err(Error::TooLarge { what, size: encoded.len(), limit });
+        }
+        Ok(Self {
+            key: shared.keys.result(&record.task_id),
+            state: record.state.as_str().into(),
+            record: encoded,
+            life: Some(expires_after).filter(|life| *life < LONGEST_LIFE),
+        })
+    }
+
+    /// Adds what the script takes of a result.
+    pub(super) fn add_to(&self, call: &mut Call) {
+        call.arg("result").arg(&self.key).arg(&*self.state).arg(&self.record[..]);
+        // A life of nothing is not one that Redis takes.
+        call.arg(self.life.map_or(String::new(), |life| life.as_millis().max(1).to_string()));
+    }
+}
+
+#[async_trait]
+impl ResultBackend for RedisStore {
+    async fn store(&self, results: Vec<StoreResult>) -> Result<()> {
+        let shared = &self.shared;
+        let results: Result<Vec<NewResult>> =
+            results.into_iter().map(|result| NewResult::of(result, shared)).collect();
+        match results? {
+            results if results.is_empty() => Ok(()),
+            results => shared.store_results(&results).await,
+        }
+    }
+
+    async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<ResultRecord>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = &self.shared;
+        let mut get = cmd("MGET");
+        ids.iter().for_each(|id| {
+            get.arg(shared.keys.result(id));
+        });
+        let stored: Vec<Option<Vec<u8>>> = read(shared.link.ask("read results", get).await?, &shared.link)?;
+        let decode = |bytes: Vec<u8>| match ResultRecord::decode(&bytes) {
+            Ok(record) => Ok(record),
+            Err(error) => Err(shared.link.failed(format!("a stored result cannot be read: {error}"))),
+        };
+        stored.into_iter().map(|found| found.map(decode).transpose()).collect()
+    }
+
+    async fn wait(&self, ids: &[TaskId]) -> Result<Vec<ResultRecord>> {
+        let mut ended = self.ended(ids).await?;
+        if ids.is_empty() || !ended.is_empty() {
+            return Ok(ended);
+        }
+        let shared = &self.shared;
+        let channels: HashSet<Topic> =
+            ids.iter().map(|id| Topic::Channel(shared.keys.result(id).into())).collect();
+        let listening = shared.pushes.listen(channels.into_iter().collect()).await?;
+        loop {
+            // What was told before the server listened for us is found here.
+            ended = self.ended(ids).await?;
+            if !ended.is_empty() {
+                return Ok(ended);
+            }
+            listening.changed().await;
+            // The connection may have broken; else this asks for nothing.
+            shared.pushes.again(&listening).await?;
+        }
+    }
+
+    async fn forget(&self, ids: &[TaskId]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut delete = cmd("DEL");
+        ids.iter().for_each(|id| {
+            delete.arg(self.shared.keys.result(id));
+        });
+        self.shared.link.ask("forget results", delete).await?;
+        Ok(())
+    }
+}
+
+impl RedisStore {
+    /// The records of those tasks that have ended, each once.
+    async fn ended(&self, ids: &[TaskId]) -> Result<Vec<ResultRecord>> {
+        let records = self.get(ids).await?.into_iter().flatten().filter(|record| record.state.is_ready());
+        let mut seen = HashSet::new();
+        Ok(records.filter(|record| seen.insert(record.task_id.clone())).collect())
+    }
+}

@@ -1,0 +1,110 @@
+//! Lua scripts, which the server runs as one step.
+
+use std::sync::LazyLock;
+
+use celeriac_protocol::Timestamp;
+use redis::{Cmd, ToRedisArgs, Value, cmd};
+
+use super::Shared;
+use super::link::{Link, Refusal, Request};
+use crate::Result;
+
+/// One script, with what it shares with the others put before it.
+pub(super) struct Script {
+    source: String,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &str) -> Self {
+        let script = redis::Script::new(&format!("{}\n{text}", include_str!("lua/shared.lua")));
+        Self {
+            hash: script.get_hash().to_owned(),
+            source: format!("{}\n{text}", include_str!("lua/shared.lua")),
+        }
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));)*
+    };
+}
+
+scripts! {
+    ANNOUNCE = "announce.lua";
+    CANCEL = "cancel.lua";
+    CLOSE = "close.lua";
+    FETCH = "fetch.lua";
+    FINISH = "finish.lua";
+    PUBLISH = "publish.lua";
+    PURGE = "purge.lua";
+    RENEW = "renew.lua";
+    REQUEUE = "requeue.lua";
+    REVOKE = "revoke.lua";
+    REVOKED = "revoked.lua";
+    STARTED = "started.lua";
+    WITHDRAW = "withdraw.lua";
+}
+
+/// One call of a script, on its way to the server.
+pub(super) struct Call {
+    script: &'static Script,
+    command: Cmd,
+}
+
+impl Shared {
+    /// Begins a call of a script that names these lists besides kombu's two keys.
+    pub(super) fn script<'list>(
+        &self,
+        script: &'static LazyLock<Script>,
+        lists: impl ExactSizeIterator<Item = &'list str>,
+    ) -> Call {
+        let script = LazyLock::force(script);
+        let mut command = cmd("EVALSHA");
+        command.arg(&script.hash).arg(2 + lists.len());
+        command.arg(self.keys.unacked()).arg(self.keys.unacked_index());
+        for list in lists {
+            command.arg(list);
+        }
+        let now = self.now().map(Timestamp::as_micros);
+        command.arg(self.keys.own()).arg(now.map_or(String::new(), |now| now.to_string()));
+        Call { script, command }
+    }
+
+    /// As [`Shared::script`], for a script that names no list.
+    pub(super) fn plain_script(&self, script: &'static LazyLock<Script>) -> Call {
+        self.script(script, std::iter::empty())
+    }
+}
+
+impl Call {
+    /// Adds an argument.
+    pub(super) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Calls the script, which is sent first if the server has forgotten it.
+    pub(super) async fn run(self, operation: &'static str, link: &Link) -> Result<Value> {
+        let request = Request::from(self.command);
+        for _ in 0..2 {
+            match link.ask_again(operation, &request).await {
+                Err(Refusal::NoScript) => {
+                    let mut load = cmd("SCRIPT");
+                    load.arg("LOAD").arg(&self.script.source);
+                    link.ask("load a script", load).await?;
+                }
+                Err(Refusal::Other(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        Err(link.failed("the server forgets its scripts at once".to_owned()))
+    }
+}
+
+/// Reads the answer of a script as what it must be.
+pub(super) fn read<T: redis::FromRedisValue>(answer: Value, link: &Link) -> Result<T> {
+    redis::from_redis_value(answer).map_err(|error| link.failed(error.to_string()))
+}

@@ -1,0 +1,178 @@
+//! Finishing: the delivery is settled, its result stored and its follow-ups published, in one script.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use celeriac_protocol::{TaskId, Value, json};
+
+use super::Shared;
+use super::consumer::Consuming;
+use super::lending::Lent;
+use super::publish::NewMessage;
+use super::results::NewResult;
+use super::script::{CLOSE, Call, FINISH, STARTED, read};
+use crate::{DeliveryTag, FailureReason, Finish, Result, Settle, Settled, Settler};
+
+/// The output half of one subscription.
+pub(super) struct RedisSettler {
+    pub consuming: Arc<Consuming>,
+}
+
+#[async_trait]
+impl Settler for RedisSettler {
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Settled>> {
+        if finishes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let consuming = &*self.consuming;
+        let shared = &consuming.shared;
+        let endings: Result<Vec<Ending>> =
+            finishes.into_iter().map(|finish| Ending::of(finish, shared)).collect();
+        consuming.finish(endings?).await
+    }
+
+    async fn started(&self, tags: Vec<DeliveryTag>) -> Result<()> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.consuming.shared;
+        let mut call = shared.plain_script(&STARTED);
+        call.arg(&self.consuming.id);
+        tags.into_iter().for_each(|tag| {
+            call.arg(tag.0);
+        });
+        call.run("say what starts", &shared.link).await?;
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        let consuming = &self.consuming;
+        consuming.lending.close();
+        // A claim on its way comes first, or what it takes would stay lent.
+        let _claim = consuming.claim.lock().await;
+        let mut call = consuming.shared.plain_script(&CLOSE);
+        call.arg(&consuming.id);
+        call.run("close the consumer", &consuming.shared.link).await?;
+        Ok(())
+    }
+}
+
+/// A finish as the script takes it.
+struct Ending {
+    tag: Option<DeliveryTag>,
+    settle: Settle,
+    result: Option<NewResult>,
+    follow_ups: Vec<NewMessage>,
+}
+
+impl Ending {
+    fn of(finish: Finish, shared: &Shared) -> Result<Self> {
+        let Finish { delivery, settle, result, follow_ups } = finish;
+        Ok(Self {
+            tag: delivery,
+            settle,
+            result: result.map(|result| NewResult::of(result, shared)).transpose()?,
+            follow_ups: NewMessage::all(follow_ups, shared)?,
+        })
+    }
+}
+
+impl Consuming {
+    async fn finish(&self, endings: Vec<Ending>) -> Result<Vec<Settled>> {
+        let shared = &self.shared;
+        let mut call = shared.plain_script(&FINISH);
+        call.arg(&self.id);
+        // What this process does not hold any more is not asked about.
+        let held: Vec<bool> = endings.iter().map(|ending| self.add_ending(ending, &mut call)).collect();
+        let answers: Vec<u8> = if held.contains(&true) {
+            read(call.run("finish", &shared.link).await?, &shared.link)?
+        } else {
+            Vec::new()
+        };
+        self.lending.remove(endings.iter().filter_map(|ending| ending.tag));
+        let mut answers = answers.into_iter();
+        let settled = held.into_iter().map(|held| match held && answers.next() == Some(1) {
+            true => Settled::Done,
+            false => Settled::Lost,
+        });
+        Ok(settled.collect())
+    }
+
+    /// Moves what is no message to the failed tasks.
+    pub(super) async fn fail_undecodable(&self, failures: Vec<(DeliveryTag, FailureReason)>) -> Result<()> {
+        let ending = |(tag, reason)| Ending {
+            tag: Some(tag),
+            settle: Settle::Fail(reason),
+            result: None,
+            follow_ups: Vec::new(),
+        };
+        self.finish(failures.into_iter().map(ending).collect()).await?;
+        Ok(())
+    }
+
+    /// Adds one finish to the call, unless its delivery is not in our hands.
+    fn add_ending(&self, ending: &Ending, call: &mut Call) -> bool {
+        match ending.tag {
+            None => {
+                call.arg("").arg("ack");
+            }
+            Some(tag) => match self.lending.get(tag) {
+                None => return false,
+                Some(lent) => self.add_settlement(tag, &lent, &ending.settle, call),
+            },
+        }
+        match &ending.result {
+            None => {
+                call.arg("");
+            }
+            Some(result) => result.add_to(call),
+        }
+        call.arg(ending.follow_ups.len());
+        ending.follow_ups.iter().for_each(|message| message.add_to(call));
+        true
+    }
+
+    fn add_settlement(&self, tag: DeliveryTag, lent: &Lent, settle: &Settle, call: &mut Call) {
+        let list = &self.lists[lent.place];
+        call.arg(tag.0);
+        match settle {
+            Settle::Ack => {
+                call.arg("ack");
+            }
+            Settle::Requeue => {
+                call.arg("back").arg(&list.key).arg(&list.tail);
+            }
+            Settle::Release => {
+                call.arg("release").arg(&list.key).arg(&list.tail);
+            }
+            Settle::Fail(reason) => {
+                let id = lent.task.clone().unwrap_or_else(TaskId::fresh);
+                let facts = json::to_bytes(&Value::Map(vec![
+                    ("queue".into(), Value::from(list.queue.as_str())),
+                    ("deliveries".into(), Value::Int(lent.deliveries.into())),
+                    ("code".into(), Value::from(&*reason.code)),
+                    ("text".into(), Value::from(&*reason.text)),
+                    ("evidence".into(), reason.evidence.clone()),
+                ]));
+                // What was never delivered as a message has no list to go back to.
+                let home = if lent.deliveries == 0 { "" } else { &list.key };
+                call.arg("fail").arg(id.as_str()).arg(&facts[..]).arg(home).arg(&list.tail);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Stores results that belong to no delivery of ours.
+    pub(super) async fn store_results(&self, results: &[NewResult]) -> Result<()> {
+        let mut call = self.plain_script(&FINISH);
+        call.arg("");
+        for result in results {
+            call.arg("").arg("ack");
+            result.add_to(&mut call);
+            call.arg(0);
+        }
+        call.run("store results", &self.link).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! The laws of all stores, on servers of the tests' own.
+
+mod laws;
+mod server;

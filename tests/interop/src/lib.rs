@@ -1,0 +1,55 @@
+//! Tasks in Rust for the tests that run Celeriac beside real Celery. `python/tasks.py` has the same ones in Python.
+
+use std::time::Duration;
+
+use celeriac::prelude::*;
+
+/// Adds.
+#[celeriac::task(name = "rust.add")]
+pub async fn add(x: i64, y: i64) -> TaskResult<i64> {
+    Ok(x + y)
+}
+
+/// Returns what it was given.
+#[celeriac::task(name = "rust.echo")]
+pub async fn echo(value: Value) -> TaskResult<Value> {
+    Ok(value)
+}
+
+/// Fails.
+#[celeriac::task(name = "rust.fail")]
+pub async fn fail(message: String) -> TaskResult<()> {
+    Err(TaskError::failure("OutOfTea", message))
+}
+
+/// Fails until it was tried `times` times again.
+#[celeriac::task(name = "rust.stubborn", bind, max_retries = 10)]
+pub async fn stubborn(task: &Context, times: u32) -> TaskResult<u32> {
+    if task.retries() < times {
+        return Err(TaskError::retry().countdown(Duration::from_millis(50)));
+    }
+    Ok(task.retries())
+}
+
+/// Says what it knows of its own call.
+#[celeriac::task(name = "rust.whoami", bind)]
+pub async fn whoami(task: &Context) -> TaskResult<Value> {
+    let headers = task.headers();
+    let other = |name: &str| {
+        headers.other.iter().find(|(key, _)| &**key == name).map_or(Value::Null, |(_, value)| value.clone())
+    };
+    Ok(Value::Map(vec![
+        ("id".into(), Value::from(task.id().as_str())),
+        ("root_id".into(), Value::from(task.root_id().as_str())),
+        ("retries".into(), Value::from(i64::from(task.retries()))),
+        ("priority".into(), Value::from(task.delivery().message.properties.priority.map(i64::from))),
+        ("tenant".into(), other("tenant")),
+        ("stamps".into(), other("stamps")),
+        ("stamped_headers".into(), other("stamped_headers")),
+    ]))
+}
+
+/// The program, for workers and for clients.
+pub fn app() -> App {
+    App::new("interop").tasks(tasks![add, echo, fail, stubborn, whoami])
+}

@@ -1,0 +1,8 @@
+//! Celeriac and real Celery on the same queues, each as producer, worker and reader of results.
+//!
+//! `CELERIAC_TEST_PYTHON` names the interpreter whose Celery this is; `cargo xtask test` makes one for each release that
+//! must interoperate.
+
+mod harness;
+mod python_sends;
+mod rust_sends;

@@ -1,0 +1,33 @@
+//! A producer in Python, a worker in Rust: `python/python_sends.py` has one scenario for each test.
+
+use super::harness::Broker;
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(#[tokio::test]
+        async fn $name() {
+            let broker = Broker::start();
+            let _worker = broker.rust_worker(&[]).await;
+            let run = move || broker.scenario("python_sends.py", stringify!($name));
+            tokio::task::spawn_blocking(run).await.unwrap();
+        })*
+    };
+}
+
+scenarios! {
+    results_are_read_in_python
+    arguments_of_every_kind_arrive
+    a_failure_has_its_class_and_message
+    a_failure_is_raised_in_the_callers_process
+    retries_are_counted
+    a_countdown_and_an_eta_are_kept
+    an_expired_task_is_revoked
+    priorities_order_the_queue
+    a_revoked_task_does_not_run
+    a_result_may_be_ignored
+    headers_and_stamps_arrive
+    bodies_may_be_compressed
+    bodies_may_be_message_pack
+    protocol_1_is_understood
+    many_tasks_come_back
+}
