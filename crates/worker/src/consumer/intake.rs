@@ -44,7 +44,11 @@ impl Consumer {
             }
             Admission::Run { id, task, pool } if self.cannot_run(&task, pool) => {
                 tracing::debug!(task_id = %id, task_name = %task.name, "held back: what it needs is not there yet");
-                self.send_item(Item::last(None, postpone(&delivery, now.saturating_add(HELD_BACK))));
+                if delivery.deliveries > 1 {
+                    self.hold(Arc::new(delivery), id, task, pool);
+                } else {
+                    self.send_item(Item::last(None, postpone(&delivery, now.saturating_add(HELD_BACK))));
+                }
             }
             Admission::Run { id, task, pool } => match self.deferred(&task, pool, delivery.redelivered) {
                 None => self.take_in(Arc::new(delivery), id, task, pool),
@@ -84,18 +88,22 @@ impl Consumer {
     }
 
     fn take_in(&mut self, delivery: Arc<Delivery>, id: TaskId, task: Arc<TaskDefinition>, pool: PoolKind) {
-        tracing::debug!(task_id = %id, task_name = %task.name, "received");
-        self.app.signals().send(signals::task_received, || ReceivedTask {
-            id: id.clone(),
-            name: task.name.clone(),
-            queue: delivery.queue.clone(),
-            headers: delivery.message.headers.clone(),
-        });
         let request = Arc::new(Request::new(id, task, delivery, &self.options));
         let key = Key::of(&request);
-        let task = Arc::clone(&request.task);
-        self.table.insert(key.clone(), Entry::reserved(request, pool));
-        self.queue_up(key, &task, pool);
+        self.table.insert(key.clone(), Entry::reserved(Arc::clone(&request), pool));
+        self.line_up(key, &request, pool);
+    }
+
+    /// Puts a request that this worker can run where it waits for its turn.
+    pub(super) fn line_up(&mut self, key: Key, request: &Request, pool: PoolKind) {
+        tracing::debug!(task_id = %request.id, task_name = %request.name(), "received");
+        self.app.signals().send(signals::task_received, || ReceivedTask {
+            id: request.id.clone(),
+            name: request.name().clone(),
+            queue: request.delivery.queue.clone(),
+            headers: request.delivery.message.headers.clone(),
+        });
+        self.queue_up(key, &request.task, pool);
     }
 
     fn refuse(&mut self, delivery: &Delivery, refusal: Refusal, now: Timestamp) {

@@ -78,6 +78,8 @@ pub(crate) enum Deadline {
     Hard(Key),
     /// The next token of a rate limit.
     Token(TaskName),
+    /// The end of the time for which a redelivery that cannot run is kept here.
+    Held(Key),
     /// The end of the patience with what is slow at the start.
     Start,
     /// The end of a phase of the shutdown.
@@ -241,6 +243,7 @@ impl Consumer {
                 Deadline::Soft(key) => self.soft_limit(&key),
                 Deadline::Hard(key) => self.hard_limit(&key),
                 Deadline::Token(name) => self.token_due(&name),
+                Deadline::Held(key) => self.held_long_enough(&key),
                 Deadline::Start => self.start_is_over(),
                 Deadline::Phase => self.turn(Turn::TimeUp),
             }

@@ -2,24 +2,32 @@
 //!
 //! A worker begins to fetch when it knows of every pool and every resource whether it is there or could not be built, or
 //! after [`PATIENCE`], as soon as one of its tasks can run. From then on a delivery whose task cannot run, because a
-//! resource of this process is not built or its pool is held up, goes back into the schedule for [`HELD_BACK`], with its
-//! delivery count at zero. So nothing that waits for a resource takes the place of what could run, a worker that has the resource may take it
-//! after that time, and no delivery comes and goes more often than that.
+//! resource of this process is not built or its pool is held up, goes back into the schedule for [`HELD_BACK`]. So nothing
+//! that waits for a resource takes the place of what could run, a worker that has the resource may take it after that
+//! time, and no delivery comes and goes more often than that.
+//!
+//! Into the schedule goes a new message, which nobody knows to have killed workers. A redelivery therefore stays here, not
+//! said to have started, and goes back to its queue with its delivery count after that time. It counts towards the
+//! prefetch meanwhile; there are never more of them than dead workers had in hand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_app::TaskDefinition;
 use celeriac_app::resource::ResourceState;
 use celeriac_app::signals::{self, WorkerNode};
+use celeriac_protocol::TaskId;
+use celeriac_store::Delivery;
 use tokio::time::Instant;
 
 use crate::admission::pool_of;
 use crate::consumer::{Consumer, Deadline};
 use crate::outcome::Outcome;
 use crate::pool::PoolKind;
-use crate::request::RequestState;
+use crate::request::{Request, RequestState};
+use crate::table::{Entry, Key};
 
-/// For how long a task that cannot run here goes back into the schedule.
+/// For how long a task that cannot run here goes back into the schedule, or stays here if it was delivered before.
 pub(super) const HELD_BACK: Duration = Duration::from_secs(5);
 
 /// How long the start waits for what is neither there nor known to have failed.
@@ -119,7 +127,7 @@ impl Consumer {
         tracing::warn!(pool = pool.as_str(), "nothing can run in this pool; its tasks wait in their queues");
         let waiting = lane.waiting.iter().cloned().collect::<Vec<_>>();
         for key in waiting {
-            let reserved = |entry: &mut crate::table::Entry| entry.state == RequestState::Reserved;
+            let reserved = |entry: &mut Entry| entry.state == RequestState::Reserved;
             if self.table.get_mut(&key).is_some_and(reserved) {
                 self.end(&key, Outcome::Returned);
             }
@@ -131,6 +139,32 @@ impl Consumer {
         };
         lane.waiting
             .retain(|key| table.get_mut(key).is_some_and(|entry| entry.state == RequestState::Preparing));
+    }
+
+    /// Keeps a redelivery whose task cannot run for a while.
+    pub(super) fn hold(
+        &mut self,
+        delivery: Arc<Delivery>,
+        id: TaskId,
+        task: Arc<TaskDefinition>,
+        pool: PoolKind,
+    ) {
+        let request = Arc::new(Request::new(id, task, delivery, &self.options));
+        let key = Key::of(&request);
+        let mut entry = Entry::reserved(request, pool);
+        entry.timers.push(self.timers.set(Instant::now() + HELD_BACK, Deadline::Held(key.clone())));
+        self.table.insert(key, entry);
+    }
+
+    /// A redelivery was kept long enough: it waits for its turn if it can run now, else it goes back to its queue.
+    pub(super) fn held_long_enough(&mut self, key: &Key) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let (request, pool) = (Arc::clone(&entry.request), entry.pool);
+        if self.cannot_run(&request.task, pool) {
+            self.end(key, Outcome::Returned);
+        } else {
+            self.line_up(key.clone(), &request, pool);
+        }
     }
 
     /// Whether a task would only wait in its pool for what it needs.

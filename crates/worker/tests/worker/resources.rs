@@ -138,6 +138,32 @@ async fn tasks_that_wait_for_a_shared_resource_keep_no_others_from_running() {
     worker.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_that_waits_for_a_resource_keeps_its_delivery_count() {
+    let works = Arc::new(AtomicBool::new(false));
+    let app = half_working(&works, user::<u8>(), Resource::per_process(failing(&works)));
+    let bench = Bench::new(app).await;
+    let suspect = bench.call("user").await;
+    bench.subscribe().await.consumer.fetch(1).await.unwrap();
+    tokio::time::advance(bench.options.lease * 2).await;
+
+    let worker = bench.start();
+    assert_state(&bench.ending(&bench.call("free").await).await, &State::Success);
+    // Long enough for it to come and go some times.
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    worker.die().await;
+    tokio::time::advance(bench.options.lease * 2).await;
+    let subscription = &mut bench.subscribe().await;
+    assert_eq!(subscription.consumer.fetch(1).await.unwrap().remove(0).deliveries, 2);
+    subscription.settler.close().await.unwrap();
+
+    let worker = bench.start();
+    assert_state(&bench.ending(&bench.call("free").await).await, &State::Success);
+    works.store(true, Ordering::SeqCst);
+    assert_state(&bench.ending(&suspect).await, &State::Success);
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn tasks_that_wait_for_a_local_resource_keep_no_others_from_running() {
     let works = Arc::new(AtomicBool::new(false));
