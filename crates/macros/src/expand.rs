@@ -170,17 +170,46 @@ fn implement_definition(function: &Function, private: &TokenStream) -> TokenStre
         _ => None,
     });
     let body = body(function, private);
+    let read_arguments = read_arguments(function, private);
+    let (name, given) = (Ident::new("name", Span::mixed_site()), Ident::new("given", Span::mixed_site()));
     let itself = Ident::new("task", Span::mixed_site());
     quote! {
         impl ::core::convert::From<#task> for #private::TaskDefinition {
             fn from(#itself: #task) -> Self {
                 const PARAMETERS: &[&str] = &[#(#names),*];
+                #read_arguments
                 let mut definition = #private::TaskDefinition::new(#private::Task::name(&#itself).clone(), #body);
                 definition.options = #private::Task::options(&#itself).clone();
                 definition.resources = ::std::vec::Vec::from([#(#resources),*]);
                 definition.parameters = PARAMETERS;
+                definition.check = ::core::option::Option::Some(
+                    |#name, #given| __read_arguments(#name.as_str(), #given).map(::core::mem::drop)
+                );
                 definition
             }
+        }
+    }
+}
+
+/// The function that decodes the arguments.
+///
+/// Its own variables are invisible to the expressions of defaults.
+fn read_arguments(function: &Function, private: &TokenStream) -> TokenStream {
+    let own = |name| Ident::new(name, Span::mixed_site());
+    let (name, given, reader) = (own("name"), own("given"), own("reader"));
+    let arguments = function.parameters.iter().filter(|parameter| parameter.is_argument());
+    let types = arguments.clone().map(|parameter| &parameter.written);
+    let reads = arguments.map(|parameter| parameter.read(&reader));
+    quote! {
+        fn __read_arguments(
+            #name: &str,
+            #given: #private::Arguments,
+        ) -> ::core::result::Result<(#(#types,)*), #private::TaskError> {
+            #[allow(unused_mut, reason = "a task without arguments reads none")]
+            let mut #reader = #private::ArgumentReader::new(#name, PARAMETERS, #given)?;
+            let read = (#(#reads,)*);
+            #reader.finish()?;
+            ::core::result::Result::Ok(read)
         }
     }
 }
@@ -190,11 +219,9 @@ fn implement_definition(function: &Function, private: &TokenStream) -> TokenStre
 /// Its own variables are invisible to the function's parameters, which may have the same names.
 fn body(function: &Function, private: &TokenStream) -> TokenStream {
     let own = |name| Ident::new(name, Span::mixed_site());
-    let (task, context, locals, given, reader) =
-        (own("task"), own("context"), own("locals"), own("given"), own("reader"));
+    let (task, context, locals, given) = (own("task"), own("context"), own("locals"), own("given"));
     let arguments = function.parameters.iter().filter(|parameter| parameter.is_argument());
-    let names = arguments.clone().map(|parameter| &parameter.name);
-    let reads = arguments.map(|parameter| parameter.read(&reader));
+    let names = arguments.map(|parameter| &parameter.name);
     let is_async = function.item.sig.asyncness.is_some();
     // On a thread the context is a reference already.
     let borrow = is_async.then(|| quote! { & });
@@ -215,13 +242,7 @@ fn body(function: &Function, private: &TokenStream) -> TokenStream {
         Returns::Fallible(ty) => quote_spanned! { ty.span() => #private::encode_fallible(#called) },
     };
     let steps = quote! {
-        let (#(#names,)*) = {
-            #[allow(unused_mut, reason = "a task without arguments reads none")]
-            let mut #reader = #private::ArgumentReader::new(#context.name().as_str(), PARAMETERS, #given)?;
-            let read = (#(#reads,)*);
-            #reader.finish()?;
-            read
-        };
+        let (#(#names,)*) = __read_arguments(#context.name().as_str(), #given)?;
         #encoded
     };
     if is_async {

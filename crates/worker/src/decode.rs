@@ -1,24 +1,40 @@
 //! The arguments of a call, out of the body of its message.
 
-use celeriac_app::Arguments;
+use celeriac_app::task::Ending;
+use celeriac_app::{Arguments, TaskDefinition};
 use celeriac_protocol::{DecodeError, Message, body};
 
 use crate::outcome::{Failure, FailureCode};
+use crate::panic::catch;
+use crate::retry::as_data;
 
 /// Decodes the body of a message, or says why nobody could and what to do.
 ///
 /// `limit` bounds the body in bytes, before and after decompression.
 pub(crate) fn arguments(message: &Message, limit: usize) -> Result<Arguments, Failure> {
+    let decoded = decode(message, limit)?;
+    if !decoded.embed.is_empty() {
+        tracing::warn!("this message names tasks to follow it, which this worker does not send yet");
+    }
+    Ok(decoded)
+}
+
+/// Why this task cannot be called with this message, as far as that shows without running it.
+pub(crate) fn check(task: &TaskDefinition, message: &Message, limit: usize) -> Result<(), Failure> {
+    let decoded = decode(message, limit)?;
+    let Some(check) = task.check else { return Ok(()) };
+    match catch(|| check(&task.name, decoded)).unwrap_or_else(Err).map_err(|error| error.into_ending()) {
+        Err(Ending::Failure(failure)) => Err(as_data(&failure)),
+        _ => Ok(()),
+    }
+}
+
+fn decode(message: &Message, limit: usize) -> Result<Arguments, Failure> {
     if message.body.len() > limit {
         return Err(too_large(message.body.len(), limit));
     }
     match body::decode_limited(message, limit) {
-        Ok(decoded) => {
-            if !decoded.embed.is_empty() {
-                tracing::warn!("this message names tasks to follow it, which this worker does not send yet");
-            }
-            Ok(decoded)
-        }
+        Ok(decoded) => Ok(decoded),
         Err(error @ DecodeError::TooLarge { .. }) => {
             Err(Failure::new("DecodeError", KOMBU, error.to_string()).with_code(FailureCode::TooLarge))
         }

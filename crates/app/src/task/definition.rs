@@ -26,7 +26,13 @@ pub struct TaskDefinition {
     pub resources: Vec<ResourceRequest>,
     /// The names of its parameters, in order, injected ones left out.
     pub parameters: &'static [&'static str],
+    /// Says of arguments, without running the task, whether its function takes them. A worker asks before it acknowledges
+    /// a message early; where there is nothing to ask, wrong arguments show when the task runs.
+    pub check: Option<ArgumentCheck>,
 }
+
+/// Whether a task takes these arguments: the error is what the task itself would fail with.
+pub type ArgumentCheck = fn(&TaskName, Arguments) -> Result<(), TaskError>;
 
 impl TaskDefinition {
     /// A task with default options that asks for no resource.
@@ -37,6 +43,7 @@ impl TaskDefinition {
             body,
             resources: Vec::new(),
             parameters: &[],
+            check: None,
         }
     }
 

@@ -5,7 +5,7 @@ mod error;
 mod options;
 mod retry;
 
-pub use definition::{AsyncBody, BlockingBody, Returned, Task, TaskBody, TaskDefinition};
+pub use definition::{ArgumentCheck, AsyncBody, BlockingBody, Returned, Task, TaskBody, TaskDefinition};
 pub use error::{Ending, Failure, RetryRequest, TaskError, TaskResult};
 pub use options::{Acks, InvalidRateLimit, Isolation, RateLimit, TaskOptions};
 pub use retry::{ErrorFilter, RetryFor, RetryPolicy, Verdict, exponential_backoff};

@@ -7,7 +7,8 @@ use celeriac_app::protocol::{State, Value};
 use celeriac_app::resource::ResourceKind;
 use celeriac_app::task::{Acks, Ending, Isolation, RetryFor};
 use celeriac_app::{
-    Context, Local, Resource, Shared, Signature, Task, TaskDefinition, TaskResult, args, kwargs, tasks,
+    Arguments, Context, Local, Resource, Shared, Signature, Task, TaskDefinition, TaskResult, args, kwargs,
+    tasks,
 };
 use celeriac_macros::task;
 
@@ -68,6 +69,16 @@ async fn an_async_task_gets_its_arguments_and_resources() {
     let app = app("declare-greet").resource(Resource::value(Prefix("Hello"))).tasks(tasks![greet]);
     let (returned, _) = run(&app, call(greet.s("Ada", Some('!')))).await;
     assert_eq!(returned.unwrap(), Value::from("Hello Ada!"));
+}
+
+#[test]
+fn a_task_says_without_running_whether_it_takes_arguments() {
+    let task = TaskDefinition::from(count_links);
+    let check = |args| task.check.unwrap()(&task.name, Arguments { args, ..Arguments::default() });
+    let page = || Value::from_serialize(&Page { url: String::new(), links: Vec::new() }).unwrap();
+    check(vec![page()]).unwrap();
+    check(vec![page(), Value::from("many")]).unwrap_err();
+    check(vec![]).unwrap_err();
 }
 
 #[tokio::test]

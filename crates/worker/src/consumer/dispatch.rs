@@ -108,6 +108,10 @@ impl Consumer {
             _ => return,
         };
         if !prepared {
+            if request.acks_early && self.fails_unrun(key, &request) {
+                return;
+            }
+            let Some(entry) = self.table.get_mut(key) else { return };
             if entry.step(Step::Prepare).is_ok() {
                 // The latest delivery: those before it went back with their lease.
                 let tag = entry.tag;
@@ -117,7 +121,7 @@ impl Consumer {
             }
             return;
         }
-        if entry.step(Step::Submit).is_err() {
+        if self.table.get_mut(key).is_none_or(|entry| entry.step(Step::Submit).is_err()) {
             return;
         }
         let starts_now = self.lanes[lane].pool.kind() == PoolKind::Async;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::consumer::Consumer;
 use crate::death::{ChildDeath, DeathReason};
+use crate::decode;
 use crate::fetcher::Arrival;
 use crate::finish::settle;
 use crate::finisher::{Answer, Item};
@@ -117,6 +118,18 @@ impl Consumer {
             }
             _ => {}
         }
+    }
+
+    /// Ends a request that cannot be called, before its early acknowledgement would take its message out of reach.
+    pub(super) fn fails_unrun(&mut self, key: &Key, request: &Request) -> bool {
+        let message = &request.delivery.message;
+        let Err(failure) = decode::check(&request.task, message, self.options.max_body_bytes) else {
+            return false;
+        };
+        tracing::error!(task_id = %request.id, task_name = %request.name(), error = %failure, "failed");
+        self.failed(request, &failure);
+        self.end(key, Outcome::Failure(failure));
+        true
     }
 
     fn failed(&self, request: &Request, failure: &Failure) {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use celeriac_app::protocol::{Headers, Message, State, Value};
+use celeriac_app::protocol::{Headers, Message, State, TaskName, Value};
 use celeriac_app::task::Acks;
-use celeriac_app::{App, ArgumentReader, Signature, TaskBody, TaskDefinition, args};
+use celeriac_app::{
+    App, ArgumentReader, Arguments, Signature, TaskBody, TaskDefinition, TaskError, TaskOptions, args,
+};
 use tokio::time::Instant;
 
 use crate::harness::{Bench, LONG, START, assert_state, gated, hanging};
@@ -85,6 +87,27 @@ async fn wrong_arguments_are_kept_with_what_was_wrong() {
     let failed = bench.failed(result.id()).await;
     assert_eq!(&*failed.reason.code, "wrong-arguments");
     assert!(failed.reason.text.contains("typed") && failed.reason.text.contains("number"), "{failed:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_called_is_kept_also_where_it_is_acknowledged_early() {
+    fn nothing(task: &TaskName, arguments: Arguments) -> Result<(), TaskError> {
+        ArgumentReader::new(task.as_str(), &[], arguments)?.finish()
+    }
+    let mut options = TaskOptions::default();
+    options.acks = Some(Acks::Early);
+    let task = TaskDefinition { check: Some(nothing), ..noop("noop").with_options(options) };
+    let bench = Bench::new(App::new("test").task(task)).await;
+    let worker = bench.start();
+    let undecodable = bench.publish("noop", |message| message.body = b"[[1, 2"[..].into()).await;
+    let wrong = bench.send(Signature::named("noop", args!["seven"], vec![])).await;
+    for (result, code) in [(undecodable, "undecodable-body"), (wrong, "wrong-arguments")] {
+        let failed = bench.failed(result.id()).await;
+        assert_eq!((&*failed.reason.code, failed.message.is_some()), (code, true));
+        assert_state(&bench.ending(&result).await, &State::Failure);
+    }
+    assert_state(&bench.ending(&bench.call("noop").await).await, &State::Success);
     worker.stop().await;
 }
 
