@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use crate::producer::SendError;
+use crate::settings::redis_options;
 use crate::{App, Settings};
 
 /// What all clones of an [`App`] use to reach its stores.
@@ -158,6 +159,7 @@ fn connect_options(settings: &Settings, clock: &Clock) -> ConnectOptions {
         durability: settings.sqlite_durability,
         deadline: settings.store_timeout,
         message_limit: usize::try_from(settings.store_message_limit).unwrap_or(usize::MAX),
+        redis: redis_options(&settings.broker_transport_options, &settings.result_backend_transport_options),
         clock: clock.clone(),
     }
 }

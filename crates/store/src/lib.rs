@@ -15,6 +15,7 @@ pub mod memory;
 mod presence;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod redis_options;
 mod results;
 mod revocations;
 mod schedule;
@@ -30,6 +31,7 @@ pub use capabilities::Capabilities;
 pub use error::Error;
 pub use failed::{FailedTask, FailedTasks, FailureReason};
 pub use presence::{Presence, WorkerRecord};
+pub use redis_options::{QueueOrder, RedisOptions, RefusedOption};
 pub use results::{ResultBackend, StoreResult};
 pub use revocations::{Revocation, RevocationWatch, Revocations};
 pub use schedule::{Schedule, Scheduled};

@@ -8,8 +8,8 @@ use celeriac_protocol::TaskId;
 use crate::clock::Clock;
 use crate::memory::MemoryStore;
 use crate::{
-    Broker, Error, FailedTasks, Finish, Presence, Publish, Result, ResultBackend, Revocations, Schedule,
-    Settled, Settler, StoreResult,
+    Broker, Error, FailedTasks, Finish, Presence, Publish, RedisOptions, Result, ResultBackend, Revocations,
+    Schedule, Settled, Settler, StoreResult,
 };
 
 /// One server (or file) in all the roles it plays. Cheap to clone.
@@ -35,6 +35,8 @@ pub struct ConnectOptions {
     pub deadline: Duration,
     /// The largest message or result taken, in bytes, headers included. Default: 64 MiB.
     pub message_limit: usize,
+    /// How a Redis server is used.
+    pub redis: RedisOptions,
     /// Where the store reads the time.
     pub clock: Clock,
 }
@@ -45,6 +47,7 @@ impl Default for ConnectOptions {
             durability: Durability::Normal,
             deadline: Duration::from_secs(5),
             message_limit: 64 << 20,
+            redis: RedisOptions::default(),
             clock: Clock::system(),
         }
     }

@@ -51,7 +51,7 @@ pub trait SettingKind: Sized {
 }
 
 /// The error for a TOML value that does not fit: shows a scalar, and names the type of anything else.
-fn refuse_toml<T: SettingKind>(value: &DeValue<'_>) -> InvalidSetting {
+pub(super) fn refuse_toml<T: SettingKind>(value: &DeValue<'_>) -> InvalidSetting {
     match value {
         DeValue::String(text) => T::refuse(&format_args!("{text:?}")),
         DeValue::Integer(number) => T::refuse(number),

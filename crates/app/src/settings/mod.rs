@@ -6,8 +6,11 @@
 mod kinds;
 mod layers;
 mod table;
+mod transport;
 
 pub use celeriac_store::Durability;
 pub use kinds::{InvalidSetting, SettingKind};
 pub use layers::{ENVIRONMENT_PREFIX, Place, Problem, SettingsError};
 pub use table::{SETTINGS, Setting, Settings};
+pub(crate) use transport::redis_options;
+pub use transport::{BrokerTransportOptions, ResultTransportOptions};

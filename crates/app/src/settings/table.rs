@@ -5,7 +5,9 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::Routes;
-use crate::settings::{Durability, InvalidSetting, SettingKind};
+use crate::settings::{
+    BrokerTransportOptions, Durability, InvalidSetting, ResultTransportOptions, SettingKind,
+};
 use crate::task::RateLimit;
 
 macro_rules! settings {
@@ -96,10 +98,16 @@ impl Setting {
 }
 
 settings! {
-    /// Where messages are kept: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `memory://name`.
+    /// Where messages are kept: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `redis://host:6379/0`,
+    /// `memory://name`.
     broker_url: String = "sqlite:///celeriac.db".to_owned();
+    /// How a broker on Redis is used: kombu's `visibility_timeout`, `global_keyprefix`, `priority_steps`, `sep`,
+    /// `queue_order_strategy`, `unacked_key`, `unacked_index_key`. All who share it, Celery's programs too, must agree.
+    broker_transport_options: BrokerTransportOptions = BrokerTransportOptions::default();
     /// Where results are kept; none is where messages are.
     result_backend: Option<String> = None;
+    /// How results on Redis are kept: Celery's `global_keyprefix` for their keys.
+    result_backend_transport_options: ResultTransportOptions = ResultTransportOptions::default();
     /// How long results are kept; 0 is for ever.
     result_expires: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -11,12 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::claim::{Claim, Claimed};
-use super::keys::STEPS;
 use super::lease::RedisLease;
 use super::lending::Lending;
 use super::pushes::{Listening, Topic};
 use super::settle::RedisSettler;
-use crate::{ConsumeOptions, Consumer, Delivery, Error, Result, Subscription};
+use crate::{ConsumeOptions, Consumer, Delivery, Error, QueueOrder, Result, Subscription};
 
 /// The most messages that one script takes: while it runs, the server does nothing else.
 const LARGEST_CLAIM: usize = 5000;
@@ -50,16 +49,18 @@ pub(super) struct List {
 }
 
 impl Consuming {
-    /// The lists in the order of taking, with their places. The queues take turns.
+    /// The lists in the order of taking, with their places.
     pub(super) fn in_turn(&self) -> impl ExactSizeIterator<Item = (usize, &List)> + Clone {
         let turn = self.turn.load(Ordering::Relaxed);
         let place = move |at: usize| at / self.queues * self.queues + (at + turn) % self.queues;
         (0..self.lists.len()).map(move |at| (place(at), &self.lists[place(at)]))
     }
 
-    /// The next queue goes first.
+    /// The next queue goes first, if the queues take turns.
     pub(super) fn pass_turn(&self) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
+        if self.shared.options.redis.queue_order_strategy == QueueOrder::RoundRobin {
+            self.turn.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A lease in microseconds, as scripts take it.
@@ -74,9 +75,12 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
     let mut seen = std::collections::HashSet::new();
     queues.retain(|queue| seen.insert(queue.clone()));
     shared.declare(&queues).await?;
-    let lists: Vec<List> = STEPS
-        .into_iter()
-        .flat_map(|step| queues.iter().map(move |queue| (step, queue)))
+    if shared.options.redis.queue_order_strategy == QueueOrder::Sorted {
+        queues.sort_unstable();
+    }
+    let steps = shared.keys.steps().iter();
+    let lists: Vec<List> = steps
+        .flat_map(|step| queues.iter().map(move |queue| (*step, queue)))
         .map(|(step, queue)| {
             let name = String::from_utf8_lossy(&json::to_bytes(&Value::from(queue.as_str()))).into_owned();
             List {

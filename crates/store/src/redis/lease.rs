@@ -16,8 +16,9 @@ pub(super) struct RedisLease {
 
 #[async_trait]
 impl Lease for RedisLease {
+    /// Stock workers take what has given no sign for the visibility timeout.
     fn length(&self) -> Duration {
-        self.consuming.lease
+        self.consuming.lease.min(self.consuming.shared.options.redis.visibility_timeout)
     }
 
     async fn renew(&self) -> Result<()> {

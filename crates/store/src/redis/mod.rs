@@ -83,7 +83,7 @@ impl RedisStore {
         let link = Link::new(&target, &io, options.deadline);
         let renewals = Link::new(&target, &io, options.deadline);
         let pushes = Pushes::start(&target, &io, options.deadline);
-        let (keys, options) = (Keys::new(), options.clone());
+        let (keys, options) = (Keys::new(&options.redis), options.clone());
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
         let shared = Shared { keys, options, link, renewals, pushes, declared, asked, io };
         // The first question finds out whether the server is there and lets us in.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use celeriac_protocol::{Envelope, Message, QueueName, TaskId, Timestamp};
 use redis::cmd;
 
-use super::keys::{LOWEST, SEPARATOR, step_of};
+use super::keys::LOWEST;
 use super::script::{Call, PUBLISH, PURGE, read};
 use super::{RedisStore, Shared, consumer, lock};
 use crate::{Broker, Capabilities, ConsumeOptions, Error, Publish, QueueStats, Result, Subscription};
@@ -23,14 +23,15 @@ impl NewMessage {
         let Publish { route, message, due } = publish;
         let task = message.headers.id.clone();
         let queue = route.queue();
-        let (step, envelope) = encode(queue, message);
+        let (priority, envelope) = encode(queue, message);
         let (size, limit) = (envelope.len(), shared.options.message_limit);
         // The limit is one of the message: the envelope carries its body in base64, which is a third longer.
         if size / 4 * 3 > limit {
             let task = task.as_ref().map_or("without an id", |id| id.as_str());
             return Err(Error::TooLarge { what: format!("message of task {task}"), size, limit });
         }
-        Ok(Self { list: shared.keys.list(queue, step), task, envelope, due })
+        let list = shared.keys.list(queue, shared.keys.step_of(priority));
+        Ok(Self { list, task, envelope, due })
     }
 
     /// Encodes all of these, or says which is too large.
@@ -45,7 +46,7 @@ impl NewMessage {
     }
 }
 
-/// The step of the list, and the envelope. Priorities count the other way there.
+/// The priority as kombu counts it, the other way, and the envelope.
 fn encode(queue: &QueueName, mut message: Message) -> (u8, Vec<u8>) {
     let priority = message.properties.priority.map(|priority| LOWEST - priority.min(LOWEST));
     message.properties.priority = priority;
@@ -56,7 +57,7 @@ fn encode(queue: &QueueName, mut message: Message) -> (u8, Vec<u8>) {
         delivery_info: Vec::new(),
         delivery_tag: uuid::Uuid::new_v4().to_string().into(),
     };
-    (step_of(priority.unwrap_or(0)), envelope.encode())
+    (priority.unwrap_or(0), envelope.encode())
 }
 
 /// The message in an envelope, if there is one, and whether it says that it was delivered before.
@@ -74,7 +75,12 @@ pub(super) fn decode(envelope: &[u8]) -> Option<(Message, bool)> {
 #[async_trait]
 impl Broker for RedisStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { priorities: 4, age_across_queues: false, random_access: false, ..Capabilities::ALL }
+        Capabilities {
+            priorities: self.shared.keys.priorities(),
+            age_across_queues: false,
+            random_access: false,
+            ..Capabilities::ALL
+        }
     }
 
     async fn publish(&self, messages: Vec<Publish>) -> Result<()> {
@@ -134,8 +140,7 @@ impl Shared {
         new.dedup();
         let mut pipeline = redis::pipe();
         for queue in &new {
-            // Routing key, pattern and queue.
-            let member = format!("{queue}{SEPARATOR}{SEPARATOR}{queue}");
+            let member = self.keys.binding(queue);
             for key in self.keys.bindings(queue.as_str()) {
                 pipeline.add_command({
                     let mut add = cmd("SADD");

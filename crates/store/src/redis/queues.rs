@@ -6,7 +6,6 @@ use celeriac_protocol::{QueueName, Timestamp, Value, json};
 use redis::cmd;
 
 use super::Shared;
-use super::keys::STEPS;
 use super::script::read;
 use crate::{QueueStats, Result};
 
@@ -33,7 +32,7 @@ impl Shared {
         }
         let (lengths, scheduled) = self.lengths(names).await?;
         let consumers = self.consumers().await?;
-        let stats = names.iter().zip(lengths.chunks(STEPS.len())).map(|(queue, lengths)| {
+        let stats = names.iter().zip(lengths.chunks(self.keys.steps().len())).map(|(queue, lengths)| {
             let lists = self.keys.lists(queue);
             let of_lists =
                 |counts: &HashMap<String, u64>| lists.iter().filter_map(|list| counts.get(list)).sum();
