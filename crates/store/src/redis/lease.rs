@@ -33,6 +33,7 @@ impl Lease for RedisLease {
         if forgotten == 1 {
             consuming.lending.forget_all();
         }
+        shared.restore_beside();
         Ok(())
     }
 }

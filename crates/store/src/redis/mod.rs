@@ -6,6 +6,7 @@
 //!
 //! Source of the layout: `kombu/transport/redis.py`, kombu 5.7.0, and `celery/backends/redis.py`, Celery 5.7.0.
 
+mod bindings;
 mod claim;
 mod consumer;
 mod failed;
@@ -19,6 +20,7 @@ mod presence;
 mod publish;
 mod pushes;
 mod queues;
+mod restore;
 mod results;
 mod revocations;
 mod schedule;
@@ -38,6 +40,7 @@ use self::io::Io;
 use self::keys::Keys;
 use self::link::Link;
 use self::pushes::Pushes;
+use self::restore::Restoring;
 use self::target::Target;
 use crate::{ConnectOptions, Result, Store};
 
@@ -61,6 +64,7 @@ struct Shared {
     declared: Mutex<HashSet<QueueName>>,
     /// How often the workers had been asked when this process heard of it last.
     asked: AtomicU64,
+    restoring: Restoring,
     io: Io,
 }
 
@@ -85,7 +89,8 @@ impl RedisStore {
         let pushes = Pushes::start(&target, &io, options.deadline);
         let (keys, options) = (Keys::new(&options.redis), options.clone());
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
-        let shared = Shared { keys, options, link, renewals, pushes, declared, asked, io };
+        let restoring = Restoring::default();
+        let shared = Shared { keys, options, link, renewals, pushes, declared, asked, restoring, io };
         // The first question finds out whether the server is there and lets us in.
         shared.asked.store(shared.times_asked().await?, Ordering::Relaxed);
         Ok(Self { shared: Arc::new(shared) })

@@ -38,9 +38,11 @@ scripts! {
     CLOSE = "close.lua";
     FETCH = "fetch.lua";
     FINISH = "finish.lua";
+    OVERDUE = "overdue.lua";
     PUBLISH = "publish.lua";
     PURGE = "purge.lua";
     RENEW = "renew.lua";
+    RESTORE = "restore.lua";
     REQUEUE = "requeue.lua";
     REVOKE = "revoke.lua";
     REVOKED = "revoked.lua";
