@@ -8,16 +8,12 @@ use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::backoff::Backoff;
 use super::failure::{ends_connection, translate};
 use super::io::Io;
 use super::lock;
 use super::target::Target;
 use crate::{Error, Result};
-
-/// After a failed attempt to connect, the next waits about this long; each failure doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// It grows no further than this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// One connection to the server for any number of callers, made when it is first needed and again whenever it breaks.
 pub(super) struct Link {
@@ -34,10 +30,9 @@ struct State {
     connection: Option<MultiplexedConnection>,
     /// How many connections there were.
     number: u64,
-    /// How many attempts have failed since there was one.
-    failures: u32,
-    /// No attempt before this.
-    not_before: Option<Instant>,
+    backoff: Backoff,
+    /// Since when there has been none, after there was one or should have been.
+    lost: Option<Instant>,
 }
 
 /// One question to the server.
@@ -123,18 +118,10 @@ impl Link {
             if let Some(connection) = &state.connection {
                 return Ok((connection.clone(), state.number));
             }
-            if let Some(not_before) = state.not_before {
-                tokio::time::sleep_until(not_before).await;
-            }
+            state.backoff.wait().await;
             match self.connect().await {
                 Ok(connection) => {
-                    if state.failures > 0 {
-                        tracing::info!(
-                            store = self.target.url(),
-                            attempts = state.failures,
-                            "connected again"
-                        );
-                    }
+                    self.tell_that_it_is_back(&state);
                     *lock(&self.trouble) = None;
                     *state =
                         State { connection: Some(connection), number: state.number + 1, ..State::default() };
@@ -142,15 +129,25 @@ impl Link {
                 // Asking again will not change this.
                 Err(error @ Error::Misconfigured { .. }) => return Err(error),
                 Err(error) => {
-                    if state.failures == 0 {
-                        tracing::warn!(store = self.target.url(), %error, "connection lost; trying again");
+                    if state.backoff.failures() == 0 {
+                        tracing::warn!(store = self.target.url(), %error, "cannot connect; trying again");
                     }
                     *lock(&self.trouble) = Some(error);
-                    let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(7)).min(LONGEST_PAUSE);
-                    state.not_before = Some(Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0));
-                    state.failures += 1;
+                    state.lost.get_or_insert_with(Instant::now);
+                    state.backoff.failed();
                 }
             }
+        }
+    }
+
+    /// One line for each time that a connection was lost, with why and for how long.
+    fn tell_that_it_is_back(&self, state: &State) {
+        let Some(lost) = state.lost else { return };
+        let (store, away) = (self.target.url(), lost.elapsed());
+        let failures = state.backoff.failures();
+        match &*lock(&self.trouble) {
+            Some(cause) => tracing::warn!(store, ?away, failures, %cause, "connected again"),
+            None => tracing::warn!(store, ?away, failures, "connected again"),
         }
     }
 
@@ -164,6 +161,7 @@ impl Link {
         let mut state = self.state.lock().await;
         if state.number == number {
             state.connection = None;
+            state.lost = Some(Instant::now());
             *lock(&self.trouble) = Some(error.clone());
         }
     }
@@ -206,8 +204,8 @@ pub(super) async fn connect(
     config: AsyncConnectionConfig,
     deadline: Duration,
 ) -> Result<MultiplexedConnection> {
-    // Callers have deadlines of their own.
-    let config = config.set_connection_timeout(Some(deadline)).set_response_timeout(None);
+    // Callers have deadlines of their own; half of one leaves the time to hear why there is no connection.
+    let config = config.set_connection_timeout(Some(deadline / 2)).set_response_timeout(None);
     let target_there = Arc::clone(target);
     let connecting = io.spawn(async move {
         let client = Client::open(target_there.info())?;

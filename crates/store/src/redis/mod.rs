@@ -6,6 +6,7 @@
 //!
 //! Source of the layout: `kombu/transport/redis.py`, kombu 5.7.0, and `celery/backends/redis.py`, Celery 5.7.0.
 
+mod backoff;
 mod bindings;
 mod claim;
 mod consumer;

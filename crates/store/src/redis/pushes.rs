@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::backoff::Backoff;
 use super::failure::translate;
 use super::io::Io;
 use super::link::connect;
@@ -27,7 +28,7 @@ use super::target::Target;
 use crate::{Error, Result};
 
 /// How often an idle connection is tried, so that a half-open one is noticed.
-const PING_EVERY: Duration = Duration::from_secs(3);
+pub(super) const PING_EVERY: Duration = Duration::from_secs(3);
 /// How many requests are taken into one round trip.
 const BATCH: usize = 256;
 
@@ -149,6 +150,7 @@ impl Pushes {
             deadline,
             board: Arc::clone(&board),
             connection: None,
+            backoff: Backoff::default(),
             channels: HashSet::new(),
         };
         io.spawn(listener.run(inbox));
@@ -181,6 +183,7 @@ struct Listener {
     deadline: Duration,
     board: Arc<Board>,
     connection: Option<MultiplexedConnection>,
+    backoff: Backoff,
     /// What this connection has subscribed.
     channels: HashSet<Box<str>>,
 }
@@ -203,18 +206,29 @@ impl Listener {
             if received == 0 {
                 return;
             }
-            let outcome = match timeout(self.deadline, self.serve(&batch)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(self.timed_out("listen")),
-            };
-            if outcome.is_err() {
-                self.disconnect();
+            let had_connection = self.connection.is_some();
+            let mut outcome = self.serve_in_time(&batch).await;
+            if outcome.is_err() && had_connection {
+                // Nobody had to know that it was broken.
+                outcome = self.serve_in_time(&batch).await;
             }
             for request in batch.drain(..) {
                 // Who stopped waiting has no use for it.
                 let _ = request.reply.send(outcome.clone());
             }
         }
+    }
+
+    /// As [`Listener::serve`]; without a connection after a failure.
+    async fn serve_in_time(&mut self, requests: &[Request]) -> Result<()> {
+        let outcome = match timeout(self.deadline, self.serve(requests)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.timed_out("listen")),
+        };
+        if outcome.is_err() {
+            self.disconnect();
+        }
+        outcome
     }
 
     /// Asks the server to tell of all these topics, in one round trip.
@@ -264,7 +278,10 @@ impl Listener {
             board.hear(info);
             Ok::<(), redis::aio::SendError>(())
         });
-        let mut connection = connect(&self.target, &self.io, config, self.deadline).await?;
+        self.backoff.wait().await;
+        let connecting = connect(&self.target, &self.io, config, self.deadline).await;
+        let mut connection = connecting.inspect_err(|_| self.backoff.failed())?;
+        self.backoff = Backoff::default();
         let mut tracking = cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON");
         tracking.exec_async(&mut connection).await.map_err(|error| translate(&error, &self.target))?;

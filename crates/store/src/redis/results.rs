@@ -6,14 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use celeriac_protocol::{ResultRecord, TaskId};
 use redis::cmd;
+use tokio::time::{Instant, sleep};
 
-use super::pushes::Topic;
+use super::pushes::{Listening, Topic};
 use super::script::{Call, read};
 use super::{RedisStore, Shared};
 use crate::{Error, Result, ResultBackend, StoreResult};
 
 /// Redis adds a time to live to the present in milliseconds of 64 bits; a longer life is endless.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600 * 24 * 365 * 1000);
+
+/// Who waits for a result bears with a server that is away for this long: it may be starting again.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// About how long until it is asked again.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// A record as it is stored. Made in the task that stores it.
 pub(super) struct NewResult {
@@ -77,23 +83,29 @@ impl ResultBackend for RedisStore {
     }
 
     async fn wait(&self, ids: &[TaskId]) -> Result<Vec<ResultRecord>> {
-        let mut ended = self.ended(ids).await?;
+        let ended = self.ended(ids).await?;
         if ids.is_empty() || !ended.is_empty() {
             return Ok(ended);
         }
-        let shared = &self.shared;
-        let channels: HashSet<Topic> =
-            ids.iter().map(|id| Topic::Channel(shared.keys.result(id).into())).collect();
-        let listening = shared.pushes.listen(channels.into_iter().collect()).await?;
+        let mut listening = None;
+        let mut away_since = None;
         loop {
-            // What was told before the server listened for us is found here.
-            ended = self.ended(ids).await?;
-            if !ended.is_empty() {
-                return Ok(ended);
+            match self.listen_and_look(ids, &mut listening).await {
+                Ok(ended) if !ended.is_empty() => return Ok(ended),
+                Ok(_) => {
+                    away_since = None;
+                    if let Some(listening) = &listening {
+                        listening.changed().await;
+                    }
+                }
+                Err(error) => {
+                    let since = *away_since.get_or_insert_with(Instant::now);
+                    if !error.is_transient() || since.elapsed() > PATIENCE {
+                        return Err(error);
+                    }
+                    sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+                }
             }
-            listening.changed().await;
-            // The connection may have broken; else this asks for nothing.
-            shared.pushes.again(&listening).await?;
         }
     }
 
@@ -111,6 +123,25 @@ impl ResultBackend for RedisStore {
 }
 
 impl RedisStore {
+    /// Asks to be told of results, then looks for them: what came before is found, what comes after is told.
+    async fn listen_and_look(
+        &self,
+        ids: &[TaskId],
+        listening: &mut Option<Listening>,
+    ) -> Result<Vec<ResultRecord>> {
+        let shared = &self.shared;
+        match listening {
+            // The connection may have broken; else this asks for nothing.
+            Some(listening) => shared.pushes.again(listening).await?,
+            None => {
+                let channels: HashSet<Topic> =
+                    ids.iter().map(|id| Topic::Channel(shared.keys.result(id).into())).collect();
+                *listening = Some(shared.pushes.listen(channels.into_iter().collect()).await?);
+            }
+        }
+        self.ended(ids).await
+    }
+
     /// The records of those tasks that have ended, each once.
     async fn ended(&self, ids: &[TaskId]) -> Result<Vec<ResultRecord>> {
         let records = self.get(ids).await?.into_iter().flatten().filter(|record| record.state.is_ready());

@@ -1,10 +1,19 @@
 //! Where the server is, as the URL says it.
 
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
 use crate::{Error, Result, without_password};
 
 const DEFAULT_PORT: u16 = 6379;
+
+/// The system gives up a connection on which the other side has acknowledged nothing for this long.
+const SILENCE: Duration = Duration::from_secs(10);
+/// An idle connection is probed this often.
+const PROBE_EVERY: Duration = Duration::from_secs(3);
 
 /// A server and how to sign in.
 pub(super) struct Target {
@@ -47,7 +56,10 @@ impl Target {
             }
         }
         let info = addr.into_connection_info().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { url: without_password(url), info: info.set_redis_settings(redis) })
+        Ok(Self {
+            url: without_password(url),
+            info: info.set_redis_settings(redis).set_tcp_settings(tcp_settings()),
+        })
     }
 
     /// The URL, without the password.
@@ -58,6 +70,15 @@ impl Target {
     pub(super) fn info(&self) -> ConnectionInfo {
         self.info.clone()
     }
+}
+
+/// No waiting for more to send, and dead connections end.
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(SILENCE);
+    settings
 }
 
 /// `HOST[:PORT][/DB]`, the host of IPv6 in brackets.

@@ -19,10 +19,6 @@ impl Fresh {
     fn new() -> Self {
         Self(Server::start())
     }
-
-    fn connection(&self) -> redis::Connection {
-        redis::Client::open(self.0.url(0)).unwrap().get_connection().unwrap()
-    }
 }
 
 #[async_trait]
@@ -33,7 +29,7 @@ impl FreshServer for Fresh {
     }
 
     async fn publish_undecodable(&self, queue: &QueueName, bytes: &[u8]) {
-        redis::cmd("LPUSH").arg(queue.as_str()).arg(bytes).exec(&mut self.connection()).unwrap();
+        redis::cmd("LPUSH").arg(queue.as_str()).arg(bytes).exec(&mut self.0.connection()).unwrap();
     }
 
     /// What the server lets live by its own clock ages by as much.
@@ -44,7 +40,7 @@ impl FreshServer for Fresh {
                 if left >= 0 then redis.call('PEXPIRE', key, math.max(left - tonumber(ARGV[1]), 0)) end
             end";
         let by_millis = u64::try_from(by.as_millis()).unwrap();
-        let mut connection = self.connection();
+        let mut connection = self.0.connection();
         redis::cmd("EVAL").arg(age).arg(0).arg(by_millis).exec(&mut connection).unwrap();
         hand.advance(by);
     }

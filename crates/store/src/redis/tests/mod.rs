@@ -1,5 +1,12 @@
-//! The laws of all stores, on servers of the tests' own.
+//! The laws of all stores, on servers of the tests' own, and what only a server can do to a client.
 
+mod claims;
+mod desk;
+mod faults;
 mod laws;
+mod ordeal;
+mod places;
+mod proxy;
+mod restarts;
 mod restoring;
 mod server;

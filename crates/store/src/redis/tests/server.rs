@@ -1,45 +1,118 @@
 //! A private Redis server.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A server on a free port of the loopback, with a folder of its own; both go when this is dropped.
 pub(super) struct Server {
     child: Child,
     port: u16,
-    _folder: tempfile::TempDir,
+    arguments: Vec<String>,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
     /// Starts a server and waits until it answers.
     pub(super) fn start() -> Self {
+        Self::with(&["--save", ""])
+    }
+
+    /// As [`Server::start`], with everything on the disk before it is answered.
+    pub(super) fn durable() -> Self {
+        Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// As [`Server::start`], with these arguments; `FOLDER` in them is the server's own.
+    pub(super) fn with(arguments: &[&str]) -> Self {
+        Self::on(free_port(), arguments, |_| {})
+    }
+
+    /// As [`Server::with`], on this port, after `prepare` has put into its folder what it needs.
+    pub(super) fn on(port: u16, arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("tests can write to the temporary folder");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
-            .arg("--dir")
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server can be started: install the package redis-server");
-        let server = Self { child, port, _folder: folder };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not listen");
-            std::thread::yield_now();
-        }
-        server
+        prepare(folder.path());
+        let path = folder.path().to_str().unwrap();
+        let arguments: Vec<String> =
+            arguments.iter().map(|argument| argument.replace("FOLDER", path)).collect();
+        let child = spawn(port, folder.path(), &arguments);
+        Self { child, port, arguments, folder }
     }
 
     pub(super) fn url(&self, database: u32) -> String {
         format!("redis://127.0.0.1:{}/{database}", self.port)
     }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A path in the server's folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A connection of a test's own.
+    pub(super) fn connection(&self) -> redis::Connection {
+        redis::Client::open(self.url(0)).unwrap().get_connection().unwrap()
+    }
+
+    /// Ends the server as the machine's end would.
+    pub(super) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts the server again after [`Server::kill`], with what is on its disk.
+    pub(super) fn start_again(&mut self) {
+        self.child = spawn(self.port, self.folder.path(), &self.arguments);
+    }
+
+    /// The server does nothing until [`Server::go_on`]; its connections stay open.
+    pub(super) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(super) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts `redis-server` and waits until it listens.
+fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
+    let child = Command::new("redis-server")
+        // A file of settings comes before the options.
+        .args(arguments.iter().filter(|argument| argument.ends_with(".conf")))
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+        .arg("--dir")
+        .arg(folder)
+        .args(arguments.iter().filter(|argument| !argument.ends_with(".conf")))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server can be started: install the package redis-server");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "redis-server does not listen");
+        std::thread::yield_now();
+    }
+    child
 }

@@ -1,0 +1,67 @@
+//! Claims whose answers, or which themselves, the network loses or holds back.
+
+use std::time::Duration;
+
+use super::desk::{DEADLINE, consume, done, fetch, ids, open, publish, soon};
+use super::proxy::{Proxy, Weather};
+use super::server::Server;
+use crate::Settled;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_claim_whose_answer_is_cut_anywhere_loses_nothing() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let server = Server::start();
+    let proxy = Proxy::before(server.port());
+    for round in 0..12 {
+        let store = open(&proxy.url()).await;
+        publish(&store, &["a", "b", "c"]).await;
+        let mut subscription = consume(&store, LEASE).await;
+        // The answer has about 1,500 bytes.
+        let limit = if round == 0 { 0 } else { random.u64(0..1500) };
+        proxy.weather(Weather::AnswersEnd(limit));
+        let deliveries = soon("the claim", fetch(&mut subscription)).await;
+        assert_eq!(ids(&deliveries), ["a", "b", "c"], "cut after {limit} bytes");
+        assert!(deliveries.iter().all(|delivery| delivery.deliveries == 1), "cut after {limit} bytes");
+        proxy.weather(Weather::Fair);
+        let settled = subscription.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
+        assert_eq!(settled, [Settled::Done; 3], "cut after {limit} bytes");
+        subscription.settler.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_comes_late_takes_nothing() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port());
+    let store = open(&proxy.url()).await;
+    let mut subscription = consume(&store, LEASE).await;
+    publish(&store, &["a", "b", "c"]).await;
+    let before = claims(&server);
+    proxy.weather(Weather::Slow(DEADLINE * 2));
+    // Given up when its time is over, but still on its way.
+    let error = subscription.consumer.fetch(2).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let deliveries = fetch(&mut subscription).await;
+    assert_eq!(ids(&deliveries), ["a", "b", "c"]);
+    publish(&store, &["d", "e"]).await;
+    soon("the late claim", async {
+        while claims(&server) < before + 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let waiting: u64 = redis::cmd("LLEN").arg("tasks").query(&mut server.connection()).unwrap();
+    assert_eq!(waiting, 2);
+    assert_eq!(ids(&fetch(&mut subscription).await), ["d", "e"]);
+}
+
+/// How many claims the server has seen.
+fn claims(server: &Server) -> u64 {
+    let info: String = redis::cmd("INFO").arg("commandstats").query(&mut server.connection()).unwrap();
+    let calls = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    calls.and_then(|calls| calls.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+}

@@ -1,0 +1,240 @@
+//! Connections that break, or look as if they had not.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use super::desk::{
+    DEADLINE, SOON, call, consume, done, fetch, ids, open, open_with, options, passes, patiently, publish,
+    soon, success,
+};
+use super::proxy::{Ending, Proxy, Weather};
+use super::server::Server;
+use crate::redis::pushes::PING_EVERY;
+use crate::{ConnectOptions, Error, Revocation, RevocationWatch, Settled, Store, Subscription};
+use celeriac_protocol::TaskId;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Which connection is which, in the order they are made.
+const COMMANDS: u64 = 0;
+const RENEWALS: u64 = 1;
+const PUSHES: u64 = 2;
+
+/// What a fetch from one queue listens to: its lists, and the key that tells of time.
+const QUEUE_KEYS: u64 = 5;
+
+/// A server, the store as somebody far away sees it, and as somebody on the same machine does.
+struct Place {
+    server: Server,
+    proxy: Proxy,
+    far: Store,
+    near: Store,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let server = Server::start();
+        let proxy = Proxy::before(server.port());
+        let (far, near) = (open(&proxy.url()).await, open(&server.url(0)).await);
+        Self { server, proxy, far, near }
+    }
+
+    /// Waits until the server has been asked to tell of so many keys, and of messages on so many channels.
+    async fn until_told(&self, keys: u64, channels: usize) {
+        let mut connection = self.server.connection();
+        let mut counts = || -> (u64, usize) {
+            let info: String = redis::cmd("INFO").arg("stats").query(&mut connection).unwrap();
+            let keys = info.lines().find_map(|line| line.strip_prefix("tracking_total_keys:"));
+            let channels: Vec<String> = redis::cmd("PUBSUB").arg("CHANNELS").query(&mut connection).unwrap();
+            (keys.unwrap().parse().unwrap(), channels.len())
+        };
+        soon("listening", async {
+            while counts() != (keys, channels) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Three who wait for news, on one connection.
+struct Waiting {
+    fetch: JoinHandle<(Subscription, Vec<String>)>,
+    result: JoinHandle<usize>,
+    revocation: JoinHandle<Vec<Revocation>>,
+}
+
+impl Waiting {
+    /// Starts to wait, each after the other.
+    async fn start(place: &Place) -> Self {
+        let mut subscription = consume(&place.far, LEASE).await;
+        let fetch = tokio::spawn(async move {
+            let deliveries = fetch(&mut subscription).await;
+            (subscription, ids(&deliveries).iter().map(|id| (*id).to_owned()).collect())
+        });
+        place.until_told(QUEUE_KEYS, 0).await;
+        let results = place.far.results().clone();
+        let result = tokio::spawn(async move { results.wait(&[TaskId::new("r")]).await.unwrap().len() });
+        place.until_told(QUEUE_KEYS, 1).await;
+        let mut watch = place.far.revocations().watch().await.unwrap();
+        let revocation = tokio::spawn(async move { next(&mut *watch).await });
+        place.until_told(QUEUE_KEYS + 1, 1).await;
+        Self { fetch, result, revocation }
+    }
+
+    /// There is news for each, which all of them must hear.
+    async fn all_hear(self, place: &Place) {
+        publish(&place.near, &["m"]).await;
+        place.near.results().store(vec![success("r")]).await.unwrap();
+        let revocation = Revocation {
+            task_id: TaskId::new("v"),
+            terminate: false,
+            expires_after: Duration::from_secs(60),
+        };
+        place.near.revocations().revoke(vec![revocation.clone()]).await.unwrap();
+        let (_subscription, fetched) = soon("the fetch", self.fetch).await.unwrap();
+        assert_eq!(fetched, ["m"]);
+        assert_eq!(soon("the wait", self.result).await.unwrap(), 1);
+        assert_eq!(soon("the watch", self.revocation).await.unwrap(), [revocation]);
+    }
+}
+
+async fn next(watch: &mut dyn RevocationWatch) -> Vec<Revocation> {
+    loop {
+        match watch.next().await {
+            Ok(revocations) => return revocations,
+            Err(error) => passes(&error).await,
+        }
+    }
+}
+
+#[test]
+fn silence_on_any_connection_is_noticed_within_ten_seconds() {
+    assert!(PING_EVERY + ConnectOptions::default().deadline < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_silent_connection_for_commands_is_replaced() {
+    let place = Place::new().await;
+    place.proxy.weather(Weather::HoleAt(COMMANDS));
+    let began = Instant::now();
+    let error = place.far.broker().publish(vec![call("a")]).await.unwrap_err();
+    assert!(began.elapsed() < DEADLINE * 2, "{:?}", began.elapsed());
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    publish(&place.far, &["b"]).await;
+    let mut subscription = consume(&place.near, LEASE).await;
+    assert_eq!(ids(&fetch(&mut subscription).await), ["b"]);
+}
+
+#[tokio::test]
+async fn a_silent_connection_for_renewals_is_replaced() {
+    let place = Place::new().await;
+    let subscription = consume(&place.far, LEASE).await;
+    assert_eq!(place.proxy.connections(), RENEWALS + 1);
+    place.proxy.weather(Weather::HoleAt(RENEWALS));
+    let began = Instant::now();
+    let error = subscription.lease.renew().await.unwrap_err();
+    assert!(began.elapsed() < DEADLINE * 2, "{:?}", began.elapsed());
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    subscription.lease.renew().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_on_a_silent_connection_hears_the_news_all_the_same() {
+    let place = Place::new().await;
+    let waiting = Waiting::start(&place).await;
+    assert_eq!(place.proxy.connections(), PUSHES + 1);
+    place.proxy.weather(Weather::HoleAt(PUSHES));
+    waiting.all_hear(&place).await;
+}
+
+#[tokio::test]
+async fn who_waits_hears_the_news_after_connections_were_closed() {
+    let place = Place::new().await;
+    let waiting = Waiting::start(&place).await;
+    place.proxy.end(Ending::Close);
+    waiting.all_hear(&place).await;
+}
+
+#[tokio::test]
+async fn who_waits_hears_the_news_after_connections_were_reset() {
+    let place = Place::new().await;
+    let waiting = Waiting::start(&place).await;
+    place.proxy.end(Ending::Reset);
+    waiting.all_hear(&place).await;
+}
+
+#[tokio::test]
+async fn who_waits_hears_the_news_after_the_server_closed_its_half() {
+    let place = Place::new().await;
+    let waiting = Waiting::start(&place).await;
+    place.proxy.end(Ending::HalfClose);
+    waiting.all_hear(&place).await;
+}
+
+#[tokio::test]
+async fn who_waits_hears_the_news_that_came_while_nobody_could_connect() {
+    let place = Place::new().await;
+    let waiting = Waiting::start(&place).await;
+    place.proxy.weather(Weather::Refusing);
+    place.proxy.end(Ending::Reset);
+    let proxy = &place.proxy;
+    // Long enough for attempts to fail.
+    let refused = place.far.broker().publish(vec![call("x")]).await.unwrap_err();
+    assert!(matches!(refused, Error::Unreachable { .. }), "{refused}");
+    proxy.weather(Weather::Fair);
+    waiting.all_hear(&place).await;
+}
+
+#[tokio::test]
+async fn publishing_into_a_black_hole_fails_in_time_and_works_afterwards() {
+    let place = Place::new().await;
+    place.proxy.weather(Weather::BlackHole);
+    for attempt in 0..2 {
+        let began = Instant::now();
+        let error = place.far.broker().publish(vec![call("lost")]).await.unwrap_err();
+        assert!(began.elapsed() < DEADLINE * 2, "attempt {attempt} took {:?}", began.elapsed());
+        assert!(error.is_transient() && error.to_string().contains(&place.proxy.url()), "{error}");
+    }
+    place.proxy.weather(Weather::Fair);
+    let began = Instant::now();
+    patiently(|| place.far.broker().publish(vec![call("sent")])).await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    let mut subscription = consume(&place.near, LEASE).await;
+    assert_eq!(ids(&fetch(&mut subscription).await), ["sent"]);
+}
+
+#[tokio::test]
+async fn a_slow_network_is_slow_and_nothing_else() {
+    let place = Place::new().await;
+    place.proxy.weather(Weather::Slow(DEADLINE / 5));
+    publish(&place.far, &["a", "b"]).await;
+    let mut subscription = consume(&place.far, LEASE).await;
+    let deliveries = fetch(&mut subscription).await;
+    assert_eq!(ids(&deliveries), ["a", "b"]);
+    let settled = subscription.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
+    assert_eq!(settled, [Settled::Done, Settled::Done]);
+}
+
+#[tokio::test]
+async fn a_store_in_full_use_has_three_connections() {
+    let server = Server::start();
+    let store = open_with(&server.url(0), &options()).await;
+    let place = Place { proxy: Proxy::before(server.port()), near: store.clone(), far: store, server };
+    let mut second = consume(&place.far, LEASE).await;
+    let waiting = Waiting::start(&place).await;
+    let asked = place.far.presence().clone();
+    let asked = tokio::spawn(async move { asked.asked().await });
+    second.lease.renew().await.unwrap();
+    place.far.schedule().next_due().await.unwrap();
+    let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut place.server.connection()).unwrap();
+    let ours = list.lines().filter(|client| client.contains("lib-name=celeriac")).count();
+    assert_eq!(ours.max(list.lines().count() - 1), 3, "{list}");
+    asked.abort();
+    waiting.fetch.abort();
+    waiting.result.abort();
+    waiting.revocation.abort();
+    publish(&place.far, &["m"]).await;
+    assert_eq!(ids(&fetch(&mut second).await), ["m"]);
+}

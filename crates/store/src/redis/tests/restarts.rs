@@ -1,0 +1,81 @@
+//! Servers that forget their scripts, stop for a while, or start again.
+
+use std::time::{Duration, Instant};
+
+use celeriac_protocol::TaskId;
+
+use super::desk::{DEADLINE, call, consume, done, fetch, ids, open, patiently, publish, soon};
+use super::server::Server;
+use crate::Settled;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_server_that_forgets_its_scripts_is_told_them_again() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    let mut subscription = consume(&store, LEASE).await;
+    let forget = || redis::cmd("SCRIPT").arg("FLUSH").exec(&mut server.connection()).unwrap();
+    publish(&store, &["a"]).await;
+    forget();
+    let deliveries = subscription.consumer.fetch(1).await.unwrap();
+    assert_eq!(ids(&deliveries), ["a"]);
+    forget();
+    subscription.lease.renew().await.unwrap();
+    forget();
+    let settled = subscription.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
+    assert_eq!(settled, [Settled::Done]);
+}
+
+#[tokio::test]
+async fn a_durable_server_starts_again_with_what_waits_and_what_is_lent() {
+    let mut server = Server::durable();
+    let store = open(&server.url(0)).await;
+    let mut subscription = consume(&store, LEASE).await;
+    publish(&store, &["a", "b", "c"]).await;
+    let first = subscription.consumer.fetch(1).await.unwrap();
+    server.kill();
+    let error = store.broker().publish(vec![call("x")]).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    server.start_again();
+    let second = soon("the fetch", fetch(&mut subscription)).await;
+    assert_eq!(ids(&second), ["b", "c"]);
+    let all: Vec<_> = first.iter().chain(&second).map(done).collect();
+    assert_eq!(subscription.settler.finish(all).await.unwrap(), [Settled::Done; 3]);
+}
+
+#[tokio::test]
+async fn what_a_worker_held_that_died_with_the_server_comes_back() {
+    let mut server = Server::durable();
+    let store = open(&server.url(0)).await;
+    let mut dead = consume(&store, Duration::from_secs(2)).await;
+    publish(&store, &["a"]).await;
+    assert_eq!(ids(&dead.consumer.fetch(1).await.unwrap()), ["a"]);
+    server.kill();
+    drop((dead, store));
+    server.start_again();
+    let store = soon("the server", patiently(|| open_again(&server))).await;
+    let mut subscription = consume(&store, LEASE).await;
+    let deliveries = soon("the redelivery", fetch(&mut subscription)).await;
+    assert_eq!((ids(&deliveries), deliveries[0].deliveries), (vec!["a"], 2));
+}
+
+async fn open_again(server: &Server) -> crate::Result<crate::Store> {
+    crate::connect(&server.url(0), &super::desk::options()).await
+}
+
+#[tokio::test]
+async fn a_server_that_stops_for_a_while_holds_nobody_up_for_longer() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    let mut subscription = consume(&store, LEASE).await;
+    let waiting = tokio::spawn(async move { fetch(&mut subscription).await.len() });
+    server.pause();
+    let began = Instant::now();
+    let error = store.results().get(&[TaskId::new("r")]).await.unwrap_err();
+    assert!(began.elapsed() < DEADLINE * 2, "{:?}", began.elapsed());
+    assert!(error.is_transient(), "{error}");
+    server.go_on();
+    soon("publishing", patiently(|| store.broker().publish(vec![call("a")]))).await;
+    assert_eq!(soon("the fetch", waiting).await.unwrap(), 1);
+}
