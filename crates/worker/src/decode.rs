@@ -1,7 +1,7 @@
 //! The arguments of a call, out of the body of its message.
 
 use celeriac_app::task::Ending;
-use celeriac_app::{Arguments, TaskDefinition};
+use celeriac_app::{Arguments, TaskDefinition, TaskError};
 use celeriac_protocol::{DecodeError, Message, body};
 
 use crate::outcome::{Failure, FailureCode};
@@ -23,7 +23,7 @@ pub(crate) fn arguments(message: &Message, limit: usize) -> Result<Arguments, Fa
 pub(crate) fn check(task: &TaskDefinition, message: &Message, limit: usize) -> Result<(), Failure> {
     let decoded = decode(message, limit)?;
     let Some(check) = task.check else { return Ok(()) };
-    match catch(|| check(&task.name, decoded)).unwrap_or_else(Err).map_err(|error| error.into_ending()) {
+    match catch(|| check(&task.name, decoded)).unwrap_or_else(Err).map_err(TaskError::into_ending) {
         Err(Ending::Failure(failure)) => Err(as_data(&failure)),
         _ => Ok(()),
     }
