@@ -191,11 +191,14 @@ impl WriterThread {
         }
         match self.commit(group) {
             Ok(()) => group.drain(..).for_each(|pending| pending.operation.answer(Ok(()))),
-            Err(error) if group.len() == 1 || failure::is_busy(&error) => {
-                for pending in group.drain(..) {
-                    let error = self.place.explain(pending.name, self.deadline, &error);
-                    pending.operation.answer(Err(error));
+            Err(error) if failure::is_busy(&error) => {
+                self.fail_expired(group, &error);
+                if !group.is_empty() {
+                    self.settle_group(group);
                 }
+            }
+            Err(error) if group.len() == 1 => {
+                group.drain(..).for_each(|pending| self.fail(pending, &error));
             }
             Err(_) => {
                 for pending in std::mem::take(group) {
@@ -203,6 +206,22 @@ impl WriterThread {
                 }
             }
         }
+    }
+
+    /// Others held the write lock until the deadline of the operation that waited longest. Those that came later may
+    /// still get it.
+    fn fail_expired(&self, group: &mut Vec<Pending>, error: &rusqlite::Error) {
+        let longest = group.iter().map(|pending| pending.since).min();
+        let is_expired =
+            |pending: &Pending| Some(pending.since) == longest || pending.since.elapsed() >= self.deadline;
+        let (expired, left) = group.drain(..).partition(is_expired);
+        *group = left;
+        expired.into_iter().for_each(|pending: Pending| self.fail(pending, error));
+    }
+
+    fn fail(&self, pending: Pending, error: &rusqlite::Error) {
+        let error = self.place.explain(pending.name, self.deadline, error);
+        pending.operation.answer(Err(error));
     }
 
     /// One transaction with the whole group in it, or nothing.
@@ -240,5 +259,60 @@ impl WriterThread {
         let touched = tx.touched;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(touched)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::sqlite::reader::Reader;
+    use crate::sqlite::waiting::Waiters;
+
+    /// Does nothing, and calls this with its answer.
+    struct Probe<F>(F);
+
+    impl<F: FnOnce(Result<()>) + Send> Operation for Probe<F> {
+        fn run(&mut self, _tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+            Ok(())
+        }
+
+        fn answer(self: Box<Self>, outcome: Result<()>) {
+            (self.0)(outcome);
+        }
+    }
+
+    fn open(path: &Path, options: &ConnectOptions) -> WriterThread {
+        let place = Arc::new(Place::new("sqlite:///tasks.db", path));
+        let reader = Reader::start(Arc::clone(&place), options.deadline).unwrap();
+        let wake = Arc::new(Wake::new(path, Arc::new(Waiters::default()).feeder(&reader)));
+        WriterThread::open(place, options, wake).map_err(|error| error.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_busy_file_fails_only_what_has_waited_until_its_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tasks.db");
+        let options = ConnectOptions::default();
+        let mut thread = open(&path, &options);
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (answers, answered) = std::sync::mpsc::channel();
+        let told = answers.clone();
+        let now = Instant::now();
+        // The other process leaves the lock once the first has given up.
+        let first = Probe(move |outcome: Result<()>| {
+            other.execute_batch("COMMIT").unwrap();
+            told.send(("first", outcome.is_ok())).unwrap();
+        });
+        let second = Probe(move |outcome: Result<()>| answers.send(("second", outcome.is_ok())).unwrap());
+        let mut group = vec![
+            Pending { name: "first", since: now - options.deadline, operation: Box::new(first) },
+            Pending { name: "second", since: now, operation: Box::new(second) },
+        ];
+        thread.settle_group(&mut group);
+        drop(thread);
+        assert_eq!(answered.iter().collect::<Vec<_>>(), [("first", false), ("second", true)]);
     }
 }
