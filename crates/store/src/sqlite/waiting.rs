@@ -22,9 +22,11 @@ const FEED_STEP: i64 = 1000;
 #[derive(Default)]
 pub(super) struct Waiters {
     by_task: Mutex<HashMap<TaskKey, Vec<Arc<Bell>>>>,
-    /// The number up to which results have been looked through; `None` while nobody waits.
+    /// The number up to which results have been looked through; `None` before anybody waits.
     /// Only the reader's thread changes it.
     read_until: Mutex<Option<i64>>,
+    /// Whether the last one who waited has left since: what was stored meanwhile is of no interest.
+    deserted: AtomicBool,
     /// Whether the reader has been asked to look.
     asked: AtomicBool,
 }
@@ -69,6 +71,7 @@ impl Waiters {
     /// In the reader's thread, before the first look of a waiter: notes where what is new begins.
     pub(super) fn start_feed(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut read_until = lock(&self.read_until);
+        self.forget_if_deserted(&mut read_until);
         if read_until.is_none() {
             let last: Option<i64> = statement(connection, include_str!("sql/result_last.sql"))?
                 .query_one([], |row| row.get(0))?;
@@ -82,9 +85,7 @@ impl Waiters {
         // First, so that what is stored from now on asks again.
         self.asked.store(false, Ordering::Release);
         let mut read_until = lock(&self.read_until);
-        if lock(&self.by_task).is_empty() {
-            *read_until = None;
-        }
+        self.forget_if_deserted(&mut read_until);
         while let Some(after) = *read_until {
             match new_results(connection, after) {
                 Ok(found) => {
@@ -97,6 +98,13 @@ impl Waiters {
                 // The next commit asks again, and the feed goes on where it stopped.
                 Err(error) => return tracing::warn!(%error, "new results could not be read"),
             }
+        }
+    }
+
+    /// Forgets where the feed was. Whoever waits by now has not looked yet, and notes where to begin before.
+    fn forget_if_deserted(&self, read_until: &mut Option<i64>) {
+        if self.deserted.swap(false, Ordering::AcqRel) {
+            *read_until = None;
         }
     }
 
@@ -140,5 +148,44 @@ impl Drop for Waiter {
                 }
             }
         }
+        // Before the next one can register.
+        if by_task.is_empty() {
+            self.waiters.deserted.store(true, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use celeriac_protocol::TaskId;
+
+    use super::*;
+
+    fn key(id: &str) -> TaskKey {
+        TaskKey::of(&TaskId::new(id))
+    }
+
+    fn store(connection: &Connection, id: &str, number: i64) {
+        let sql =
+            "INSERT INTO result (number, task_id, final, expires_at, record) VALUES (?1, ?2, 1, 0, x'')";
+        connection.execute(sql, params![number, key(id)]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_while_nobody_waited_is_not_looked_through() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("sql/schema_1.sql")).unwrap();
+        let waiters = Arc::new(Waiters::default());
+        let first = waiters.register(vec![key("first")]);
+        waiters.start_feed(&connection).unwrap();
+        drop(first);
+        store(&connection, "unwatched", 1000);
+
+        let second = waiters.register(vec![key("second")]);
+        waiters.start_feed(&connection).unwrap();
+        assert_eq!(*lock(&waiters.read_until), Some(1000));
+        store(&connection, "second", 1001);
+        waiters.feed(&connection);
+        assert!(second.stored().await == [key("second")]);
     }
 }
