@@ -35,7 +35,10 @@ pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), 
     if check(connection, place)? == VERSION && mode == "wal" {
         return Ok(());
     }
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Trouble::Content(no_log(place, &mode)));
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = check(&transaction, place)?;
     for step in &STEPS[found as usize..] {
@@ -44,6 +47,18 @@ pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), 
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)
+}
+
+/// SQLite answers with the mode that it goes on with instead.
+fn no_log(place: &Place, mode: &str) -> Error {
+    Error::Misconfigured {
+        url: place.url.to_string(),
+        reason: format!(
+            "{path} cannot have a write-ahead log (SQLite stays with journal mode {mode}): \
+             put the file on a disk of this machine, not on a network file system",
+            path = place.path.display(),
+        ),
+    }
 }
 
 /// The version found, if this program can work with the file.
@@ -61,4 +76,21 @@ fn check(connection: &Connection, place: &Place) -> Result<u32, Trouble> {
         return Err(Trouble::Content(Error::NewerVersion { url, found, known: VERSION }));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_place_without_a_log_is_refused_by_its_name() {
+        // As little as some network file systems, memory has no log.
+        let mut connection = Connection::open_in_memory().unwrap();
+        let place = Place::new("sqlite:////mnt/tasks.db", Path::new("/mnt/tasks.db"));
+        let Err(Trouble::Content(error)) = migrate(&mut connection, &place) else { panic!("refused") };
+        assert!(error.to_string().contains("/mnt/tasks.db"), "{error}");
+        assert!(matches!(error, Error::Misconfigured { reason, .. } if reason.contains("/mnt/tasks.db")));
+    }
 }
