@@ -261,7 +261,7 @@ impl App {
     /// these are. For the others the revocation is remembered.
     ///
     /// # Errors
-    /// Why the store could not be asked.
+    /// Why the store could not be asked. What was done before the error stays done, and the call may be repeated.
     pub async fn revoke(&self, ids: &[TaskId], terminate: bool) -> Result<Vec<TaskId>, ResultError> {
         let Some(first) = ids.first() else { return Ok(Vec::new()) };
         let fail = |source| ResultError::Store { id: first.clone(), source };
@@ -273,9 +273,14 @@ impl App {
         if removed.is_empty() {
             return Ok(removed);
         }
+        // Some may have been removed, and their results stored, by a call before this one.
+        let known = store.results().get(&removed).await.map_err(fail)?;
+        let has_ended = |record: &Option<ResultRecord>| record.as_ref().is_some_and(|it| it.state.is_ready());
         let (now, expires_after) = (self.client().now(), self.config().result_lifetime());
-        let result = |id: &TaskId| StoreResult { record: revoked_record(id.clone(), now), expires_after };
-        store.results().store(removed.iter().map(result).collect()).await.map_err(fail)?;
+        let untold = removed.iter().zip(&known).filter(|(_, record)| !has_ended(record));
+        let results =
+            untold.map(|(id, _)| StoreResult { record: revoked_record(id.clone(), now), expires_after });
+        store.results().store(results.collect()).await.map_err(fail)?;
         Ok(removed)
     }
 }

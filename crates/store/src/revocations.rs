@@ -14,8 +14,9 @@ pub trait Revocations: Send + Sync {
     /// [`crate::Capabilities::fetch_checks_revocations`] no fetch that starts later delivers them unmarked.
     ///
     /// When this returns, their messages have left the queues, with [`crate::Capabilities::random_access`], and the schedule,
-    /// with [`crate::Capabilities::schedule_access`]. Answers which tasks that were: no worker will see them, so the
-    /// caller stores their results.
+    /// with [`crate::Capabilities::schedule_access`]. Answers which tasks left in this way, now or by an earlier
+    /// revocation that is still remembered: no worker will see them, so the caller stores their results, and a caller
+    /// that could not may revoke them again.
     async fn revoke(&self, revocations: Vec<Revocation>) -> Result<Vec<TaskId>>;
 
     /// Which of these tasks are revoked, in the order asked.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use celeriac_app::protocol::{ResultRecord, State, TaskException, TaskId, Value};
-use celeriac_app::store::StoreResult;
+use celeriac_app::store::{Revocation, StoreResult};
 use celeriac_app::{App, AsyncResult, ResultError, args, kwargs};
 
 use crate::fixture::app;
@@ -93,6 +93,19 @@ async fn a_task_revoked_while_it_waits_leaves_its_queue_and_says_so() {
     assert!(matches!(&error, ResultError::Revoked { reason, .. } if reason == "revoked"), "{error}");
     let queues = app.store().await.unwrap().broker().queues(&["celery".into()]).await.unwrap();
     assert_eq!(queues[0].ready, 0);
+}
+
+#[tokio::test]
+async fn revoking_again_stores_a_result_that_was_not_stored_the_first_time() {
+    let app = app("outcome-revoke-again");
+    let result = app.send_task::<i64>("proj.add", args![1], kwargs! {}).await.unwrap();
+    // A program that ended, or lost its result backend, between removing the message and storing the result.
+    let (task_id, expires_after) = (result.id().clone(), SOON);
+    let revocation = Revocation { task_id, terminate: false, expires_after };
+    app.store().await.unwrap().revocations().revoke(vec![revocation]).await.unwrap();
+    assert_eq!(result.state().await.unwrap(), State::Pending);
+    assert_eq!(app.revoke(&[result.id().clone()], false).await.unwrap(), [result.id().clone()]);
+    assert_eq!(result.state().await.unwrap(), State::Revoked);
 }
 
 #[test]

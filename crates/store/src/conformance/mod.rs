@@ -172,7 +172,7 @@ macro_rules! store_laws {
                 a_task_revoked_before_it_is_sent_comes_marked,
                 a_task_revoked_while_lent_comes_again_marked if fetch_checks_revocations,
                 a_revoked_task_leaves_its_queue_and_the_schedule if random_access,
-                revoking_again_removes_nothing,
+                revoking_again_answers_the_same,
                 a_watch_tells_what_is_revoked_from_its_start_on,
                 a_revocation_wakes_a_watch,
                 a_watch_may_be_interrupted,

@@ -51,12 +51,17 @@ pub async fn a_revoked_task_leaves_its_queue_and_the_schedule(store: &StoreUnder
     assert_eq!(ids(&store.consume(&[&queue()]).await.several(1).await), ["kept"]);
 }
 
-/// Revoking twice is no error and removes nothing twice.
-pub async fn revoking_again_removes_nothing(store: &StoreUnderTest) {
-    store.publish(&queue(), &["a"]).await;
-    store.revocations().revoke(vec![revocation("a")]).await.unwrap();
-    assert_eq!(store.revocations().revoke(vec![revocation("a")]).await.unwrap(), []);
+/// Whoever revokes again learns again which tasks left their queues: the first answer may be lost. That is forgotten
+/// with the revocation.
+pub async fn revoking_again_answers_the_same(store: &StoreUnderTest) {
+    store.publish_for(store.after(LEASE), &queue(), "scheduled").await;
+    let both = || ["scheduled", "unknown"].map(revocation).to_vec();
+    for _ in 0..3 {
+        assert_eq!(store.revocations().revoke(both()).await.unwrap(), task_ids(&["scheduled"]));
+    }
     assert_eq!(store.revocations().revoke(Vec::new()).await.unwrap(), []);
+    store.advance(revocation("a").expires_after + MOMENT).await;
+    assert_eq!(store.revocations().revoke(both()).await.unwrap(), []);
 }
 
 /// A watch tells every revocation made since its start, from wherever, and none made before.

@@ -257,6 +257,12 @@ impl Queues {
         removed.filter_map(|(_, stored)| id_of(stored)).collect()
     }
 
+    /// Whether a message of this task is lent.
+    pub(super) fn is_lent(&self, id: &TaskId) -> bool {
+        let mut lent = self.consumers.values().flat_map(|consumer| consumer.lent.values());
+        lent.any(|lent| lent.stored.is_of(&HashSet::from([id])))
+    }
+
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.scheduled.keys().next().map(|(due, _)| *due)
     }

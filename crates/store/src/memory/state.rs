@@ -19,12 +19,16 @@ pub(super) struct State {
     pub(super) queues: Queues,
     pub(super) results: Expiring<TaskId, ResultRecord>,
     pub(super) failed: Failed,
-    pub(super) revoked: Expiring<TaskId, ()>,
+    pub(super) revoked: Expiring<TaskId, Removed>,
     pub(super) revocation_watches: Vec<mpsc::UnboundedSender<Revocation>>,
     pub(super) workers: Expiring<ConsumerId, Announced>,
     /// How many times somebody asked for fresh announcements.
     pub(super) asks: u64,
 }
+
+/// Whether the messages of a revoked task were removed and nothing was left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Removed(bool);
 
 impl State {
     /// Does what time brings. Says whether somebody who waits should look again.
@@ -98,18 +102,23 @@ impl State {
         }
     }
 
-    /// Remembers revocations, and removes what waits or is scheduled of these tasks.
+    /// Remembers revocations, and removes what waits or is scheduled of these tasks. Answers those that left in this way,
+    /// now or before.
     pub(super) fn revoke(&mut self, revocations: &[Revocation], now: Timestamp) -> Vec<TaskId> {
-        for revocation in revocations {
-            self.revoked.insert(revocation.task_id.clone(), (), now.saturating_add(revocation.expires_after));
-        }
         self.revocation_watches
             .retain(|watch| revocations.iter().all(|revocation| watch.send(revocation.clone()).is_ok()));
         let ids: HashSet<&TaskId> = revocations.iter().map(|revocation| &revocation.task_id).collect();
         let mut removed = self.queues.remove_waiting(&ids);
         removed.extend(self.queues.cancel(&ids));
+        let left_before = |id: &&TaskId| self.revoked.get(id) == Some(&Removed(true));
+        removed.extend(ids.into_iter().filter(left_before).cloned());
+        removed.retain(|id| !self.queues.is_lent(id));
         removed.sort_unstable();
         removed.dedup();
+        for Revocation { task_id, expires_after, .. } in revocations {
+            let mark = Removed(removed.binary_search(task_id).is_ok());
+            self.revoked.insert(task_id.clone(), mark, now.saturating_add(*expires_after));
+        }
         removed
     }
 }

@@ -1,5 +1,7 @@
 //! Revocations: kept, checked, watched.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use celeriac_protocol::{TaskId, Timestamp};
 use rusqlite::params;
@@ -111,27 +113,28 @@ impl Watch {
     }
 }
 
-/// Marks these and removes what waits of them. Answers the tasks of which nothing is left.
+/// Marks these and removes what waits of them. Answers the tasks of which nothing is left, removed now or before.
 fn revoke(tx: &mut Tx<'_>, revocations: &[NewRevocation]) -> rusqlite::Result<Vec<TaskKey>> {
-    let mut gone = Vec::new();
-    for revocation in revocations {
-        let number = tx.number()?;
-        let expires_at = tx.now.saturating_add(revocation.expires_after);
-        tx.execute(
-            include_str!("sql/revoke_mark.sql"),
-            params![number, revocation.task, revocation.terminate, expires_at],
-        )?;
-        let found = messages_of(tx, &revocation.task)?;
+    let mut gone = HashSet::new();
+    for NewRevocation { task, terminate, expires_after } in revocations {
+        let found = messages_of(tx, task)?;
         let mut removed = 0;
         for message in &found {
             removed += usize::from(message.remove(tx)?);
         }
-        if removed > 0 && removed == found.len() {
-            gone.push(revocation.task.clone());
+        let is_gone = match found.len() {
+            0 => tx.statement(include_str!("sql/revoked_removed.sql"))?.exists(params![task, tx.now])?,
+            all => removed == all,
+        };
+        let (number, expires_at) = (tx.number()?, tx.now.saturating_add(*expires_after));
+        let mark = params![number, task, terminate, expires_at, is_gone];
+        tx.execute(include_str!("sql/revoke_mark.sql"), mark)?;
+        if is_gone {
+            gone.insert(task.clone());
         }
     }
     tx.touch(Topic::Revoked);
-    Ok(gone)
+    Ok(gone.into_iter().collect())
 }
 
 /// Where a message is, or would be.

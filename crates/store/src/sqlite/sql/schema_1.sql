@@ -91,7 +91,9 @@ CREATE TABLE revoked (
     number INTEGER PRIMARY KEY,
     task_id ANY NOT NULL UNIQUE,
     terminate INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    -- Whether its messages were removed and nothing was left of it.
+    removed INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX revoked_expiry ON revoked (expires_at);
 
