@@ -5,6 +5,7 @@
 
 mod ceiling;
 mod machine;
+mod place;
 mod report;
 mod scenarios;
 mod tasks;
@@ -14,6 +15,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use clap::{Parser, Subcommand};
 
+use place::Kind;
 use report::Figure;
 
 /// Measures this machine and writes a report.
@@ -23,6 +25,9 @@ struct Arguments {
     /// How often each scenario runs.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// On which stores.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Sqlite, Kind::Redis])]
+    store: Vec<Kind>,
     /// Only scenarios whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -38,13 +43,13 @@ struct Arguments {
 enum Role {
     /// Runs one scenario once and prints its figures.
     #[command(hide = true)]
-    Scenario { name: String },
+    Scenario { name: String, store: Kind },
     /// Sends pings at a steady rate.
     #[command(hide = true)]
-    Ping { store: PathBuf, count: u64, per_second: u64 },
+    Ping { store: String, count: u64, per_second: u64 },
     /// Sends a million tasks for later.
     #[command(hide = true)]
-    Fill { store: PathBuf },
+    Fill { store: String },
 }
 
 fn main() -> ExitCode {
@@ -54,7 +59,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     let outcome = match &arguments.role {
-        Some(Role::Scenario { name }) => scenarios::run(name),
+        Some(Role::Scenario { name, store }) => scenarios::run(name, *store),
         Some(Role::Ping { store, count, per_second }) => scenarios::latency::ping(store, *count, *per_second),
         Some(Role::Fill { store }) => scenarios::schedule::fill(store),
         None => measure(&arguments),
@@ -71,16 +76,14 @@ fn main() -> ExitCode {
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn measure(arguments: &Arguments) -> Result<()> {
-    let wanted: Vec<&str> = scenarios::NAMES
-        .iter()
-        .copied()
-        .filter(|name| arguments.only.as_ref().is_none_or(|part| name.contains(part.as_str())))
-        .collect();
+    let wanted = |name: &str| arguments.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
     let mut figures = Vec::new();
     for run in 1..=arguments.runs {
-        for name in &wanted {
-            eprintln!("run {run} of {}: {name}", arguments.runs);
-            figures.extend(measured_in_a_process(name)?);
+        for &(name, stores) in scenarios::ALL.iter().filter(|(name, _)| wanted(name)) {
+            for store in stores.iter().filter(|store| arguments.store.contains(store)) {
+                eprintln!("run {run} of {}: {name} on {}", arguments.runs, store.name());
+                figures.extend(measured_in_a_process(name, *store)?);
+            }
         }
     }
     let text = write_up(arguments.runs, &report::series(figures));
@@ -93,9 +96,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn measured_in_a_process(name: &str) -> Result<Vec<Figure>> {
+fn measured_in_a_process(name: &str, store: Kind) -> Result<Vec<Figure>> {
     let output = Command::new(std::env::current_exe()?)
-        .args(["scenario", name])
+        .args(["scenario", name, store.name()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
@@ -108,7 +111,8 @@ fn measured_in_a_process(name: &str) -> Result<Vec<Figure>> {
 fn write_up(runs: usize, all: &[report::Series]) -> String {
     format!(
         "# Benchmarks\n\n\
-         Written by `cargo xtask bench`: {runs} runs of each scenario, each in a process of its own, on a store in a temporary folder.\n\
+         Written by `cargo xtask bench`: {runs} runs of each scenario, each in a process of its own, on a private store: SQLite in a\n\
+         temporary folder, or a Redis server that keeps everything in memory.\n\
          The ceiling is SQLite alone on the same rows, without an engine: see `src/ceiling.rs`.\n\n\
          Machine: {}.\n\n{}\n{}",
         machine::describe(),

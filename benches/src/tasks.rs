@@ -1,6 +1,5 @@
 //! The tasks that the scenarios run.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -50,9 +49,4 @@ pub(crate) fn app() -> App {
         ten_milliseconds,
         ping
     ])
-}
-
-/// The URL of the store in this folder.
-pub(crate) fn store_in(folder: &Path) -> String {
-    format!("sqlite:///{}", folder.join("bench.db").display())
 }

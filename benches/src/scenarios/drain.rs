@@ -6,8 +6,9 @@ use celeriac::App;
 use celeriac::protocol::{QueueName, State, TaskId};
 use celeriac::worker::{self, Shutdown};
 
-use super::app_in;
+use super::app_at;
 use crate::Result;
+use crate::place::Place;
 use crate::report::Figure;
 use crate::tasks;
 
@@ -16,27 +17,29 @@ const TEN_MS: u32 = 20_000;
 const SLOTS: u32 = 100;
 
 /// Tasks that do nothing, their results stored.
-pub(crate) async fn nothing() -> Result<Vec<Figure>> {
-    let folder = tempfile::tempdir()?;
-    let app = app_in(folder.path());
+pub(crate) async fn nothing(place: &Place) -> Result<Vec<Figure>> {
+    let app = app_at(place.url());
     let mut ids = Vec::new();
     for _ in 0..NOTHING / 1000 {
         let sent = app.send_many((0..1000).map(|_| tasks::nothing.s())).await?;
         ids.extend(sent.into_iter().map(|result| result.id().clone()));
     }
+    let before = place.server_seconds()?;
     let took = empty_the_queue(&app).await?;
+    let after = place.server_seconds()?;
     assert_succeeded(&app, &ids).await?;
-    Ok(vec![Figure::new(
-        "drain of no-op tasks with results",
-        "tasks/s",
-        f64::from(NOTHING) / took.as_secs_f64(),
-    )])
+    let rate = f64::from(NOTHING) / took.as_secs_f64();
+    let mut figures = vec![Figure::new("drain of no-op tasks with results", "tasks/s", rate)];
+    if let (Some(before), Some(after)) = (before, after) {
+        let share = 100.0 * (after - before) / took.as_secs_f64();
+        figures.push(Figure::new("drain: the server's own time", "% of a core", share));
+    }
+    Ok(figures)
 }
 
 /// Tasks that wait, on a hundred slots.
-pub(crate) async fn ten_milliseconds() -> Result<Vec<Figure>> {
-    let folder = tempfile::tempdir()?;
-    let app = app_in(folder.path()).settings(|settings| settings.worker_async_concurrency = SLOTS);
+pub(crate) async fn ten_milliseconds(place: &Place) -> Result<Vec<Figure>> {
+    let app = app_at(place.url()).settings(|settings| settings.worker_async_concurrency = SLOTS);
     app.send_many((0..TEN_MS).map(|_| tasks::ten_milliseconds.s())).await?;
     let took = empty_the_queue(&app).await?;
     Ok(vec![

@@ -4,18 +4,18 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::place::Place;
 use crate::report::Figure;
 use crate::{Result, machine, tasks};
 
 const SETTLE: Duration = Duration::from_secs(3);
 const WATCH: Duration = Duration::from_secs(20);
 
-pub(crate) fn run() -> Result<Vec<Figure>> {
-    let folder = tempfile::tempdir()?;
+pub(crate) fn run(place: &Place) -> Result<Vec<Figure>> {
     let mut worker = Command::new(std::env::current_exe()?)
         .arg("worker")
         .env(tasks::WORKER_ROLE, "1")
-        .env("CELERIAC_BROKER_URL", tasks::store_in(folder.path()))
+        .env("CELERIAC_BROKER_URL", place.url())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

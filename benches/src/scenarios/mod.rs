@@ -6,15 +6,28 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod schedule;
 pub(crate) mod send;
+pub(crate) mod waiting;
 
 use celeriac::App;
 
+use crate::place::{Kind, Place};
 use crate::report::Figure;
 use crate::{Result, tasks};
 
-/// Every scenario, in the order of the report.
-pub(crate) const NAMES: &[&str] =
-    &["ceiling", "send-single", "send-bulk", "drain", "ten-ms", "latency", "idle", "schedule"];
+/// Every scenario, in the order of the report, and the stores that it runs on.
+pub(crate) const ALL: &[(&str, &[Kind])] = &[
+    ("ceiling", &[Kind::Sqlite]),
+    ("send-single", BOTH),
+    ("send-bulk", BOTH),
+    ("drain", BOTH),
+    ("ten-ms", BOTH),
+    ("latency", BOTH),
+    ("idle", BOTH),
+    ("schedule", BOTH),
+    ("waiting", &[Kind::Redis]),
+];
+
+const BOTH: &[Kind] = &[Kind::Sqlite, Kind::Redis];
 
 /// Which figures are divided by which.
 pub(crate) const RATIOS: &[(&str, &str)] = &[
@@ -25,24 +38,29 @@ pub(crate) const RATIOS: &[(&str, &str)] = &[
 ];
 
 /// Runs one scenario in this process and prints its figures.
-pub(crate) fn run(name: &str) -> Result<()> {
+pub(crate) fn run(name: &str, store: Kind) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let figures = match name {
+    let place = Place::new(store)?;
+    let mut figures = match name {
         "ceiling" => ceiling::run()?,
-        "send-single" => runtime.block_on(send::one_by_one())?,
-        "send-bulk" => runtime.block_on(send::in_bulk())?,
-        "drain" => runtime.block_on(drain::nothing())?,
-        "ten-ms" => runtime.block_on(drain::ten_milliseconds())?,
-        "latency" => runtime.block_on(latency::run())?,
-        "idle" => idle::run()?,
-        "schedule" => runtime.block_on(schedule::run())?,
+        "send-single" => runtime.block_on(send::one_by_one(&place))?,
+        "send-bulk" => runtime.block_on(send::in_bulk(&place))?,
+        "drain" => runtime.block_on(drain::nothing(&place))?,
+        "ten-ms" => runtime.block_on(drain::ten_milliseconds(&place))?,
+        "latency" => runtime.block_on(latency::run(&place))?,
+        "idle" => idle::run(&place)?,
+        "schedule" => runtime.block_on(schedule::run(&place, &Place::new(store)?))?,
+        "waiting" => runtime.block_on(waiting::run(&place))?,
         unknown => return Err(format!("no scenario is called {unknown}").into()),
     };
+    if store != Kind::Sqlite {
+        figures.iter_mut().for_each(|figure| figure.name = format!("{}: {}", store.name(), figure.name));
+    }
     figures.iter().map(Figure::to_line).for_each(|line| println!("{line}"));
     Ok(())
 }
 
-/// The bench program on a store in this folder.
-fn app_in(folder: &std::path::Path) -> App {
-    tasks::app().settings(|settings| settings.broker_url = tasks::store_in(folder))
+/// The bench program on this store.
+fn app_at(url: &str) -> App {
+    tasks::app().settings(|settings| settings.broker_url = url.to_owned())
 }

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::app_in;
+use super::app_at;
 use crate::Result;
+use crate::place::Place;
 use crate::report::Figure;
 use crate::tasks::nothing;
 
@@ -12,9 +13,8 @@ const BULK: u32 = 300_000;
 const BATCH: u32 = 1_000;
 
 /// Each call waits until the store has the one before.
-pub(crate) async fn one_by_one() -> Result<Vec<Figure>> {
-    let folder = tempfile::tempdir()?;
-    let app = app_in(folder.path());
+pub(crate) async fn one_by_one(place: &Place) -> Result<Vec<Figure>> {
+    let app = app_at(place.url());
     nothing.delay(&app).await?;
     let began = Instant::now();
     for _ in 0..SINGLE {
@@ -24,9 +24,8 @@ pub(crate) async fn one_by_one() -> Result<Vec<Figure>> {
 }
 
 /// A thousand calls in each round trip.
-pub(crate) async fn in_bulk() -> Result<Vec<Figure>> {
-    let folder = tempfile::tempdir()?;
-    let app = app_in(folder.path());
+pub(crate) async fn in_bulk(place: &Place) -> Result<Vec<Figure>> {
+    let app = app_at(place.url());
     nothing.delay(&app).await?;
     let began = Instant::now();
     for _ in 0..BULK / BATCH {

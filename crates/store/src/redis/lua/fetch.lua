@@ -34,28 +34,25 @@ if again then
   if #answer > 3 then return answer end
 end
 
-local score = string.format('%.6f', now / 1000000)
-local bodies, scores, lent = {}, {}, {}
+local prefix, score = tag_of(consumer, ''), string.format('%.6f', now / 1000000)
+local bodies, scores, lent, taken = {}, {}, {}, 0
 for at = 3, #KEYS do
-  local left = limit - #lent / 2
-  if left <= 0 then break end
+  if taken >= limit then break end
   local place, tail = ARGV[4 + 2 * at], ARGV[5 + 2 * at]
-  for _, raw in ipairs(redis.call('RPOP', KEYS[at], left) or {}) do
-    local tag = tag_of(consumer, string.format('%d', number))
-    bodies[#bodies + 1] = tag
-    bodies[#bodies + 1] = '[' .. raw .. tail
-    scores[#scores + 1] = score
-    scores[#scores + 1] = tag
-    lent[#lent + 1] = string.format('%d', number)
-    lent[#lent + 1] = place
-    answer[#answer + 1] = tonumber(place)
-    answer[#answer + 1] = number
-    answer[#answer + 1] = raw
-    number = number + 1
+  for _, raw in ipairs(redis.call('RPOP', KEYS[at], limit - taken) or {}) do
+    local digits = string.format('%d', number)
+    local tag = prefix .. digits
+    local one, two = 2 * taken + 1, 2 * taken + 2
+    bodies[one], bodies[two] = tag, '[' .. raw .. tail
+    scores[one], scores[two] = score, tag
+    lent[one], lent[two] = digits, place
+    local answered = 3 + 3 * taken
+    answer[answered + 1], answer[answered + 2], answer[answered + 3] = tonumber(place), number, raw
+    number, taken = number + 1, taken + 1
   end
 end
 in_portions('HSET', unacked, bodies)
 in_portions('ZADD', unacked_index, scores)
 in_portions('HSET', own .. 'lent:' .. consumer, lent)
-if #lent == 0 then answer[2] = next_event(consumer) end
+if taken == 0 then answer[2] = next_event(consumer) end
 return answer

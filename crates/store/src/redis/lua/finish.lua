@@ -15,25 +15,29 @@ local READY = { SUCCESS = true, FAILURE = true, REVOKED = true }
 
 -- A success stays for ever, and nothing that is final is replaced by what is not.
 local function store_result(key, state, value, ttl)
-  local options = ttl == '' and {} or { 'PX', ttl }
-  if redis.call('SET', key, value, 'NX', unpack(options)) then
+  local stored
+  if ttl == '' then stored = redis.call('SET', key, value, 'NX')
+  else stored = redis.call('SET', key, value, 'NX', 'PX', ttl) end
+  if stored then
     redis.call('PUBLISH', key, value)
     return
   end
   local ok, old = pcall(cjson.decode, redis.call('GET', key))
   local before = ok and type(old) == 'table' and old.status
   if before == 'SUCCESS' or (READY[before] and not READY[state]) then return end
-  redis.call('SET', key, value, unpack(options))
+  if ttl == '' then redis.call('SET', key, value)
+  else redis.call('SET', key, value, 'PX', ttl) end
   redis.call('PUBLISH', key, value)
 end
 
+local prefix = tag_of(consumer, '')
 local answers, tags, numbers, back = {}, {}, {}, {}
 while at < #ARGV do
   local number, settle = take(), take()
   local list, tail, id, facts
   if settle == 'fail' then id, facts = take(), take() end
   if settle ~= 'ack' then list, tail = take(), take() end
-  local tag = tag_of(consumer, number)
+  local tag = prefix .. number
   local ours = true
   if number ~= '' then
     local entry = settle ~= 'ack' and redis.call('HGET', unacked, tag)
