@@ -5,6 +5,7 @@
 
 mod ceiling;
 mod machine;
+mod peers;
 mod place;
 mod report;
 mod scenarios;
@@ -28,6 +29,9 @@ struct Arguments {
     /// On which stores.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Sqlite, Kind::Redis])]
     store: Vec<Kind>,
+    /// Also other systems on Redis, in turn with ours.
+    #[arg(long)]
+    peers: bool,
     /// Only scenarios whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -83,6 +87,10 @@ fn measure(arguments: &Arguments) -> Result<()> {
             for store in stores.iter().filter(|store| arguments.store.contains(store)) {
                 eprintln!("run {run} of {}: {name} on {}", arguments.runs, store.name());
                 figures.extend(measured_in_a_process(name, *store)?);
+            }
+            for peer in peers::ALL.iter().filter(|_| arguments.peers) {
+                eprintln!("run {run} of {}: {name} of {}", arguments.runs, peer.name);
+                figures.extend(peer.measure(name)?);
             }
         }
     }

@@ -58,6 +58,11 @@ impl Place {
         &self.url
     }
 
+    /// Host and port of the server, where there is one.
+    pub(crate) fn address(&self) -> Option<(&'static str, u16)> {
+        self.server.as_ref().map(|server| ("127.0.0.1", server.port))
+    }
+
     /// The processor time that the server has used, where there is one.
     pub(crate) fn server_seconds(&self) -> Result<Option<f64>> {
         let Some(server) = &self.server else { return Ok(None) };

@@ -1,5 +1,6 @@
 //! The tasks of this repository: `cargo xtask check`, `cargo xtask test`, `cargo xtask bench`.
 
+mod bench;
 mod check;
 mod programs;
 mod python;
@@ -13,7 +14,7 @@ Usage: cargo xtask COMMAND
 
   check   format, lint, build the documentation and run every test that needs no server
   test    install what is missing where it can, then check, and run every other test too
-  bench   measure this machine and write benches/RESULTS.md (arguments are passed on)
+  bench   measure this machine and write benches/RESULTS.md (arguments are passed on); with --peers, other systems too
 
 CELERIAC_TEST_REQUIRE=1 makes a missing program a failure instead of a visible skip.
 CELERIAC_TEST_SEED=N repeats the random tests of an earlier run.
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.next().as_deref() {
         Some("check") => check::run(),
         Some("test") => test::run(),
-        Some("bench") => run::cargo(["run", "--release", "--package", "celeriac-benches", "--"], arguments),
+        Some("bench") => bench::run(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(())

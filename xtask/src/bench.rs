@@ -1,0 +1,46 @@
+//! `cargo xtask bench`: measures, with what that needs installed.
+
+use std::process::Command;
+
+use crate::run::{self, Failure, Result};
+use crate::{programs, python};
+
+/// The Celery beside which ours is measured.
+const CELERY: &str = "5.7.0";
+
+/// Measures; the arguments are those of the program in `benches`.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--release", "--locked", "--package", "celeriac-benches", "--"]).args(arguments);
+    command.current_dir(run::root());
+    if arguments.iter().any(|argument| argument == "--peers") {
+        install_peers()?;
+        command.env("CELERIAC_BENCH_PEERS", run::root().join("target/peers"));
+    }
+    run::run(&mut command)
+}
+
+/// Puts the other systems below `target/peers`, in the versions that are pinned in the repository.
+fn install_peers() -> Result<()> {
+    let missing = |program: &str| Failure(format!("{program} is missing: the peers cannot be measured"));
+    if !programs::ensure("redis-server", &["--version"], "redis-server")? {
+        return Err(missing("redis-server"));
+    }
+    if !programs::ensure("npm", &["--version"], "npm")? {
+        return Err(missing("npm"));
+    }
+    let celery = python::celery(CELERY)?.ok_or_else(|| missing("python3"))?;
+    let peers = run::root().join("target/peers");
+    let bullmq = peers.join("bullmq");
+    let failed = |error: std::io::Error| Failure(format!("{}: {error}", peers.display()));
+    std::fs::create_dir_all(&bullmq).map_err(failed)?;
+    for file in ["bench.mjs", "package.json", "package-lock.json"] {
+        std::fs::copy(run::root().join("benches/peers/bullmq").join(file), bullmq.join(file))
+            .map_err(failed)?;
+    }
+    run::run(Command::new("npm").args(["ci", "--silent"]).current_dir(&bullmq))?;
+    let link = peers.join("celery");
+    let environment = celery.parent().and_then(|bin| bin.parent()).ok_or_else(|| missing("python3"))?;
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(environment, &link).map_err(failed)
+}
