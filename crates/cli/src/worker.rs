@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", help_heading = "Worker Options")]
     prefetch_multiplier: Option<u32>,
 
-    /// How long running tasks may go on after TERM before they are told to stop
+    /// How long running tasks may go on after TERM before they go back; they are told to stop shortly before
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, help_heading = "Worker Options")]
     shutdown_timeout: Option<Duration>,
 

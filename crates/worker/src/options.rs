@@ -26,9 +26,10 @@ pub struct Options {
     pub lease: Duration,
     /// How often a task is delivered before it is taken to kill its workers.
     pub delivery_limit: u32,
-    /// How long running tasks may go on after a warm shutdown began; `None` for as long as they take.
+    /// How long running tasks may go on after a warm shutdown began, before they are given back; `None` for as long as
+    /// they take. The worker has ended two seconds later, whatever its tasks do.
     pub shutdown_timeout: Option<Duration>,
-    /// How long running tasks may clean up after that, once they were told to stop.
+    /// How long before that running tasks are told to stop, so that they can clean up: at most a fifth of the timeout.
     pub shutdown_grace: Duration,
     /// The hard time limit of tasks that have none of their own.
     pub time_limit: Option<Duration>,

@@ -11,10 +11,11 @@ use celeriac_store::{ConsumeOptions, ConsumerId, Settler, Store, Subscription, W
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
-use crate::consumer::{Consumer, Input, Parts, PoolLane, Wires};
+use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
 use crate::finish::Rules;
@@ -30,9 +31,6 @@ use crate::{Error, Exit, Options, Placement, Shutdown, check};
 /// How long to wait before a failing store is asked again: doubling from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
-
-/// How long each step of the end may take.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 /// Runs a worker until it is asked to stop.
 ///
@@ -176,8 +174,9 @@ impl Worker<'_> {
             self.app.signals().send(signals::worker_process_shutdown, process);
         }
         consumer.close_pools(exit.as_ref().ok().copied()).await;
+        let left = consumer.time_left();
         drop(consumer);
-        crew.dismiss().await;
+        crew.dismiss(left).await;
         exit
     }
 
@@ -299,16 +298,17 @@ struct Crew {
 impl Crew {
     /// Ends everything in order, once the loop is gone: outcomes become durable, what is left goes back, the worker is
     /// no longer listed.
-    async fn dismiss(mut self) {
-        let _ = tokio::time::timeout(LAST_MOMENTS, &mut self.finishing).await;
-        match tokio::time::timeout(LAST_MOMENTS, self.settler.close()).await {
+    async fn dismiss(mut self, left: TimeLeft) {
+        let end = || left.step(Instant::now(), LAST_MOMENTS);
+        let _ = timeout_at(end(), &mut self.finishing).await;
+        match timeout_at(end(), self.settler.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "what is left comes back when its lease runs out"),
             Err(_elapsed) => {
                 tracing::error!("the store does not answer: what is left comes back when its lease runs out");
             }
         }
-        let _ = tokio::time::timeout(LAST_MOMENTS, &mut self.present).await;
+        let _ = timeout_at(end(), &mut self.present).await;
     }
 }
 

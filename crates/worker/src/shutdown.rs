@@ -74,7 +74,7 @@ pub(crate) enum Phase {
     Working,
     /// It fetches no more; what runs may end.
     Draining(Exit),
-    /// The deadline has passed: what runs was told to stop and may clean up.
+    /// The deadline is near: what runs was told to stop and may clean up.
     Cancelling(Exit),
     /// What still runs is given up and goes back to its queue without counting.
     Returning(Exit),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passed_deadline_tells_tasks_before_it_gives_them_up() {
+    fn tasks_are_told_before_they_are_given_up() {
         let draining = Phase::Working.next(Turn::Asked(ONCE));
         let cancelling = draining.next(Turn::TimeUp);
         assert_eq!(cancelling, Phase::Cancelling(Exit::Warm));

@@ -159,7 +159,9 @@ settings! {
     /// How long a child process may give no sign of life after that, before it is killed as hung. What its task does
     /// does not matter: a thread of the child's own gives four signs in this time. Ours; Celery has no such limit.
     worker_proc_silence_timeout: Duration = Duration::from_secs(30);
-    /// How long a warm shutdown waits for running tasks before it asks them to stop and gives them back.
+    /// How long a warm shutdown waits for running tasks before it gives them back. It asks them to stop 5 s earlier, or in
+    /// the last fifth of this time if that is shorter. The worker has ended 2 s after it at the latest, so it should be
+    /// at least that much shorter than the time after which whoever runs the worker sends SIGKILL.
     worker_shutdown_timeout: Duration = Duration::from_secs(25);
     /// How long a delivered message stays with a worker that gives no sign of life.
     worker_lease: Duration = Duration::from_secs(30);

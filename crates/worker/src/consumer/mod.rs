@@ -6,7 +6,7 @@
 //! - [`suspects`]: requests on their last chance wait for one another;
 //! - [`ending`]: requests end, and their outcome becomes durable;
 //! - [`deadlines`]: time limits and revocations end requests from outside;
-//! - [`stopping`]: the phases of a shutdown;
+//! - [`stopping`]: the phases of a shutdown, in the time that [`time_left`] gives them;
 //! - [`facts`]: what the worker says of itself.
 
 mod deadlines;
@@ -18,6 +18,7 @@ mod limited;
 mod readiness;
 mod stopping;
 mod suspects;
+mod time_left;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -119,8 +120,7 @@ pub(crate) struct Consumer {
     phase: Phase,
     phase_timer: Option<TimerId>,
     readiness: Readiness,
-    /// When a warm shutdown is to be over; none before it, and where it may take as long as it takes.
-    shutdown_deadline: Option<Instant>,
+    time_left: TimeLeft,
     /// Whether the fetcher is at work.
     fetching: bool,
     /// Deliveries that are not settled.
@@ -146,6 +146,8 @@ pub(crate) struct Parts {
 }
 
 pub(crate) use dispatch::Lane as PoolLane;
+pub(crate) use stopping::LAST_MOMENTS;
+pub(crate) use time_left::TimeLeft;
 
 /// The most pool events handled before the loop looks at anything else.
 const EVENTS_AT_ONCE: usize = 1024;
@@ -170,7 +172,7 @@ impl Consumer {
             phase: Phase::Working,
             phase_timer: None,
             readiness: Readiness::default(),
-            shutdown_deadline: None,
+            time_left: TimeLeft::default(),
             fetching: false,
             unsettled: 0,
             id,
@@ -198,6 +200,11 @@ impl Consumer {
             let input = self.input().await;
             self.handle(input);
         }
+    }
+
+    /// How much time the shutdown has left that has ended the loop.
+    pub(crate) fn time_left(&self) -> TimeLeft {
+        self.time_left
     }
 
     /// Waits for what happens next. Shutdown first, then what frees slots, then what fills them.

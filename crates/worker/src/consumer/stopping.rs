@@ -6,18 +6,20 @@ use celeriac_app::signals::{self, ShuttingDown};
 use tokio::time::Instant;
 
 use crate::Exit;
-use crate::consumer::{Consumer, Deadline};
+use crate::consumer::{Consumer, Deadline, TimeLeft};
 use crate::outcome::Outcome;
 use crate::pool::{PoolEvent, PoolKind, StopReason};
 use crate::request::RequestState;
 use crate::shutdown::{Asked, Phase, Turn};
 use crate::table::{Entry, Key};
-use crate::timers::after;
 
-/// How long a worker waits for its store and its children once it has given everything up.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
+/// The longest wait for the store, or for threads and async tasks that end, once nothing runs any more that should.
+pub(crate) const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
-/// The same in a cold shutdown.
+/// How long children that are told to end have, however late it is.
+const CHILD_MOMENTS: Duration = Duration::from_secs(1);
+
+/// How long everything has in a cold shutdown, once it has been killed as far as it can be.
 const COLD_MOMENTS: Duration = Duration::from_millis(500);
 
 /// Longer than any child may take to leave: its own pool kills it before.
@@ -49,19 +51,19 @@ impl Consumer {
         match self.phase {
             Phase::Working | Phase::Over(_) => return,
             Phase::Draining(_) => {
-                self.shutdown_deadline = self.options.shutdown_timeout.map(|time| Instant::now() + time);
+                self.time_left = TimeLeft::warm(&self.options, Instant::now());
                 let running = self.running().len();
                 tracing::info!(running, deadline = ?self.options.shutdown_timeout, "warm shutdown: nothing more is fetched");
             }
             Phase::Cancelling(_) => self.ask_everything(),
             Phase::Returning(exit) => self.give_everything_up(exit),
         }
-        let time = match self.phase {
-            Phase::Draining(_) => self.options.shutdown_timeout,
-            Phase::Cancelling(_) => Some(self.options.shutdown_grace),
-            _ => Some(LAST_MOMENTS),
+        let end = match self.phase {
+            Phase::Draining(_) => self.time_left.ask,
+            Phase::Cancelling(_) => self.time_left.give_back,
+            _ => Some(self.time_left.step(Instant::now(), LAST_MOMENTS)),
         };
-        self.phase_timer = time.map(|time| self.timers.set(after(Instant::now(), time), Deadline::Phase));
+        self.phase_timer = end.map(|end| self.timers.set(end, Deadline::Phase));
     }
 
     /// Fetches no more, and gives back what waits here without having started.
@@ -97,7 +99,12 @@ impl Consumer {
 
     fn ask_everything(&mut self) {
         let running = self.running();
-        tracing::warn!(running = running.len(), grace = ?self.options.shutdown_grace, "the deadline has passed: running tasks are asked to stop");
+        let grace = self.time_left.give_back.map(|end| end.saturating_duration_since(Instant::now()));
+        tracing::warn!(
+            running = running.len(),
+            ?grace,
+            "the deadline is near: running tasks are asked to stop"
+        );
         for key in running {
             let Some(entry) = self.table.get_mut(&key) else { continue };
             let (request, pool) = (entry.request.clone(), entry.pool);
@@ -110,8 +117,11 @@ impl Consumer {
     }
 
     fn give_everything_up(&mut self, exit: Exit) {
+        if exit == Exit::Cold {
+            self.time_left = self.time_left.cold(Instant::now());
+        }
         let running = self.running();
-        let how = if exit == Exit::Cold { "cold shutdown" } else { "the grace is over" };
+        let how = if exit == Exit::Cold { "cold shutdown" } else { "the deadline has passed" };
         tracing::warn!(running = running.len(), "{how}: running tasks go back to their queues");
         for key in self.waiting(|_| true) {
             self.end(&key, Outcome::Returned);
@@ -126,13 +136,13 @@ impl Consumer {
     /// code cannot be stopped are not waited for beyond a limit, and children are killed after theirs.
     pub(crate) async fn close_pools(&mut self, exit: Option<Exit>) {
         self.tell_pools_to_close(false);
-        let patience = Patience::new(exit, self.shutdown_deadline, Instant::now());
+        let patience = Patience::new(exit, self.time_left, Instant::now());
         if self.pools_have_closed(patience).await {
             return;
         }
         if self.lanes.iter().any(|lane| !lane.closed && lane.pool.kind() == PoolKind::Prefork) {
             self.tell_pools_to_close(true);
-            self.pools_have_closed(Patience::new(Some(Exit::Cold), None, Instant::now())).await;
+            self.pools_have_closed(Patience::new(Some(Exit::Cold), self.time_left, Instant::now())).await;
         } else {
             tracing::warn!("some tasks cannot be stopped; they end with the process");
         }
@@ -174,12 +184,16 @@ struct Patience {
 }
 
 impl Patience {
-    fn new(exit: Option<Exit>, shutdown_deadline: Option<Instant>, now: Instant) -> Self {
+    fn new(exit: Option<Exit>, left: TimeLeft, now: Instant) -> Self {
         if exit == Some(Exit::Cold) {
-            return Self { here: now + COLD_MOMENTS, children: now + COLD_MOMENTS };
+            let soon = left.step(now, COLD_MOMENTS);
+            return Self { here: soon, children: soon };
         }
-        let here = now + LAST_MOMENTS;
-        Self { here, children: shutdown_deadline.map_or(now + NO_DEADLINE, |deadline| deadline.max(here)) }
+        let in_order = |deadline: Instant| deadline.max(left.step(now, CHILD_MOMENTS));
+        Self {
+            here: left.step(now, LAST_MOMENTS),
+            children: left.give_back.map_or(now + NO_DEADLINE, in_order),
+        }
     }
 
     fn with(self, kind: PoolKind) -> Instant {
@@ -190,19 +204,20 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Options;
 
     #[test]
     fn children_may_use_what_is_left_of_the_time_for_the_shutdown() {
         let now = Instant::now();
-        let children = |exit, left: Option<Duration>| {
-            Patience::new(exit, left.map(|left| now + left), now).with(PoolKind::Prefork) - now
-        };
-        let (long, short) = (Duration::from_secs(20), Duration::from_secs(1));
-        assert_eq!(children(Some(Exit::Warm), Some(long)), long);
-        assert_eq!(children(Some(Exit::Warm), Some(short)), LAST_MOMENTS);
-        assert!(children(Some(Exit::Warm), None) > long, "their pool ends them in time");
-        assert_eq!(children(Some(Exit::Cold), Some(long)), COLD_MOMENTS);
-        let threads = Patience::new(Some(Exit::Warm), Some(now + long), now).with(PoolKind::Threads);
-        assert_eq!(threads - now, LAST_MOMENTS, "code that cannot be stopped is not waited for");
+        let left =
+            |timeout| TimeLeft::warm(&Options { shutdown_timeout: timeout, ..Options::default() }, now);
+        let wait = |exit, timeout, kind| Patience::new(Some(exit), left(timeout), now).with(kind) - now;
+        let long = Some(Duration::from_secs(20));
+        assert_eq!(wait(Exit::Warm, long, PoolKind::Prefork), Duration::from_secs(20));
+        assert_eq!(wait(Exit::Warm, Some(Duration::ZERO), PoolKind::Prefork), CHILD_MOMENTS);
+        assert_eq!(wait(Exit::Warm, None, PoolKind::Prefork), NO_DEADLINE, "their pool ends them in time");
+        assert_eq!(wait(Exit::Cold, long, PoolKind::Prefork), COLD_MOMENTS);
+        let threads = wait(Exit::Warm, long, PoolKind::Threads);
+        assert_eq!(threads, LAST_MOMENTS, "code that cannot be stopped is not waited for");
     }
 }

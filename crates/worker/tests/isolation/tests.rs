@@ -140,7 +140,6 @@ async fn a_task_in_a_child_sends_more_tasks() {
 async fn a_warm_shutdown_gives_back_what_does_not_end_in_time() {
     let short = |options: &mut celeriac_worker::Options| {
         options.shutdown_timeout = Some(Duration::from_millis(50));
-        options.shutdown_grace = Duration::from_millis(50);
     };
     let bench = Bench::on("memory://isolation-shutdown", 2, short).await;
     let (polite, _) = bench.running("wait").await;
@@ -174,8 +173,7 @@ async fn idle_children_end_in_order_while_a_thread_does_not() {
     let diary = folder.path().join("diary");
     let short = |options: &mut celeriac_worker::Options| {
         options.node_name = with_diary(&diary);
-        options.shutdown_timeout = Some(Duration::from_millis(50));
-        options.shutdown_grace = Duration::from_millis(50);
+        options.shutdown_timeout = Some(Duration::from_secs(1));
     };
     let bench = Bench::on("memory://isolation-rude-thread", 1, short).await;
     let child = bench.call("pid").await.get(PATIENCE).await.unwrap();

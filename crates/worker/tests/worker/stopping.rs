@@ -62,7 +62,7 @@ async fn what_arrives_while_a_worker_drains_goes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_deadline_tasks_are_told_and_then_returned_uncounted() {
+async fn tasks_are_told_before_the_deadline_and_returned_uncounted_at_it() {
     let (task, mut started) = hanging("hang");
     let bench = Bench::new(App::new("test").task(task)).await.with(|options| {
         options.shutdown_timeout = Some(Duration::from_secs(20));
@@ -74,9 +74,9 @@ async fn after_the_deadline_tasks_are_told_and_then_returned_uncounted() {
     let since = Instant::now();
     worker.stopper.terminate();
     assert_eq!(context.cancellation().cancelled().await, Reason::Shutdown);
-    assert_eq!(since.elapsed().as_secs(), 20);
+    assert_eq!(since.elapsed().as_secs(), 17);
     assert_eq!(worker.end().await, Exit::Warm);
-    assert_eq!(since.elapsed().as_secs(), 23);
+    assert_eq!(since.elapsed().as_secs(), 20);
     assert_eq!(bench.ready().await, 1);
 
     let worker = bench.start();
@@ -140,5 +140,21 @@ async fn a_thread_that_cannot_be_stopped_does_not_hold_the_worker() {
     bench.until(async || bench.ready().await == 0).await;
     worker.stopper.quit();
     assert_eq!(worker.end().await, Exit::Cold);
+    assert_eq!(bench.ready().await, 1);
+}
+
+#[tokio::test]
+async fn a_warm_shutdown_ends_on_time_beside_a_thread_that_does_not() {
+    let (task, _release) = crate::harness::blocking("block");
+    let timeout = Duration::from_millis(50);
+    let bench = Bench::new(App::new("test").task(task)).await;
+    let bench = bench.with(|options| options.shutdown_timeout = Some(timeout));
+    let worker = bench.start();
+    bench.call("block").await;
+    bench.until(async || bench.ready().await == 0).await;
+    let since = Instant::now();
+    assert_eq!(worker.stop().await, Exit::Warm);
+    let took = since.elapsed();
+    assert!(took < timeout + Duration::from_secs(3), "{took:?}");
     assert_eq!(bench.ready().await, 1);
 }
