@@ -17,6 +17,10 @@ use super::backoff;
 use super::doom::{self, Doom, Evidence};
 use crate::death::{DeathReason, Ending};
 
+/// How soon a child that seems to have been silent for too long is looked at again. What it said while this worker was
+/// busy with something else, such as a huge result, has been heard by then.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
+
 /// The times a slot goes by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -94,6 +98,8 @@ struct Child {
     sentence: Option<Sentence>,
     born: Instant,
     heard: Instant,
+    /// When to look again whether it is silent, once it seemed to be.
+    suspected: Option<Instant>,
     start_memory: u64,
     memory: u64,
     tasks: u64,
@@ -117,7 +123,7 @@ impl Child {
             Phase::Starting => (self.born, rules.start),
             Phase::Init | Phase::Ready => (self.heard, rules.silence),
         };
-        (!is_struck).then(|| Silent { since, at: since + limit })
+        (!is_struck).then(|| Silent { since, at: self.suspected.unwrap_or(since + limit) })
     }
 }
 
@@ -178,6 +184,7 @@ impl Slot {
             sentence: None,
             born: now,
             heard: now,
+            suspected: None,
             start_memory: 0,
             memory: 0,
             tasks: 0,
@@ -196,6 +203,9 @@ impl Slot {
     pub(super) fn heard(&mut self, now: Instant) {
         if let Some(child) = self.child_mut() {
             child.heard = now;
+            if child.phase != Phase::Starting {
+                child.suspected = None;
+            }
         }
     }
 
@@ -203,6 +213,7 @@ impl Slot {
     pub(super) fn reached(&mut self, phase: Phase) {
         if let Some(child) = self.child_mut() {
             child.phase = phase;
+            child.suspected = None;
         }
     }
 
@@ -344,10 +355,21 @@ impl Slot {
         action
     }
 
-    /// How long the child has been silent, if that is too long.
-    pub(super) fn too_silent(&self, now: Instant) -> Option<Duration> {
-        let due = self.child()?.silent_from(self.rules)?;
-        (due.at <= now).then(|| now.duration_since(due.since))
+    /// How long the child has been silent, if that is too long: still so at a second look that came when it was due.
+    pub(super) fn too_silent(&mut self, now: Instant) -> Option<Duration> {
+        let rules = self.rules;
+        let child = self.child_mut()?;
+        let due = child.silent_from(rules)?;
+        if now < due.at {
+            return None;
+        }
+        match child.suspected {
+            Some(at) if now < at + SECOND_LOOK => Some(now.duration_since(due.since)),
+            _ => {
+                child.suspected = Some(now + SECOND_LOOK);
+                None
+            }
+        }
     }
 
     /// When the next thing is to be done here without anything happening.

@@ -135,6 +135,25 @@ fn children_that_fail_to_start_are_started_less_and_less_often() {
     }
 }
 
+/// What a look says, and a second one.
+fn silence_at(slot: &mut Slot, at: Instant) -> Option<Duration> {
+    assert_eq!(slot.too_silent(at), None);
+    assert_eq!(slot.next_deadline(), Some(at + SECOND_LOOK));
+    slot.too_silent(at + SECOND_LOOK)
+}
+
+#[test]
+fn a_child_that_nobody_could_hear_is_not_silent() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    let busy_elsewhere = RULES.silence * 2;
+    assert_eq!(slot.too_silent(now + busy_elsewhere), None, "what it said meanwhile may be waiting");
+    assert_eq!(slot.too_silent(now + 2 * busy_elsewhere), None, "this look comes too late as well");
+    slot.heard(now + 2 * busy_elsewhere);
+    assert_eq!(slot.too_silent(now + 2 * busy_elsewhere + SECOND_LOOK), None);
+    assert_eq!(slot.next_deadline(), Some(now + 2 * busy_elsewhere + RULES.silence));
+}
+
 #[test]
 fn only_a_silent_child_is_too_silent() {
     let now = Instant::now();
@@ -142,7 +161,7 @@ fn only_a_silent_child_is_too_silent() {
     let long = Duration::from_secs(3600);
     slot.heard(now + long);
     assert_eq!(slot.too_silent(now + long + Duration::from_secs(29)), None);
-    assert_eq!(slot.too_silent(now + long + RULES.silence), Some(RULES.silence));
+    assert_eq!(silence_at(&mut slot, now + long + RULES.silence), Some(RULES.silence + SECOND_LOOK));
 }
 
 #[test]
@@ -155,7 +174,7 @@ fn a_child_has_its_own_time_to_start_whatever_it_says_meanwhile() {
     slot.heard(now + RULES.start - second);
     assert_eq!(slot.too_silent(now + RULES.start - second), None);
     assert_eq!(slot.next_deadline(), Some(now + RULES.start));
-    assert_eq!(slot.too_silent(now + RULES.start), Some(RULES.start));
+    assert_eq!(silence_at(&mut slot, now + RULES.start), Some(RULES.start + SECOND_LOOK));
     slot.reached(Phase::Init);
     assert_eq!(slot.too_silent(now + RULES.start), None, "from then on its silence counts");
 }
