@@ -36,7 +36,8 @@ fn decode(message: &Message, limit: usize) -> Result<Arguments, Failure> {
     match body::decode_limited(message, limit) {
         Ok(decoded) => Ok(decoded),
         Err(error @ DecodeError::TooLarge { .. }) => {
-            Err(Failure::new("DecodeError", KOMBU, error.to_string()).with_code(FailureCode::TooLarge))
+            let text = format!("{error}: {REMEDY}");
+            Err(Failure::new("DecodeError", KOMBU, text).with_code(FailureCode::TooLarge))
         }
         Err(error) => {
             let text = format!(
@@ -49,11 +50,13 @@ fn decode(message: &Message, limit: usize) -> Result<Arguments, Failure> {
     }
 }
 
+/// The limit is four times that setting, and 256 MiB at least.
+const REMEDY: &str =
+    "store the data elsewhere and send a reference, or raise store_message_limit of the worker";
+
 const KOMBU: Option<&str> = Some("kombu.exceptions");
 
 fn too_large(size: usize, limit: usize) -> Failure {
-    let text = format!(
-        "the body of {size} bytes is larger than the limit of {limit}: store the data elsewhere and send a reference"
-    );
+    let text = format!("the body of {size} bytes is larger than the limit of {limit}: {REMEDY}");
     Failure::new("DecodeError", KOMBU, text).with_code(FailureCode::TooLarge)
 }

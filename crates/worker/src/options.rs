@@ -7,6 +7,12 @@ use celeriac_app::task::{Acks, RateLimit};
 use celeriac_protocol::QueueName;
 use celeriac_store::clock::Clock;
 
+/// The least limit of message bodies in a worker, whatever the settings say: foreign producers know no limit.
+const LEAST_MAX_BODY: usize = 256 << 20;
+
+/// How much larger than the largest stored message a decompressed one may be.
+const COMPRESSED: u64 = 4;
+
 /// How a worker runs.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -57,7 +63,8 @@ pub struct Options {
     pub disable_rate_limits: bool,
     /// How long results are kept.
     pub result_expires: Duration,
-    /// A message body larger than this is not decoded; its task goes to the failed tasks.
+    /// A message body larger than this, decompressed or not, is not decoded; its task goes to the failed tasks. Jobs and
+    /// results of child processes may be as large.
     pub max_body_bytes: usize,
     /// On which threads async tasks and the renewal of leases run.
     pub placement: Placement,
@@ -104,7 +111,7 @@ impl Default for Options {
             rate_limit: None,
             disable_rate_limits: false,
             result_expires: Duration::from_secs(24 * 60 * 60),
-            max_body_bytes: 256 << 20,
+            max_body_bytes: LEAST_MAX_BODY,
             placement: Placement::Own,
             clock: Clock::system(),
             seed: None,
@@ -140,7 +147,29 @@ impl Options {
             rate_limit: settings.task_default_rate_limit,
             disable_rate_limits: settings.worker_disable_rate_limits,
             result_expires: settings.result_lifetime(),
+            max_body_bytes: max_body_bytes(settings.store_message_limit),
             ..default
         }
+    }
+}
+
+fn max_body_bytes(message_limit: u64) -> usize {
+    usize::try_from(message_limit.saturating_mul(COMPRESSED)).unwrap_or(usize::MAX).max(LEAST_MAX_BODY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_store_takes_a_worker_decodes() {
+        let mut settings = Settings::default();
+        assert_eq!(Options::from_settings(&settings, "w").max_body_bytes, 256 << 20);
+        settings.store_message_limit = 1 << 30;
+        assert_eq!(Options::from_settings(&settings, "w").max_body_bytes, 4 << 30);
+        settings.store_message_limit = u64::MAX;
+        assert_eq!(Options::from_settings(&settings, "w").max_body_bytes, usize::MAX);
+        settings.store_message_limit = 1000;
+        assert_eq!(Options::from_settings(&settings, "w").max_body_bytes, 256 << 20);
     }
 }

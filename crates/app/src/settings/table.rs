@@ -172,7 +172,8 @@ settings! {
     /// Whether rate limits are not kept.
     worker_disable_rate_limits: bool = false;
 
-    /// The largest message or result that is taken, in bytes.
+    /// The largest message or result that is taken, in bytes. A worker decodes bodies of four times this size, because
+    /// they may be compressed, and of 256 MiB in any case, because foreign producers know no limit.
     store_message_limit: u64 = 64 << 20;
     /// How long one operation of a store may take.
     store_timeout: Duration = Duration::from_secs(5);

@@ -18,6 +18,14 @@ pub(super) const PREFIX: usize = 8;
 /// The largest frame unless the options say otherwise, its lengths not counted.
 pub(crate) const DEFAULT_LIMIT: usize = 256 << 20;
 
+/// What a frame holds besides a body: the head, and the headers of a message.
+const HEADS: usize = 1 << 20;
+
+/// The largest frame where bodies of this size are to go through: a length has four bytes.
+pub(super) fn limit_for(body: usize) -> usize {
+    body.saturating_add(HEADS).min(u32::MAX as usize)
+}
+
 /// Bodies up to this size are copied behind their head, so that they leave in one write.
 const COPIED: usize = 16 << 10;
 

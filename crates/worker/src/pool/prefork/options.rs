@@ -68,7 +68,8 @@ impl Options {
         // The handlers of a child's shutdown may take as long as the whole shutdown.
         let leave = options.leave.max(worker.shutdown_timeout.unwrap_or_default());
         let (start, silence) = (worker.proc_alive_timeout, worker.proc_silence_timeout);
-        Self { limits, settings, leave, start, silence, ..options }
+        let frame_limit = frame::limit_for(worker.max_body_bytes);
+        Self { limits, settings, leave, start, silence, frame_limit, ..options }
     }
 
     pub(super) fn rules(&self) -> Rules {
@@ -92,6 +93,16 @@ mod tests {
         let worker = crate::Options::from_settings(&settings, "w");
         let rules = Options::of_worker(&App::new("a"), &worker).rules();
         assert_eq!([rules.start, rules.silence, rules.leave].map(|time| time.as_secs()), [4, 5, 600]);
+    }
+
+    #[test]
+    fn what_a_worker_decodes_fits_a_frame() {
+        let limit = |max_body_bytes| {
+            let worker = crate::Options { max_body_bytes, ..crate::Options::default() };
+            Options::of_worker(&App::new("a"), &worker).frame_limit
+        };
+        assert!(limit(1 << 30) > 1 << 30);
+        assert_eq!(limit(usize::MAX), u32::MAX as usize, "a length has four bytes");
     }
 
     #[test]

@@ -238,7 +238,10 @@ impl Supervisor {
                     code: Some(FailureCode::TooLarge),
                     exc_type: "MessageTooLarge".into(),
                     exc_module: None,
-                    message: format!("the message cannot be handed to a child process: {error}").into(),
+                    message: format!(
+                        "the message cannot be handed to a child process: {error}; raise store_message_limit"
+                    )
+                    .into(),
                     traceback: None,
                 };
                 return self.finish(job, Outcome::Failure(failure), Duration::ZERO);

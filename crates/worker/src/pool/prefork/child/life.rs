@@ -262,7 +262,8 @@ fn undecodable(error: &DecodeError) -> Failure {
 }
 
 fn too_large(error: &super::super::frame::Error) -> Failure {
-    let text =
-        format!("the result cannot be handed to the worker: {error}; store the data and return a reference");
+    let text = format!(
+        "the result cannot be handed to the worker: {error}; store the data and return a reference, or raise store_message_limit"
+    );
     Failure::new("ResultTooLarge", None, text).with_code(FailureCode::ResultTooLarge)
 }
