@@ -112,7 +112,7 @@ impl ChildDeath {
         let task_name = self.task_name.as_ref().map(TaskName::as_str);
         let (pid, code, lived, resident_bytes) =
             (self.pid, self.reason.code(), self.lived, self.resident_bytes);
-        if self.reason.is_orderly() && task_id.is_none() {
+        if !self.is_trouble() {
             tracing::info!(child, pid, code, ?lived, resident_bytes, "child process {}", self.reason);
         } else {
             tracing::error!(
@@ -127,6 +127,12 @@ impl ChildDeath {
                 self.reason
             );
         }
+    }
+
+    /// Whether somebody should look into it: not where an idle child went as it was meant to, or as its worker decided.
+    fn is_trouble(&self) -> bool {
+        let decided = self.reason.is_orderly() || self.reason == DeathReason::Shutdown;
+        self.task_id.is_some() || !decided
     }
 }
 
@@ -248,5 +254,28 @@ impl fmt::Display for Signal {
             _ => "",
         };
         write!(f, "signal {}{name}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_child_that_is_killed_with_its_worker_is_no_trouble() {
+        let idle = |reason| ChildDeath {
+            child: "child-1".into(),
+            pid: 7,
+            reason,
+            task_id: None,
+            task_name: None,
+            runtime: Duration::ZERO,
+            resident_bytes: None,
+            lived: Duration::ZERO,
+        };
+        assert!(!idle(DeathReason::Shutdown).is_trouble() && !idle(DeathReason::Ended).is_trouble());
+        assert!(idle(DeathReason::Signal(9)).is_trouble());
+        let busy = ChildDeath { task_id: Some("t".into()), ..idle(DeathReason::Shutdown) };
+        assert!(busy.is_trouble());
     }
 }
