@@ -29,9 +29,10 @@ Examples:
   $ {bin} worker -l info,urls=debug --json-logs -f worker.log
 
 SIGTERM or SIGINT ends it warm: reserved tasks go back to their queues at once, running ones may end. \
+So does SIGHUP, which a closed terminal sends, unless it is ignored as under nohup. \
 A second one, or SIGQUIT, ends it cold: running tasks go back too.
 
-Exit codes: 0 ended by SIGTERM or cold, 1 ended warm by SIGINT, or failed, 2 wrong usage.";
+Exit codes: 0 ended by SIGTERM, SIGHUP or cold, 1 ended warm by SIGINT, or failed, 2 wrong usage.";
 
 /// Run tasks
 #[derive(Debug, clap::Args)]

@@ -21,11 +21,39 @@ pub(crate) struct Asked {
     times: u32,
     interrupted: bool,
     cold: bool,
+    /// The first signal, if it was one.
+    signal: Option<StopSignal>,
+}
+
+/// A signal of the operating system that asks a worker to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopSignal {
+    Terminate,
+    Interrupt,
+    Quit,
+    Hangup,
+}
+
+impl StopSignal {
+    /// Its name, as people write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Quit => "SIGQUIT",
+            Self::Hangup => "SIGHUP",
+        }
+    }
 }
 
 impl Asked {
     /// Asked for once, by whatever it was.
-    pub(crate) const ONCE: Self = Self { times: 1, interrupted: false, cold: false };
+    pub(crate) const ONCE: Self = Self { times: 1, interrupted: false, cold: false, signal: None };
+
+    /// The name of the signal that began the shutdown, if it was one.
+    pub(crate) fn signal(self) -> Option<&'static str> {
+        self.signal.map(StopSignal::name)
+    }
 }
 
 impl Shutdown {
@@ -64,6 +92,21 @@ impl Stopper {
             asked.times += 1;
             asked.cold = true;
         });
+    }
+
+    /// The operating system has sent this signal. A closed terminal is as good as SIGTERM.
+    pub(crate) fn heard(&self, signal: StopSignal) {
+        self.0.send_if_modified(|asked| {
+            if asked.times == 0 {
+                asked.signal = Some(signal);
+            }
+            false
+        });
+        match signal {
+            StopSignal::Terminate | StopSignal::Hangup => self.terminate(),
+            StopSignal::Interrupt => self.interrupt(),
+            StopSignal::Quit => self.quit(),
+        }
     }
 }
 
@@ -123,13 +166,26 @@ mod tests {
     use super::*;
 
     const ONCE: Asked = Asked::ONCE;
-    const TWICE: Asked = Asked { times: 2, interrupted: false, cold: false };
+    const TWICE: Asked = Asked { times: 2, ..ONCE };
 
     #[test]
     fn the_second_ask_is_cold() {
         let draining = Phase::Working.next(Turn::Asked(ONCE));
         assert_eq!(draining, Phase::Draining(Exit::Warm));
         assert_eq!(draining.next(Turn::Asked(TWICE)), Phase::Returning(Exit::Cold));
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_is_remembered_and_a_hangup_is_warm() {
+        let (stopper, mut shutdown) = Shutdown::new();
+        stopper.heard(StopSignal::Hangup);
+        let asked = shutdown.asked().await;
+        assert_eq!(asked.signal(), Some("SIGHUP"));
+        assert_eq!(Phase::Working.next(Turn::Asked(asked)), Phase::Draining(Exit::Warm));
+        stopper.heard(StopSignal::Quit);
+        let asked = shutdown.asked().await;
+        assert_eq!(asked.signal(), Some("SIGHUP"));
+        assert_eq!(Phase::Draining(Exit::Warm).next(Turn::Asked(asked)), Phase::Returning(Exit::Cold));
     }
 
     #[test]

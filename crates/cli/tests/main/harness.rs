@@ -19,6 +19,8 @@ pub(crate) struct Program {
     folder: TempDir,
     /// What else it finds in its environment.
     variables: Vec<(&'static str, &'static str)>,
+    /// What starts it in its place.
+    launcher: Option<&'static str>,
 }
 
 /// How one run of the program ended.
@@ -39,7 +41,14 @@ pub(crate) struct Running {
 
 impl Program {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder can be made"), variables: Vec::new() }
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        Self { folder, variables: Vec::new(), launcher: None }
+    }
+
+    /// The same program, started by another one that takes its command line.
+    pub(crate) fn started_by(mut self, launcher: &'static str) -> Self {
+        self.launcher = Some(launcher);
+        self
     }
 
     /// The same program with one more environment variable.
@@ -113,7 +122,11 @@ impl Program {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(executable());
+        let mut command = match self.launcher {
+            Some(launcher) => Command::new(launcher),
+            None => Command::new(executable()),
+        };
+        command.args(self.launcher.map(|_| executable()));
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CELERIAC_"))
         {

@@ -14,7 +14,8 @@ fn main() -> ExitCode {
 fn app() -> App {
     let app = App::new("demo")
         .on(signals::celeryd_init, |setup| choose_by_name(signals::celeryd_init.name(), setup))
-        .on(signals::celeryd_after_setup, |setup| choose_by_name(signals::celeryd_after_setup.name(), setup));
+        .on(signals::celeryd_after_setup, |setup| choose_by_name(signals::celeryd_after_setup.name(), setup))
+        .on(signals::worker_shutting_down, |worker| tracing::info!("told to stop by {:?}", worker.signal));
     if std::env::var_os("DEMO_OWN_LOGGING").is_some() {
         return with_tasks(app.on(signals::setup_logging, |node| eprintln!("own logging of {}", node.name)));
     }

@@ -28,6 +28,22 @@ fn it_shows_a_banner_takes_tasks_and_ends_warm() {
 }
 
 #[test]
+fn a_closed_terminal_ends_it_warm_unless_hangups_are_ignored() {
+    let program = Program::new();
+    let mut worker = program.start_worker(&["-c", "1"]);
+    worker.signal(Signal::HUP);
+    worker.wait_for("told to stop by Some(\"SIGHUP\")");
+    assert_eq!(worker.end().0, 0);
+
+    let program = Program::new().started_by("nohup");
+    let mut worker = program.start_worker(&["-c", "1"]);
+    worker.signal(Signal::HUP);
+    worker.signal(Signal::TERM);
+    worker.wait_for("told to stop by Some(\"SIGTERM\")");
+    assert_eq!(worker.end().0, 0);
+}
+
+#[test]
 fn its_lines_carry_the_task_and_its_children_have_names() {
     let program = Program::new();
     let mut worker = program.start_worker(&["-c", "1"]);

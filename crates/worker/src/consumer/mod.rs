@@ -121,6 +121,8 @@ pub(crate) struct Consumer {
     phase_timer: Option<TimerId>,
     readiness: Readiness,
     time_left: TimeLeft,
+    /// The signal that has begun the shutdown, if it was one.
+    stop_signal: Option<&'static str>,
     /// Whether the fetcher is at work.
     fetching: bool,
     /// Deliveries that are not settled.
@@ -173,6 +175,7 @@ impl Consumer {
             phase_timer: None,
             readiness: Readiness::default(),
             time_left: TimeLeft::default(),
+            stop_signal: None,
             fetching: false,
             unsettled: 0,
             id,

@@ -32,6 +32,7 @@ impl Consumer {
     }
 
     pub(super) fn asked(&mut self, asked: Asked) {
+        self.stop_signal = asked.signal();
         self.turn(Turn::Asked(asked));
     }
 
@@ -53,7 +54,7 @@ impl Consumer {
             Phase::Draining(_) => {
                 self.time_left = TimeLeft::warm(&self.options, Instant::now());
                 let running = self.running().len();
-                tracing::info!(running, deadline = ?self.options.shutdown_timeout, "warm shutdown: nothing more is fetched");
+                tracing::info!(running, signal = self.stop_signal, deadline = ?self.options.shutdown_timeout, "warm shutdown: nothing more is fetched");
             }
             Phase::Cancelling(_) => self.ask_everything(),
             Phase::Returning(exit) => self.give_everything_up(exit),
@@ -70,7 +71,8 @@ impl Consumer {
     fn stop_fetching(&mut self) {
         let warm = !matches!(self.phase, Phase::Returning(_));
         let name = self.options.node_name.as_str().into();
-        self.app.signals().send(signals::worker_shutting_down, || ShuttingDown { name, signal: None, warm });
+        let signal = self.stop_signal.map(Into::into);
+        self.app.signals().send(signals::worker_shutting_down, || ShuttingDown { name, signal, warm });
         self.wires.limits = None;
         let reserved = self.waiting(|entry| entry.acknowledged.is_none());
         if !reserved.is_empty() {
