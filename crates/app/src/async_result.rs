@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use celeriac_protocol::{ResultRecord, State, TaskException, TaskId, Value, ValueError};
-use celeriac_store::{Revocation, StoreResult};
+use celeriac_store::{Publish, Revocation, StoreResult};
 use serde::de::DeserializeOwned;
 
 use crate::App;
@@ -25,6 +25,8 @@ use crate::producer::SendError;
 pub struct AsyncResult<T = Value> {
     id: TaskId,
     app: App,
+    /// Whether the call was sent with `ignore_result`.
+    is_ignored: bool,
     result: PhantomData<fn() -> T>,
 }
 
@@ -39,6 +41,13 @@ pub enum ResultError {
         id: TaskId,
         /// How long was waited.
         after: Duration,
+    },
+
+    /// The call was sent with `ignore_result`, by its own options, its task's or the settings: there is nothing to wait for.
+    #[error("the result of task {id} is not stored, because it was sent with ignore_result")]
+    Ignored {
+        /// The call.
+        id: TaskId,
     },
 
     /// The task failed.
@@ -91,12 +100,23 @@ pub enum ResultError {
 impl<T> AsyncResult<T> {
     /// What became of the call with this id, which may have been made anywhere.
     pub fn new(id: TaskId, app: App) -> Self {
-        Self { id, app, result: PhantomData }
+        Self { id, app, is_ignored: false, result: PhantomData }
+    }
+
+    /// What became of the call that this message is.
+    pub(crate) fn of(id: TaskId, publish: &Publish, app: App) -> Self {
+        let is_ignored = publish.message.headers.ignore_result.unwrap_or(false);
+        Self { is_ignored, ..Self::new(id, app) }
     }
 
     /// The id of the call.
     pub fn id(&self) -> &TaskId {
         &self.id
+    }
+
+    /// Whether this program has sent the call with `ignore_result`, so that there will be nothing to wait for.
+    pub fn is_ignored(&self) -> bool {
+        self.is_ignored
     }
 
     /// The state of the task: [`State::Pending`] if nothing is known of it.
@@ -138,8 +158,13 @@ impl<T> AsyncResult<T> {
     /// Waits until the task has ended and returns its record.
     ///
     /// # Errors
-    /// [`ResultError::Timeout`] after `timeout`, or why the store could not be asked.
+    /// [`ResultError::Timeout`] after `timeout`, or why the store could not be asked. At once [`ResultError::Ignored`] if
+    /// this program has sent the call with `ignore_result`; Celery returns `None` then. A failure may be stored all the
+    /// same, which [`AsyncResult::record`] reads.
     pub async fn wait(&self, timeout: Duration) -> Result<ResultRecord, ResultError> {
+        if self.is_ignored {
+            return Err(ResultError::Ignored { id: self.id.clone() });
+        }
         let late = || ResultError::Timeout { id: self.id.clone(), after: timeout };
         let store = self.app.store().await?;
         let waiting = store.results().wait(std::slice::from_ref(&self.id));
@@ -169,7 +194,7 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// Why the store could not be asked.
     pub fn revoke_blocking(&self, terminate: bool) -> Result<(), ResultError> {
-        let this = AsyncResult::<Value>::new(self.id.clone(), self.app.clone());
+        let this = self.untyped();
         self.app.client().block_on(async move { this.revoke(terminate).await })
     }
 
@@ -178,8 +203,13 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// Why the store could not be asked.
     pub fn record_blocking(&self) -> Result<Option<ResultRecord>, ResultError> {
-        let this = AsyncResult::<Value>::new(self.id.clone(), self.app.clone());
+        let this = self.untyped();
         self.app.client().block_on(async move { this.record().await })
+    }
+
+    fn untyped(&self) -> AsyncResult {
+        let Self { id, app, is_ignored, .. } = self;
+        AsyncResult { id: id.clone(), app: app.clone(), is_ignored: *is_ignored, result: PhantomData }
     }
 
     fn store_error(&self, source: celeriac_store::Error) -> ResultError {
@@ -191,7 +221,8 @@ impl<T: DeserializeOwned> AsyncResult<T> {
     /// Waits until the task has ended and returns its value. Nothing is polled.
     ///
     /// # Errors
-    /// [`ResultError::Timeout`] after `timeout`; how the task failed; or why the store could not be asked.
+    /// [`ResultError::Timeout`] after `timeout`; how the task failed; why the store could not be asked; or at once
+    /// [`ResultError::Ignored`].
     pub async fn get(&self, timeout: Duration) -> Result<T, ResultError> {
         self.value(self.wait(timeout).await?)
     }
@@ -201,7 +232,7 @@ impl<T: DeserializeOwned> AsyncResult<T> {
     /// # Errors
     /// As [`AsyncResult::get`].
     pub fn get_blocking(&self, timeout: Duration) -> Result<T, ResultError> {
-        let this = AsyncResult::<Value>::new(self.id.clone(), self.app.clone());
+        let this = self.untyped();
         let record = self.app.client().block_on(async move { this.wait(timeout).await })?;
         self.value(record)
     }
@@ -234,7 +265,8 @@ impl<T: DeserializeOwned> AsyncResult<T> {
 
 impl<T> Clone for AsyncResult<T> {
     fn clone(&self) -> Self {
-        Self::new(self.id.clone(), self.app.clone())
+        let Self { id, app, is_ignored, .. } = self;
+        Self { id: id.clone(), app: app.clone(), is_ignored: *is_ignored, result: PhantomData }
     }
 }
 

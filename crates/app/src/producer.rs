@@ -151,8 +151,9 @@ impl App {
     ) -> Result<AsyncResult<T>, SendError> {
         let composer = Composer::new(self, parent);
         let (id, publish) = composer.compose(signature)?;
+        let result = AsyncResult::of(id, &publish, self.clone());
         self.publish(vec![publish]).await?;
-        Ok(AsyncResult::new(id, self.clone()))
+        Ok(result)
     }
 
     pub(crate) async fn send_many_from<T>(
@@ -160,15 +161,7 @@ impl App {
         parent: Option<&Context>,
         signatures: impl IntoIterator<Item = Signature<T>>,
     ) -> Result<Vec<AsyncResult<T>>, SendError> {
-        let composer = Composer::new(self, parent);
-        let signatures = signatures.into_iter();
-        let expected = signatures.size_hint().0;
-        let (mut results, mut messages) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
-        for signature in signatures {
-            let (id, publish) = composer.compose(signature)?;
-            results.push(AsyncResult::new(id, self.clone()));
-            messages.push(publish);
-        }
+        let (results, messages) = self.compose_all(parent, signatures)?;
         self.publish_all(messages).await?;
         Ok(results)
     }
@@ -179,9 +172,9 @@ impl App {
         signature: Signature<T>,
     ) -> Result<AsyncResult<T>, SendError> {
         let (id, publish) = Composer::new(self, parent).compose(signature)?;
-        let app = self.clone();
+        let (app, result) = (self.clone(), AsyncResult::of(id, &publish, self.clone()));
         self.client().block_on(async move { app.publish(vec![publish]).await })?;
-        Ok(AsyncResult::new(id, self.clone()))
+        Ok(result)
     }
 
     /// As [`App::send_many`], for programs and tasks without a runtime.
@@ -192,14 +185,12 @@ impl App {
         &self,
         signatures: impl IntoIterator<Item = Signature<T>>,
     ) -> Result<Vec<AsyncResult<T>>, SendError> {
-        let composer = Composer::new(self, None);
-        let composed = signatures.into_iter().map(|signature| composer.compose(signature));
-        let (ids, messages): (Vec<_>, Vec<_>) = composed.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let (results, messages) = self.compose_all(None, signatures)?;
         if !messages.is_empty() {
             let app = self.clone();
             self.client().block_on(async move { app.publish_all(messages).await })?;
         }
-        Ok(ids.into_iter().map(|id| AsyncResult::new(id, self.clone())).collect())
+        Ok(results)
     }
 
     /// The message that sending a call would publish, for those who publish themselves: a worker that sends the
@@ -213,6 +204,24 @@ impl App {
         signature: Signature<T>,
     ) -> Result<(TaskId, Publish), SendError> {
         Composer::new(self, parent).compose(signature)
+    }
+
+    /// The messages of any number of calls, and what will become of them.
+    fn compose_all<T>(
+        &self,
+        parent: Option<&Context>,
+        signatures: impl IntoIterator<Item = Signature<T>>,
+    ) -> Result<(Vec<AsyncResult<T>>, Vec<Publish>), SendError> {
+        let composer = Composer::new(self, parent);
+        let signatures = signatures.into_iter();
+        let expected = signatures.size_hint().0;
+        let (mut results, mut messages) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
+        for signature in signatures {
+            let (id, publish) = composer.compose(signature)?;
+            results.push(AsyncResult::of(id, &publish, self.clone()));
+            messages.push(publish);
+        }
+        Ok((results, messages))
     }
 
     /// Publishes any number of messages, batch by batch.

@@ -82,12 +82,19 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
     if let Some(hint) = hint(session.app(), &args.name) {
         session.output.note(hint);
     }
-    let (wait, json) = (args.wait, args.json);
+    let (wait, json, name) = (args.wait, args.json, args.name.clone());
     // Opening the store first keeps its errors apart from those of sending.
     session.store().await?;
     let sent = session.app().send(signature(args, session.now())).await;
     let sent = sent.map_err(|error| Failure::because("the task was not sent", &error))?;
     if wait.is_wanted() {
+        if sent.is_ignored() {
+            let text = format!(
+                "task {} was sent, and its result will not be stored: {name} ignores results",
+                sent.id()
+            );
+            return Err(Failure::new(text).next("call it without --wait"));
+        }
         let record = outcome(sent.id(), wait, session).await?;
         return print(&record, json, &mut session.output);
     }

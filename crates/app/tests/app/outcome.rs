@@ -125,3 +125,21 @@ async fn a_result_that_expires_after_0_seconds_stays_for_ever() {
     result.revoke(false).await.unwrap();
     assert!(matches!(result.get(SOON).await, Err(ResultError::Revoked { .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_result_that_is_ignored() {
+    let app = app("outcome-ignored");
+    let call = || celeriac_app::Signature::<i64>::named("proj.add", args![1], kwargs! {});
+    let since = tokio::time::Instant::now();
+    let mut sent = app.send_many([call().ignore_result(true)]).await.unwrap();
+    sent.push(app.send(call().ignore_result(true)).await.unwrap());
+    for result in sent {
+        assert!(result.is_ignored());
+        let error = result.clone().get(SOON).await.unwrap_err();
+        assert!(matches!(&error, ResultError::Ignored { id } if id == result.id()), "{error}");
+        assert_eq!(result.state().await.unwrap(), State::Pending, "its state can be asked for");
+    }
+    assert_eq!(since.elapsed(), Duration::ZERO);
+    let stored = app.send(call()).await.unwrap();
+    assert!(!stored.is_ignored());
+}

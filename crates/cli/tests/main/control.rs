@@ -69,6 +69,18 @@ fn a_failed_task_fails_the_call_that_waits_for_it() {
 }
 
 #[test]
+fn a_call_does_not_wait_for_a_result_that_is_ignored() {
+    let program = Program::new();
+    let ended = program.run(&["call", "demo.mute", "--task-id", "f1", "--wait"]);
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.err.starts_with("error: task f1 was sent, and its result will not be stored: "),
+        "{ended:?}"
+    );
+    assert!(ended.err.contains("demo.mute ignores results"), "{ended:?}");
+}
+
+#[test]
 fn an_unknown_task_is_kept_as_failed_and_can_be_sent_again() {
     let program = Program::new();
     program.succeed(&["call", "demo.addd", "--args", "[1]", "--task-id", "lost"]);

@@ -33,8 +33,14 @@ fn choose_by_name(signal: &str, setup: &WorkerSetup) {
 fn with_tasks(app: App) -> App {
     let mut isolated = TaskOptions::default();
     isolated.isolation = Isolation::Process;
+    let mut ignored = TaskOptions::default();
+    ignored.ignore_result = Some(true);
     app.task(TaskDefinition::new("demo.add", TaskBody::blocking(|_, _, arguments| add(&arguments))))
         .task(TaskDefinition::new("demo.fail", TaskBody::blocking(|_, _, _| Err(fail()))))
+        .task(
+            TaskDefinition::new("demo.mute", TaskBody::blocking(|_, _, _| Ok(Value::Null)))
+                .with_options(ignored),
+        )
         .task(TaskDefinition::new("demo.hold", TaskBody::asynchronous(hold)))
         .task(TaskDefinition::new("demo.pid", TaskBody::blocking(pid)).with_options(isolated))
 }
