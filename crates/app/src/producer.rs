@@ -61,7 +61,7 @@ pub enum SendError {
     },
 
     /// The store did not take the task.
-    #[error("store {url} did not take the task within {after:?} ({attempts} attempts)")]
+    #[error("store {url} did not take the task{}", tries(.after, *.attempts, .source))]
     Store {
         /// The store, without its password.
         url: String,
@@ -86,6 +86,16 @@ pub enum SendError {
         /// Why the batch failed.
         source: Box<SendError>,
     },
+}
+
+/// How long and how often was tried; nothing where the store has answered and refused.
+fn tries(after: &Duration, attempts: u32, source: &celeriac_store::Error) -> String {
+    use celeriac_store::Error::{Timeout, Unreachable};
+    match (attempts, source) {
+        (1, Timeout { .. } | Unreachable { .. }) => format!(" within {after:.1?} (1 attempt)"),
+        (0 | 1, _) => String::new(),
+        _ => format!(" within {after:.1?} ({attempts} attempts)"),
+    }
 }
 
 /// The most calls that are published at once: more would hold up everybody else who writes for too long.
@@ -290,5 +300,23 @@ impl App {
             Some(Published { id, name, queue: publish.route.queue().clone() })
         };
         messages.iter().filter_map(announce).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_not_said_to_have_taken_too_long() {
+        let said = |attempts, source| {
+            let (url, after) = ("sqlite:///a.db".to_owned(), Duration::from_micros(29_940));
+            SendError::Store { url, after, attempts, source }.to_string()
+        };
+        let full = || celeriac_store::Error::Full { url: "sqlite:///a.db".to_owned() };
+        let gone = || celeriac_store::Error::Unreachable { url: String::new(), reason: String::new() };
+        assert_eq!(said(1, full()), "store sqlite:///a.db did not take the task");
+        assert_eq!(said(1, gone()), "store sqlite:///a.db did not take the task within 29.9ms (1 attempt)");
+        assert_eq!(said(3, full()), "store sqlite:///a.db did not take the task within 29.9ms (3 attempts)");
     }
 }
