@@ -117,7 +117,7 @@ fn a_revoked_task_never_starts() {
 fn revoking_what_nobody_knows_says_so_and_holds_all_the_same() {
     let program = Program::new();
     let said = program.succeed(&["revoke", "later"]);
-    assert!(said.starts_with("no task later is waiting or known here; "), "{said}");
+    assert!(said.starts_with("no task later is waiting, and no worker says that it runs it; "), "{said}");
     assert!(said.contains("it is revoked until 20"), "{said}");
     program.succeed(&["call", "demo.add", "--task-id", "later"]);
     let _worker = program.start_worker(&["-c", "1"]);
@@ -150,7 +150,11 @@ fn a_running_task_is_stopped_by_revoke_with_terminate() {
     let mut worker = program.start_worker(&["-c", "1"]);
     program.succeed(&["call", "demo.hold", "--task-id", "held"]);
     worker.wait_for("holding");
-    program.succeed(&["revoke", "held", "--terminate"]);
+    let said = program.succeed(&["revoke", "held", "--terminate"]);
+    assert!(
+        said.starts_with("revoked held, which celery@") && said.ends_with(" runs and stops now"),
+        "{said}"
+    );
     let ended = program.run(&["result", "held", "--wait", "60"]);
     assert_eq!(ended.code, 1);
     assert!(ended.err.starts_with("error: task held was revoked\n"), "{}", ended.err);
