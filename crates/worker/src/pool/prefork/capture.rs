@@ -1,15 +1,17 @@
 //! What a child prints: read without waiting, cut into lines, and logged with the child's name and its task's id.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
+use super::child::log::LINE_BREAK;
 use super::sys;
 use crate::request::Request;
 
-/// A line longer than this is logged in pieces.
-const LONGEST_LINE: usize = 8 << 10;
+/// A line longer than this is logged in pieces. A record of a child's log with a backtrace is one line here.
+const LONGEST_LINE: usize = 64 << 10;
 
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
@@ -109,6 +111,7 @@ fn log_line(stream: Stream, child: &str, task: Option<&Request>, line: &[u8]) {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
     let (level, line) = level_of(stream, &line);
+    let line = lines_of(line);
     let task_id = task.map(|task| task.id.as_str());
     let task_name = task.map(|task| task.name().as_str());
     match level {
@@ -117,6 +120,14 @@ fn log_line(stream: Stream, child: &str, task: Option<&Request>, line: &[u8]) {
         tracing::Level::INFO => tracing::info!(target: TARGET, child, task_id, task_name, "{line}"),
         tracing::Level::DEBUG => tracing::debug!(target: TARGET, child, task_id, task_name, "{line}"),
         tracing::Level::TRACE => tracing::trace!(target: TARGET, child, task_id, task_name, "{line}"),
+    }
+}
+
+/// The lines of a record.
+fn lines_of(record: &str) -> Cow<'_, str> {
+    match record.contains(LINE_BREAK) {
+        true => Cow::Owned(record.replace(LINE_BREAK, "\n")),
+        false => Cow::Borrowed(record),
     }
 }
 
@@ -154,6 +165,13 @@ mod tests {
         assert_eq!(next_line(b"no end"), None);
         assert_eq!(next_line(b"one\ntwo\n"), Some(4));
         assert_eq!(next_line(b"\n"), Some(1));
+    }
+
+    #[test]
+    fn a_record_of_several_lines_is_one_record() {
+        let line = format!("<3>panicked: no{LINE_BREAK}   0: main");
+        let (level, record) = level_of(Stream::Err, &line);
+        assert_eq!((level, &*lines_of(record)), (tracing::Level::ERROR, "panicked: no\n   0: main"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The log of a child: lines on its standard error, which the parent takes up into its own log.
 //!
-//! Each line starts with its level as `<N>`, after sd-daemon(3), so that the parent logs it at the same one. Time,
+//! Each line is a record and starts with its level as `<N>`, after sd-daemon(3), so that the parent logs it at the same one. Time,
 //! child and task are added by the parent, in the format of its own lines. This is the log of every program's children:
 //! also of those that log in some other way in their worker.
 
@@ -22,6 +22,9 @@ thread_local! {
     /// The spans that this thread is in, the innermost last.
     static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
+
+/// What stands for the end of a line within a record: the record separator of ASCII, which no text has.
+pub(in super::super) const LINE_BREAK: &str = "\u{1e}";
 
 /// Where the span of a task is made.
 const EXECUTOR: &str = "celeriac_worker::executor";
@@ -78,8 +81,9 @@ impl Lines {
         });
         event.record(&mut Fields(&mut text));
         let digit = digit(*event.metadata().level());
-        // Each line is a log line of its own to the parent.
-        text.trim_end().lines().fold(String::new(), |lines, line| lines + &format!("<{digit}>{line}\n"))
+        // A line is a record to the parent, and so a record with several lines, such as a backtrace, is to be one.
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        format!("<{digit}>{}\n", lines.join(LINE_BREAK))
     }
 }
 
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_names_its_level_its_spans_and_its_fields() {
+    fn a_record_is_one_line_with_its_level_its_spans_and_its_fields() {
         let lines = Lines::new(LevelFilter::INFO);
         let kept = Arc::new(Mutex::new(Vec::new()));
         tracing::subscriber::with_default(Kept(lines, Arc::clone(&kept)), || {
@@ -230,6 +234,6 @@ mod tests {
             tracing::warn!(target: "urls", count = 3, name = "a b", "two\nlines");
             tracing::debug!("not wanted");
         });
-        assert_eq!(*kept.lock().unwrap(), ["<4>page{url=/ rest=2}: two\n<4>lines count=3 name=a b\n"]);
+        assert_eq!(*kept.lock().unwrap(), ["<4>page{url=/ rest=2}: two\u{1e}lines count=3 name=a b\n"]);
     }
 }
