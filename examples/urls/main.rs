@@ -10,8 +10,6 @@ mod report;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +19,7 @@ use celeriac::prelude::*;
 use celeriac::worker::{self, Shutdown};
 use clap::{Parser, ValueEnum};
 
-use report::{Progress, Report};
+use report::{Progress, Report, read};
 
 /// The connection that all tasks of one thread share.
 struct UrlDb(rusqlite::Connection);
@@ -78,16 +76,6 @@ fn save_links_alone(database: Shared<PathBuf>, document: PathBuf) -> TaskResult<
     let links = links(&text);
     UrlDb::open(&database)?.save(&document, &links)?;
     Ok(links.len())
-}
-
-/// The text of a document, unpacked if it is a gzip; bytes that are not UTF-8 are replaced.
-fn read(document: &Path) -> io::Result<String> {
-    let (mut bytes, mut file) = (Vec::new(), File::open(document)?);
-    match document.extension().is_some_and(|extension| extension == "gz") {
-        true => flate2::read::MultiGzDecoder::new(file).read_to_end(&mut bytes)?,
-        false => file.read_to_end(&mut bytes)?,
-    };
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The links of a text, each once.

@@ -1,6 +1,7 @@
-//! The documents, the progress bar and the table of the `urls` example.
+//! Finding and reading documents, the progress bar and the table of the `urls` example.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -37,6 +38,29 @@ fn is_document(path: &Path) -> bool {
         }
         None => true,
     }
+}
+
+/// How much of a document is read into memory. A gzip of a few KiB may unpack to as many GiB.
+const LARGEST: u64 = 64 << 20;
+
+/// The text of a document, unpacked if it is a gzip; bytes that are not UTF-8 are replaced.
+pub(crate) fn read(document: &Path) -> io::Result<String> {
+    let file = File::open(document)?;
+    match document.extension().is_some_and(|extension| extension == "gz") {
+        true => text(flate2::read::MultiGzDecoder::new(file), LARGEST),
+        false => text(file, LARGEST),
+    }
+}
+
+/// All that there is to read, if it is no more than so many bytes.
+fn text(from: impl Read, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let reason = format!("it is larger than {} MiB (unpacked, if it is a gzip)", most >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What a run has done so far; tasks tell it from their threads.
@@ -136,5 +160,17 @@ pub(crate) fn print(reports: &[Report]) {
     }
     for (document, reason) in &last.failures {
         println!("failed: {}: {reason}", document.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_without_end_is_not_read_to_its_end() {
+        let error = text(io::repeat(b'x'), 1 << 20).unwrap_err();
+        assert_eq!(error.to_string(), "it is larger than 1 MiB (unpacked, if it is a gzip)");
+        assert_eq!(text(&b"just"[..], 4).unwrap(), "just");
     }
 }
