@@ -132,7 +132,8 @@ settings! {
     /// Whether `STARTED` is stored when a task starts.
     task_track_started: bool = false;
     /// Whether messages are acknowledged together with the outcome of their task (at least once), and not before it
-    /// runs (at most once). Celery's default is false.
+    /// runs (at most once: what dies with its worker leaves no trace but its state `STARTED`, if that is tracked). Celery's
+    /// default is false.
     task_acks_late: bool = true;
     /// The time after which a task is stopped, unless it says otherwise.
     task_time_limit: Option<Duration> = None;

@@ -47,7 +47,8 @@ pub struct TaskOptions {
 /// When the message of a task is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Acks {
-    /// Before it runs: at most once. A crash loses it.
+    /// Before it runs: at most once. What dies with its worker does not run again and leaves no trace: no result, and no
+    /// failed task. Only with `track_started` its state stays `STARTED`.
     Early,
     /// Together with its outcome: at least once. A crash repeats it.
     Late,
@@ -60,6 +61,10 @@ pub enum Isolation {
     #[default]
     None,
     /// In a prefork child, which a hard time limit or a crash ends without hurting the others.
+    ///
+    /// A child leads a process group of its own. When it is killed or crashes, the programs that its task has started and
+    /// that are still in the group are killed with it. When the worker itself is killed (SIGKILL), its children are too, but
+    /// nobody is left to kill what they had started: that runs on.
     Process,
 }
 
