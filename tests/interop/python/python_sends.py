@@ -152,5 +152,46 @@ def many_tasks_come_back():
     assert sum(results.get(timeout=DEADLINE)) == sum(2 * n for n in range(500))
 
 
+# The scenarios below belong to a test that looks at what they leave or does something beside them.
+
+
+def half_of_many():
+    results = [(n, app.send_task("shared.add", (n, n))) for n in range(250)]
+    kinds = set()
+    for n, result in results:
+        total, kind = get(result)
+        assert total == 2 * n, (n, total)
+        kinds.add(kind)
+    assert kinds <= {"rust", "python"}, kinds
+
+
+def waiting_is_not_polling():
+    reads_during_nap(0)
+    short, long = reads_during_nap(0), reads_during_nap(2)
+    assert long <= short + 2, (short, long)
+
+
+def reads_during_nap(seconds):
+    before = reads()
+    assert get(app.send_task("shared.nap", (seconds,))) == "rust"
+    return reads() - before
+
+
+def reads():
+    """How often anybody has read a result. The scripts of the worker read with GET too, a few times for each task."""
+    stats = app.backend.client.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("get", "mget"))
+
+
+def one_for_later():
+    start = time.time()
+    assert get(send("rust.add", 1, 1, countdown=3)) == 2
+    assert time.time() - start >= 3
+
+
+def one_that_asks_for_a_retry():
+    send("rust.later", headers={"tenant": {"name": "a"}}, expires=7200, ignore_result=True, priority=3)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

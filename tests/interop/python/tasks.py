@@ -1,5 +1,8 @@
 """Tasks in Python for the tests that run Celeriac beside real Celery; src/lib.rs has the same ones in Rust."""
+import json
 import os
+import socket
+import time
 
 from celery import Celery
 
@@ -11,7 +14,8 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "3600"))},
+    broker_transport_options=json.loads(os.environ.get("BROKER_TRANSPORT_OPTIONS", "{}")),
+    result_backend_transport_options=json.loads(os.environ.get("RESULT_TRANSPORT_OPTIONS", "{}")),
     result_extended=False,
 )
 
@@ -53,3 +57,27 @@ def whoami(self):
         "tenant": request.get("tenant"),
         "stamps": request.stamps,
     }
+
+
+# What both languages have under one name, as a team has it that moves a task from one to the other.
+
+
+@app.task(name="shared.add")
+def shared_add(x, y):
+    return [x + y, "python"]
+
+
+@app.task(name="shared.slow")
+def shared_slow(address):
+    """Says that it runs, and runs until it may go."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as test:
+        test.sendall(b"python\n")
+        test.recv(1)
+    return "python"
+
+
+@app.task(name="shared.nap")
+def shared_nap(seconds):
+    time.sleep(seconds)
+    return "python"

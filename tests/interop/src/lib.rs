@@ -1,5 +1,7 @@
 //! Tasks in Rust for the tests that run Celeriac beside real Celery. `python/tasks.py` has the same ones in Python.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use celeriac::prelude::*;
@@ -49,7 +51,46 @@ pub async fn whoami(task: &Context) -> TaskResult<Value> {
     ]))
 }
 
+/// Asks to be run again in an hour.
+#[celeriac::task(name = "rust.later", max_retries = 10)]
+pub async fn later() -> TaskResult<()> {
+    Err(TaskError::retry().countdown(Duration::from_secs(3600)))
+}
+
+/// Adds, and says in which language.
+#[celeriac::task(name = "shared.add")]
+pub async fn shared_add(x: i64, y: i64) -> TaskResult<(i64, String)> {
+    Ok((x + y, "rust".to_owned()))
+}
+
+/// Says that it runs, and runs until it may go, in a process of its own.
+#[celeriac::task(name = "shared.slow", isolation = "process")]
+pub fn shared_slow(address: String) -> TaskResult<String> {
+    let mut test = TcpStream::connect(address)?;
+    test.write_all(b"rust\n")?;
+    // It may go as well when nobody is there any more.
+    let _ = test.read(&mut [0]);
+    Ok("rust".to_owned())
+}
+
+/// Sleeps.
+#[celeriac::task(name = "shared.nap")]
+pub async fn shared_nap(seconds: f64) -> TaskResult<String> {
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    Ok("rust".to_owned())
+}
+
 /// The program, for workers and for clients.
 pub fn app() -> App {
-    App::new("interop").tasks(tasks![add, echo, fail, stubborn, whoami])
+    App::new("interop").tasks(tasks![
+        add,
+        echo,
+        fail,
+        stubborn,
+        whoami,
+        later,
+        shared_add,
+        shared_slow,
+        shared_nap
+    ])
 }

@@ -1,13 +1,16 @@
 //! A private Redis server, and the programs of both languages on it.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use celeriac::Settings;
 use celeriac::prelude::*;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long anything may take before it counts as not happening.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -17,13 +20,20 @@ pub(crate) struct Broker {
     _folder: TempDir,
     port: u16,
     server: Child,
+    /// Transport options of the broker and of the results, for the programs of both languages.
+    options: [&'static str; 2],
 }
 
-/// A process that ends with its test.
+/// A process with its children, which ends with its test.
 pub(crate) struct Program(Child);
 
 impl Broker {
     pub(crate) fn start() -> Self {
+        Self::with_options("", "")
+    }
+
+    /// As [`Broker::start`], with transport options as JSON that everybody has.
+    pub(crate) fn with_options(broker: &'static str, results: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder is writable");
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Command::new("redis-server")
@@ -38,17 +48,26 @@ impl Broker {
             assert!(Instant::now() < until, "redis-server does not listen");
             std::thread::yield_now();
         }
-        Self { _folder: folder, port, server }
+        Self { _folder: folder, port, server, options: [broker, results] }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
+    /// The server itself.
+    pub(crate) fn redis(&self) -> redis::Connection {
+        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+    }
+
     /// The program in Rust as a client.
     pub(crate) fn app(&self) -> App {
-        let url = self.url();
-        celeriac_interop::app().settings(|settings: &mut Settings| settings.broker_url = url)
+        let (url, [broker, results]) = (self.url(), self.options);
+        celeriac_interop::app().settings(|settings: &mut Settings| {
+            settings.broker_url = url;
+            settings.set("broker_transport_options", broker).unwrap();
+            settings.set("result_backend_transport_options", results).unwrap();
+        })
     }
 
     /// Starts a worker in Rust on the queue that everybody uses, and waits until it takes tasks.
@@ -58,41 +77,58 @@ impl Broker {
 
     /// As [`Broker::rust_worker`], on another queue.
     pub(crate) async fn rust_worker_on(&self, queue: &str, settings: &[(&str, &str)]) -> Program {
-        let worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"))
+        let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
+        worker
             .args(["worker", "--loglevel", "warning", "--concurrency", "2", "--queues", queue])
             .env("CELERIAC_BROKER_URL", self.url())
+            .env("CELERIAC_BROKER_TRANSPORT_OPTIONS", self.options[0])
+            .env("CELERIAC_RESULT_BACKEND_TRANSPORT_OPTIONS", self.options[1])
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the program is built with the tests");
-        let program = Program(worker);
-        let ready = celeriac_interop::add.s(1, 1).queue(queue).apply_async(&self.app()).await.unwrap();
-        assert_eq!(ready.get(DEADLINE).await.expect("the worker in Rust runs tasks"), 2);
+            .stdout(Stdio::null());
+        let program = Program::start(worker);
+        self.wait_for("rust", queue).await;
         program
     }
 
     /// Starts a stock Celery worker and waits until it takes tasks.
     pub(crate) async fn python_worker(&self, settings: &[(&str, &str)]) -> Program {
-        let worker = self
-            .python()
+        let mut worker = self.python();
+        worker
             .args(["-m", "celery", "--app", "tasks", "worker", "--concurrency", "1", "--loglevel", "WARNING"])
             .envs(settings.iter().copied())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the interpreter starts");
-        let program = Program(worker);
-        let ready: AsyncResult<i64> =
-            self.app().send_task("python.add", args![1, 1], kwargs! {}).await.unwrap();
-        ready.get(DEADLINE).await.expect("the worker in Python runs tasks");
+            .stdout(Stdio::null());
+        let program = Program::start(worker);
+        self.wait_for("python", "celery").await;
         program
     }
 
-    /// Runs one scenario of a script in Python, which must succeed.
-    pub(crate) fn scenario(&self, script: &str, name: &str) {
-        let output = self.python().arg(script).arg(name).output().expect("the interpreter starts");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{script} {name}: {}\n{said}", output.status);
+    /// Waits until a worker of that kind takes tasks, whoever else does.
+    async fn wait_for(&self, kind: &str, queue: &str) {
+        let app = self.app();
+        let until = Instant::now() + DEADLINE;
+        loop {
+            assert!(Instant::now() < until, "no worker in {kind} takes tasks");
+            let calls = (0..20).map(|n| celeriac_interop::shared_add.s(n, 1).queue(queue));
+            let mut sent = Vec::new();
+            for call in calls {
+                sent.push(call.apply_async(&app).await.unwrap());
+            }
+            let mut seen = false;
+            for result in sent {
+                seen |= result.get(DEADLINE).await.expect("somebody runs tasks").1 == kind;
+            }
+            if seen {
+                return;
+            }
+        }
+    }
+
+    /// Begins one scenario of a script in Python.
+    pub(crate) fn begin(&self, script: &str, name: &str) -> Program {
+        let mut command = self.python();
+        command.arg(script).arg(name);
+        Program::start(command)
     }
 
     /// The interpreter, in the folder of the scripts.
@@ -106,13 +142,38 @@ impl Broker {
             .env("RUST_TASKS", env!("CARGO_BIN_EXE_rust-tasks"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null());
+        let names = ["BROKER_TRANSPORT_OPTIONS", "RESULT_TRANSPORT_OPTIONS"];
+        for (name, options) in names.into_iter().zip(self.options) {
+            command.env(name, if options.is_empty() { "{}" } else { options });
+        }
         command
+    }
+}
+
+impl Program {
+    /// Starts it as the head of a process group of its own.
+    fn start(mut command: Command) -> Self {
+        Self(command.process_group(0).spawn().expect("the program is built, or the interpreter installed"))
+    }
+
+    /// Kills it and its children at once, as the end of their machine does.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
+    /// Waits for its end, which must be a success.
+    pub(crate) async fn succeed(mut self) {
+        let status = tokio::task::spawn_blocking(move || self.0.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}: what it said is above");
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+            // There is nothing left to kill when it has ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.0.wait();
     }
 }
@@ -121,5 +182,43 @@ impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
+    }
+}
+
+/// Where `shared.slow` says that it runs.
+pub(crate) struct Attendant(tokio::net::TcpListener);
+
+/// One run of `shared.slow`, which lasts as long as this.
+pub(crate) struct Run {
+    pub(crate) kind: String,
+    connection: tokio::net::TcpStream,
+}
+
+impl Attendant {
+    pub(crate) async fn listen() -> Self {
+        Self(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The argument of the task.
+    pub(crate) fn address(&self) -> String {
+        self.0.local_addr().unwrap().to_string()
+    }
+
+    /// The next run.
+    pub(crate) async fn run(&self) -> Run {
+        let accepted = tokio::time::timeout(DEADLINE, self.0.accept()).await.expect("the task begins to run");
+        let mut connection = accepted.unwrap().0;
+        let mut kind = String::new();
+        while !kind.ends_with('\n') {
+            kind.push(connection.read_u8().await.expect("the task says who runs it").into());
+        }
+        Run { kind: kind.trim().to_owned(), connection }
+    }
+}
+
+impl Run {
+    /// Lets it end.
+    pub(crate) async fn end(mut self) {
+        self.connection.write_all(b".").await.expect("the task still runs");
     }
 }

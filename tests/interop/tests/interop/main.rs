@@ -6,3 +6,5 @@
 mod harness;
 mod python_sends;
 mod rust_sends;
+mod takeover;
+mod together;

@@ -8,8 +8,7 @@ macro_rules! scenarios {
         async fn $name() {
             let broker = Broker::start();
             let _worker = broker.rust_worker(&[]).await;
-            let run = move || broker.scenario("python_sends.py", stringify!($name));
-            tokio::task::spawn_blocking(run).await.unwrap();
+            broker.begin("python_sends.py", stringify!($name)).succeed().await;
         })*
     };
 }

@@ -5,6 +5,7 @@ mod desk;
 mod faults;
 mod laws;
 mod ordeal;
+mod ordering;
 mod places;
 mod proxy;
 mod restarts;
