@@ -28,8 +28,8 @@ fn by_code(code: Option<&str>, url: String, reason: String) -> Error {
     match code {
         Some("OOM") => Error::Full { url },
         Some("NOAUTH" | "WRONGPASS") => Error::Misconfigured { url, reason },
-        // A script tells of these in its own words.
-        _ if reason.contains("OOM command not allowed") => Error::Full { url },
+        // Scripts and transactions tell of these in words of their own.
+        _ if reason.contains("command not allowed when used memory") => Error::Full { url },
         _ if reason.contains("READONLY") => Error::Unreachable { url, reason },
         _ => Error::Failed { url, reason },
     }

@@ -10,9 +10,9 @@ local consumer, lease, record, call = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonum
 local number, limit, again = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 
 -- A call that the network held back must not take messages that nobody waits for any more.
-local calls = own .. 'calls:' .. consumer
-if tonumber(redis.call('GET', calls) or '0') >= call then return { 'stale' } end
-redis.call('SET', calls, call, 'PX', string.format('%d', math.min(math.floor(lease / 1000) + 3600000, 9e14)))
+if tonumber(redis.call('HGET', own .. 'calls', consumer) or '0') >= call then return { 'stale' } end
+goes_on_when_full()
+redis.call('HSET', own .. 'calls', consumer, call)
 
 pass_time(consumer)
 local answer = { attend(consumer, lease, record) and 'new' or 'known', false, redis.call('ZCARD', own .. 'revoked') }

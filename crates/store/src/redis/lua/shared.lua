@@ -17,6 +17,12 @@ local function in_portions(command, key, arguments)
   end
 end
 
+-- A server whose memory is full refuses a script at its first command that may take more, and lets a script go on that
+-- has begun to write. What takes work off the server begins with a removal, so that it goes on then.
+local function goes_on_when_full()
+  redis.call('DEL', own .. 'nothing')
+end
+
 -- Makes the next fetch of whoever waits look again at what time brings.
 local function wake()
   redis.call('INCR', own .. 'wake')
@@ -143,6 +149,7 @@ end
 local function give_back_all(consumer, counts)
   local record = redis.call('HGET', own .. 'consumers', consumer)
   redis.call('HDEL', own .. 'consumers', consumer)
+  redis.call('HDEL', own .. 'calls', consumer)
   redis.call('ZREM', own .. 'leases', consumer)
   if not record then return end
   record = cjson.decode(record)

@@ -6,7 +6,7 @@ use celeriac_protocol::TaskId;
 
 use super::desk::{DEADLINE, call, consume, done, fetch, ids, open, patiently, publish, soon};
 use super::server::Server;
-use crate::Settled;
+use crate::{Error, Settled};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -78,4 +78,33 @@ async fn a_server_that_stops_for_a_while_holds_nobody_up_for_longer() {
     server.go_on();
     soon("publishing", patiently(|| store.broker().publish(vec![call("a")]))).await;
     assert_eq!(soon("the fetch", waiting).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_server_whose_memory_is_full_says_so_and_is_worked_off_all_the_same() {
+    let server = Server::with(&["--save", "", "--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
+    let store = open(&server.url(0)).await;
+    let mut subscription = consume(&store, LEASE).await;
+    let large = |number: usize| {
+        let mut publish = call(&number.to_string());
+        publish.message.body = vec![b' '; 20_000].into();
+        publish
+    };
+    let mut published = 0;
+    let error = loop {
+        match store.broker().publish(vec![large(published)]).await {
+            Ok(()) => published += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(published > 10, "only {published} messages fit");
+    while published > 0 {
+        let deliveries = soon("the fetch", subscription.consumer.fetch(3)).await.unwrap();
+        subscription.lease.renew().await.unwrap();
+        published -= deliveries.len();
+        let settled = subscription.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
+        assert!(settled.iter().all(|settled| *settled == Settled::Done), "{settled:?}");
+    }
+    store.broker().publish(vec![large(0)]).await.unwrap();
 }
