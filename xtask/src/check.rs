@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::run::{self, Result, Tally};
 
 /// Features of the library that must also do without the others.
-const FEATURES: [&str; 5] = ["", "cli", "macros", "redis", "sqlite"];
+const FEATURES: [&str; 6] = ["", "cli", "macros", "redis", "redis,tls", "sqlite"];
 
 /// Checks form, lints and documentation, and runs the tests of the workspace.
 pub(crate) fn run() -> Result<()> {
@@ -28,13 +28,13 @@ pub(crate) fn form() -> Result<()> {
 }
 
 /// Unit, integration and documentation tests of every crate but `recovery` and `interop`, which take longer and more.
-/// `servers` are the stores whose server is here.
-pub(crate) fn workspace_tests(servers: &[&str]) -> Result<Tally> {
+/// `features` are those of the store that need programs which are here.
+pub(crate) fn workspace_tests(features: &[&str]) -> Result<Tally> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(["--exclude", "celeriac-recovery", "--exclude", "celeriac-interop"]);
-    for server in servers {
-        command.arg("--features").arg(format!("celeriac-store/{server}"));
+    for feature in features {
+        command.arg("--features").arg(format!("celeriac-store/{feature}"));
     }
     command.current_dir(run::root());
     run::tests(&mut command)

@@ -13,10 +13,17 @@ const RECOVERY_ROUNDS: usize = 3;
 pub(crate) fn run() -> Result<()> {
     let python = python::recording()?;
     let redis = programs::ensure("redis-server", &["--version"], "redis-server")?;
+    let openssl = programs::ensure("openssl", &["version"], "openssl")?;
     check::form()?;
-    let mut tally = check::workspace_tests(if redis { &["redis"] } else { &[] })?;
+    let mut tally = check::workspace_tests(match (redis, openssl) {
+        (true, true) => &["redis", "tls"],
+        (true, false) => &["redis"],
+        (false, _) => &[],
+    })?;
     if !redis {
         tally.add(skipped("the store on Redis was not tested: no redis-server"));
+    } else if !openssl {
+        tally.add(skipped("TLS to Redis was not tested: no openssl to make certificates"));
     }
     tally.add(match python {
         Some(interpreter) => recorded_bytes(&interpreter)?,

@@ -31,7 +31,7 @@ pub use capabilities::Capabilities;
 pub use error::Error;
 pub use failed::{FailedTask, FailedTasks, FailureReason};
 pub use presence::{Presence, WorkerRecord};
-pub use redis_options::{QueueOrder, RedisOptions, RefusedOption};
+pub use redis_options::{QueueOrder, RedisOptions, RefusedOption, SentinelLogin};
 pub use results::{ResultBackend, StoreResult};
 pub use revocations::{Revocation, RevocationWatch, Revocations};
 pub use schedule::{Schedule, Scheduled};

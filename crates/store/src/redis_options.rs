@@ -1,5 +1,6 @@
 //! How a Redis server is used: kombu's and Celery's transport options.
 
+use std::fmt;
 use std::time::Duration;
 
 use celeriac_protocol::Value;
@@ -27,6 +28,30 @@ pub struct RedisOptions {
     pub unacked_key: String,
     /// The sorted set that says since when.
     pub unacked_index_key: String,
+    /// What the sentinels of a `sentinel://` URL call the primary; `?master_name=` in the URL goes first.
+    pub master_name: Option<String>,
+    /// How to sign in to sentinels.
+    pub sentinel_kwargs: SentinelLogin,
+}
+
+/// How to sign in to sentinels, which have other users than the servers: `sentinel_kwargs` of kombu's transport options.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SentinelLogin {
+    /// The user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// Whether they are reached with TLS, by the same options as the servers.
+    pub ssl: bool,
+}
+
+impl fmt::Debug for SentinelLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_ref().map(|_| "***");
+        let mut shown = f.debug_struct("SentinelLogin");
+        shown.field("username", &self.username).field("password", &password).field("ssl", &self.ssl).finish()
+    }
 }
 
 /// Which queue of a consumer comes first, among messages of the same priority step.
@@ -52,6 +77,8 @@ impl Default for RedisOptions {
             queue_order_strategy: QueueOrder::RoundRobin,
             unacked_key: "unacked".to_owned(),
             unacked_index_key: "unacked_index".to_owned(),
+            master_name: None,
+            sentinel_kwargs: SentinelLogin::default(),
         }
     }
 }
@@ -82,6 +109,7 @@ const MEANINGLESS: &[&str] = &[
     "interval_step",
     "max_connections",
     "max_retries",
+    "min_other_sentinels",
     "reauth_check_interval",
     "retry_on_timeout",
     "retry_policy",
@@ -99,8 +127,10 @@ const MEANINGLESS: &[&str] = &[
 /// Options that change what is set here.
 const HONOURED: &[&str] = &[
     "global_keyprefix",
+    "master_name",
     "priority_steps",
     "queue_order_strategy",
+    "sentinel_kwargs",
     "sep",
     "unacked_index_key",
     "unacked_key",
@@ -111,6 +141,12 @@ impl RedisOptions {
     /// The names of all options that are taken, for advice about others.
     pub fn known() -> impl Iterator<Item = &'static str> {
         HONOURED.iter().chain(MEANINGLESS).copied()
+    }
+
+    /// Whether an option of this name shapes only what kombu's and Celery's own clients do.
+    #[cfg(feature = "redis")]
+    pub(crate) fn means_nothing(name: &str) -> bool {
+        MEANINGLESS.contains(&name)
     }
 
     /// Sets one of Celery's `broker_transport_options`.
@@ -142,6 +178,8 @@ impl RedisOptions {
                     refuse("\"round_robin\", \"sorted\" or \"priority\", as kombu names them")
                 })?;
             }
+            "master_name" => self.master_name = Some(not_empty(value).ok_or_else(|| refuse(NOT_EMPTY))?),
+            "sentinel_kwargs" => self.sentinel_kwargs = sentinel_login(value)?,
             "ack_emulation" if value.as_bool() == Some(true) => {}
             "ack_emulation" => return Err(refuse("true: what is taken is always recorded as lent")),
             "body_encoding" if value.as_str() == Some("base64") => {}
@@ -171,6 +209,9 @@ impl RedisOptions {
                 let prefix = value.as_str().ok_or_else(|| refuse("text"))?;
                 self.result_keyprefix = result_keyprefix(prefix);
             }
+            // Where broker and results have sentinels of their own, `?master_name=` in the URL tells them apart.
+            "master_name" if self.master_name.is_none() => self.set(name, value)?,
+            "sentinel_kwargs" if self.sentinel_kwargs == SentinelLogin::default() => self.set(name, value)?,
             // Celery reads it for the results of a group, which this release does not collect.
             "result_chord_ordered" => {}
             name if HONOURED.contains(&name) || MEANINGLESS.contains(&name) => {}
@@ -184,6 +225,26 @@ const NOT_EMPTY: &str = "text that is not empty";
 
 fn not_empty(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// What `sentinel_kwargs` says. No part of it is shown: it holds a password.
+fn sentinel_login(value: &Value) -> Result<SentinelLogin, RefusedOption> {
+    let refuse = || RefusedOption {
+        expected: "a table of username, password and ssl",
+        found: "sentinel_kwargs that say something else".to_owned(),
+    };
+    let Value::Map(entries) = value else { return Err(refuse()) };
+    let mut login = SentinelLogin::default();
+    for (name, value) in entries {
+        match (&**name, value) {
+            ("username", value) => login.username = Some(value.as_str().ok_or_else(refuse)?.to_owned()),
+            ("password", value) => login.password = Some(value.as_str().ok_or_else(refuse)?.to_owned()),
+            ("ssl", value) => login.ssl = value.as_bool().ok_or_else(refuse)?,
+            (name, _) if MEANINGLESS.contains(&name) => {}
+            _ => return Err(refuse()),
+        }
+    }
+    Ok(login)
 }
 
 /// Celery puts `_` behind a prefix that ends in none of `:_-.`.
@@ -255,12 +316,22 @@ mod tests {
             ("priority_steps", "[0, 10]"),
             ("queue_order_strategy", "\"my.module.Cycle\""),
             ("region", "\"eu\""),
+            ("master_name", "\"\""),
             ("sep", "\"\""),
             ("visibility_timeout", "0"),
         ] {
             let refused = set(name, value).unwrap_err().to_string();
             assert!(refused.ends_with(&format!("found {name} = {value}")), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_signs_in_to_sentinels_is_not_shown() {
+        let options = set("sentinel_kwargs", r#"{"username": "me", "password": "secret"}"#).unwrap();
+        assert_eq!(options.sentinel_kwargs.password.as_deref(), Some("secret"));
+        assert!(!format!("{options:?}").contains("secret"));
+        let refused = set("sentinel_kwargs", r#"{"pass": "secret"}"#).unwrap_err().to_string();
+        assert!(!refused.contains("secret"), "{refused}");
     }
 
     #[test]

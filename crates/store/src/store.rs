@@ -84,9 +84,9 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(misconfigured(url, "this program was built without the cargo feature `sqlite`")),
         #[cfg(feature = "redis")]
-        "redis" | "redis+socket" => crate::redis::connect(url, options).await,
+        "redis" | "rediss" | "redis+socket" | "sentinel" => crate::redis::connect(url, options).await,
         #[cfg(not(feature = "redis"))]
-        "redis" | "redis+socket" => {
+        "redis" | "rediss" | "redis+socket" | "sentinel" => {
             Err(misconfigured(url, "this program was built without the cargo feature `redis`"))
         }
         _ => Err(misconfigured(url, "no such kind of store here: use sqlite:///tasks.db or memory://NAME")),
@@ -126,8 +126,23 @@ pub fn wait_until_closed(within: Duration) -> bool {
     }
 }
 
-/// The URL with `***` in place of a password, fit for logs.
+/// The URL with `***` in place of each password, fit for logs. Several URLs may stand together, as in
+/// `sentinel://:secret@one;sentinel://:secret@two`.
 pub fn without_password(url: &str) -> String {
+    // A password may hold a `;` of its own: only one before a scheme separates.
+    let scheme_follows = |text: &str| {
+        text.split_once("://").is_some_and(|(scheme, _)| {
+            !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
+        })
+    };
+    let end = url.match_indices(';').map(|(at, _)| at).find(|at| scheme_follows(&url[at + 1..]));
+    match end {
+        Some(end) => format!("{};{}", one_without_password(&url[..end]), without_password(&url[end + 1..])),
+        None => one_without_password(url),
+    }
+}
+
+fn one_without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let authority = rest.split('/').next().unwrap_or(rest);
     // A password that should have been percent-encoded may hold a slash: rather hide too much than show a part of it.
@@ -256,6 +271,14 @@ mod tests {
         assert_eq!(without_password("redis://me:secret@host:6379/0"), "redis://me:***@host:6379/0");
         assert_eq!(without_password("redis://:s@crét@host/0"), "redis://:***@host/0");
         assert_eq!(without_password("redis://:a/b?c@host/0"), "redis://:***@host/0");
+        assert_eq!(
+            without_password("sentinel://:s;a@one;sentinel://:b@two:7000/0?master_name=main"),
+            "sentinel://:***@one;sentinel://:***@two:7000/0?master_name=main"
+        );
+        assert_eq!(
+            without_password("sentinel://one;sentinel://:b/c@two"),
+            "sentinel://one;sentinel://:***@two"
+        );
         assert_eq!(without_password("redis://host:6379/0"), "redis://host:6379/0");
         assert_eq!(without_password("sqlite:////tmp/a:b@c.db"), "sqlite:////tmp/a:b@c.db");
     }

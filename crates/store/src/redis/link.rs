@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use super::backoff::Backoff;
+use super::dial::{Connection, connect};
 use super::failure::{ends_connection, translate};
 use super::io::Io;
 use super::lock;
@@ -27,7 +27,7 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct State {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     /// How many connections there were.
     number: u64,
     backoff: Backoff,
@@ -88,8 +88,8 @@ impl Link {
         };
         let answer = async {
             match request {
-                Request::Command(command) => command.query_async(&mut connection).await,
-                Request::Pipeline(pipeline) => pipeline.query_async(&mut connection).await,
+                Request::Command(command) => command.query_async(&mut *connection).await,
+                Request::Pipeline(pipeline) => pipeline.query_async(&mut *connection).await,
             }
         };
         match timeout_at(ends, answer).await {
@@ -112,7 +112,7 @@ impl Link {
     }
 
     /// The connection, made if there is none.
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64)> {
+    async fn connection(&self) -> Result<(Connection, u64)> {
         let mut state = self.state.lock().await;
         loop {
             if let Some(connection) = &state.connection {
@@ -152,7 +152,7 @@ impl Link {
     }
 
     /// One attempt.
-    async fn connect(&self) -> Result<MultiplexedConnection> {
+    async fn connect(&self) -> Result<Connection> {
         connect(&self.target, &self.io, AsyncConnectionConfig::new(), self.deadline).await
     }
 
@@ -195,24 +195,4 @@ impl From<Error> for Refusal {
 
 fn is_no_script(error: &redis::RedisError) -> bool {
     matches!(error.kind(), redis::ErrorKind::Server(redis::ServerErrorKind::NoScript))
-}
-
-/// Connects, on the thread that drives connections.
-pub(super) async fn connect(
-    target: &Arc<Target>,
-    io: &Handle,
-    config: AsyncConnectionConfig,
-    deadline: Duration,
-) -> Result<MultiplexedConnection> {
-    // Callers have deadlines of their own; half of one leaves the time to hear why there is no connection.
-    let config = config.set_connection_timeout(Some(deadline / 2)).set_response_timeout(None);
-    let target_there = Arc::clone(target);
-    let connecting = io.spawn(async move {
-        let client = Client::open(target_there.info())?;
-        client.get_multiplexed_async_connection_with_config(&config).await
-    });
-    match connecting.await {
-        Ok(connected) => connected.map_err(|error| translate(&error, target)),
-        Err(_) => Err(Error::Closed),
-    }
 }

@@ -10,6 +10,7 @@ mod backoff;
 mod bindings;
 mod claim;
 mod consumer;
+mod dial;
 mod failed;
 mod failure;
 mod io;
@@ -20,16 +21,20 @@ mod link;
 mod presence;
 mod publish;
 mod pushes;
+mod query;
 mod queues;
 mod restore;
 mod results;
 mod revocations;
 mod schedule;
 mod script;
+mod sentinel;
 mod settle;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,7 +88,7 @@ impl RedisStore {
     /// # Errors
     /// Those of [`connect`].
     pub async fn open(url: &str, options: &ConnectOptions) -> Result<Self> {
-        let target = Arc::new(Target::parse(url)?);
+        let target = Arc::new(Target::parse(url, &options.redis)?);
         let io = Io::start(target.url())?;
         let link = Link::new(&target, &io, options.deadline);
         let renewals = Link::new(&target, &io, options.deadline);

@@ -13,16 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
+use super::dial::{Connection, connect};
 use super::failure::translate;
 use super::io::Io;
-use super::link::connect;
 use super::lock;
 use super::target::Target;
 use crate::{Error, Result};
@@ -182,7 +181,7 @@ struct Listener {
     io: Handle,
     deadline: Duration,
     board: Arc<Board>,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     backoff: Backoff,
     /// What this connection has subscribed.
     channels: HashSet<Box<str>>,
@@ -255,7 +254,7 @@ impl Listener {
             keys.into_iter().for_each(|key| {
                 exists.arg(key);
             });
-            exists.exec_async(&mut connection).await.map_err(failed)?;
+            exists.exec_async(&mut *connection).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -269,7 +268,7 @@ impl Listener {
             .collect()
     }
 
-    async fn connected(&mut self) -> Result<MultiplexedConnection> {
+    async fn connected(&mut self) -> Result<Connection> {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }
@@ -284,7 +283,7 @@ impl Listener {
         self.backoff = Backoff::default();
         let mut tracking = cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON");
-        tracking.exec_async(&mut connection).await.map_err(|error| translate(&error, &self.target))?;
+        tracking.exec_async(&mut *connection).await.map_err(|error| translate(&error, &self.target))?;
         self.channels.clear();
         self.connection = Some(connection.clone());
         Ok(connection)
@@ -294,7 +293,7 @@ impl Listener {
     async fn ping(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         let ping = cmd("PING");
-        let answer = timeout(self.deadline, ping.exec_async(connection)).await;
+        let answer = timeout(self.deadline, ping.exec_async(&mut **connection)).await;
         if !matches!(answer, Ok(Ok(()))) {
             self.disconnect();
         }

@@ -1,65 +1,103 @@
 //! Where the server is, as the URL says it.
 
-use std::time::Duration;
+use std::fmt;
+use std::path::PathBuf;
 
-use redis::io::tcp::TcpSettings;
-use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::RedisConnectionInfo;
 
-use crate::{Error, Result, without_password};
+use super::query::Query;
+use super::sentinel::Sentinels;
+use super::tls::Tls;
+use crate::{Error, RedisOptions, Result, SentinelLogin, without_password};
 
 const DEFAULT_PORT: u16 = 6379;
-
-/// The system gives up a connection on which the other side has acknowledged nothing for this long.
-const SILENCE: Duration = Duration::from_secs(10);
-/// An idle connection is probed this often.
-const PROBE_EVERY: Duration = Duration::from_secs(3);
+const DEFAULT_SENTINEL_PORT: u16 = 26379;
 
 /// A server and how to sign in.
 pub(super) struct Target {
     /// Without the password.
     url: String,
-    info: ConnectionInfo,
+    place: Place,
+    login: RedisConnectionInfo,
+    tls: Option<Tls>,
+}
+
+/// Where the server is.
+pub(super) enum Place {
+    Server(Address),
+    /// Wherever these say.
+    Sentinels(Sentinels),
+}
+
+/// One address.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Address {
+    Tcp(String, u16),
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What a URL says apart from its options.
+struct Parts {
+    addresses: Vec<Address>,
+    database: i64,
+    user: Option<String>,
+    password: Option<String>,
 }
 
 impl Target {
-    /// Reads `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `redis+socket://[USER:PASSWORD@]/PATH[?virtual_host=DB]`.
+    /// Reads `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for the same with TLS,
+    /// `redis+socket://[USER:PASSWORD@]/PATH[?virtual_host=DB]`, or
+    /// `sentinel://[USER:PASSWORD@]HOST[:PORT][;sentinel://HOST[:PORT]...][/DB][?master_name=NAME]`.
     ///
-    /// Source: `Channel._connparams` and `Channel._prepare_virtual_host`, `kombu/transport/redis.py`, kombu 5.7.0.
-    pub(super) fn parse(url: &str) -> Result<Self> {
+    /// Source: `Channel._connparams`, `Channel._prepare_virtual_host` and `SentinelChannel`, `kombu/transport/redis.py`,
+    /// kombu 5.7.0.
+    pub(super) fn parse(url: &str, options: &RedisOptions) -> Result<Self> {
         let wrong = |reason: String| Error::Misconfigured { url: without_password(url), reason };
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(wrong("a Redis URL looks like redis://host:6379/0".to_owned()));
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (login, place) =
-            rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
-        let (addr, db) = match scheme {
-            "redis" => tcp(place).map_err(wrong)?,
-            "redis+socket" => socket(place, query).map_err(wrong)?,
-            _ => return Err(wrong(format!("no such kind of Redis URL: {scheme}"))),
+        let query = Query::parse(query).map_err(wrong)?;
+        check(scheme, &query).map_err(wrong)?;
+        let parts = match scheme {
+            "redis" | "rediss" => Parts::of_server(rest, DEFAULT_PORT),
+            "redis+socket" => Parts::of_socket(rest, &query),
+            _ => Parts::of_sentinels(rest),
         };
-        if let (false, Some((option, _))) = (scheme == "redis+socket", query.split_once('=')) {
-            return Err(wrong(format!("unknown option {option:?}")));
-        }
-        let mut redis = RedisConnectionInfo::default()
-            .set_db(db)
-            .set_protocol(redis::ProtocolVersion::RESP3)
-            .set_lib_name("celeriac", env!("CARGO_PKG_VERSION"));
-        if let Some(login) = login {
-            let (user, password) = login.split_once(':').unwrap_or((login, ""));
-            if !user.is_empty() {
-                redis = redis.set_username(percent_decoded(user).map_err(wrong)?);
+        let Parts { addresses, database, user, password } = parts.map_err(wrong)?;
+        let login = login_of(user.as_deref(), password.as_deref()).set_db(database);
+        let tls = match (scheme, query.tls) {
+            ("rediss", tls) => Some(tls.unwrap_or_default()),
+            (_, tls) => tls,
+        };
+        let place = match scheme {
+            "sentinel" => {
+                let name = query.master_name.or_else(|| options.master_name.clone());
+                let name = name.filter(|name| !name.is_empty()).ok_or_else(|| {
+                    wrong("which primary is meant must be said by the option master_name".to_owned())
+                })?;
+                let SentinelLogin { username, password, ssl } = &options.sentinel_kwargs;
+                let login = login_of(username.as_deref(), password.as_deref());
+                let sentinel_tls = ssl.then(|| Tls::new(&tls.clone().unwrap_or_default()));
+                let tls = sentinel_tls.transpose().map_err(wrong)?;
+                Place::Sentinels(Sentinels { addresses, name, login, tls })
             }
-            if !password.is_empty() {
-                redis = redis.set_password(percent_decoded(password).map_err(wrong)?);
-            }
-        }
-        let info = addr.into_connection_info().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self {
-            url: without_password(url),
-            info: info.set_redis_settings(redis).set_tcp_settings(tcp_settings()),
-        })
+            _ => match addresses.into_iter().next() {
+                Some(address) => Place::Server(address),
+                None => return Err(wrong("no host is named".to_owned())),
+            },
+        };
+        let tls = tls.as_ref().map(Tls::new).transpose().map_err(wrong)?;
+        Ok(Self { url: without_password(url), place, login, tls })
     }
 
     /// The URL, without the password.
@@ -67,48 +105,102 @@ impl Target {
         &self.url
     }
 
-    pub(super) fn info(&self) -> ConnectionInfo {
-        self.info.clone()
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn login(&self) -> &RedisConnectionInfo {
+        &self.login
+    }
+
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    pub(super) fn unreachable(&self, error: &std::io::Error) -> Error {
+        Error::Unreachable { url: self.url.clone(), reason: error.to_string() }
+    }
+
+    pub(super) fn misconfigured(&self, reason: String) -> Error {
+        Error::Misconfigured { url: self.url.clone(), reason }
     }
 }
 
-/// No waiting for more to send, and dead connections end.
-fn tcp_settings() -> TcpSettings {
-    let keepalive = TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2);
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(SILENCE);
-    settings
+/// Whether these options are for this kind of URL.
+fn check(scheme: &str, query: &Query) -> std::result::Result<(), String> {
+    if !matches!(scheme, "redis" | "rediss" | "redis+socket" | "sentinel") {
+        return Err(format!("no such kind of Redis URL: {scheme}"));
+    }
+    if query.tls.is_some() && !matches!(scheme, "rediss" | "sentinel") {
+        return Err("options of TLS (ssl_...) belong to a URL that begins with rediss://".to_owned());
+    }
+    if query.virtual_host.is_some() && scheme != "redis+socket" {
+        return Err("the database stands behind the host, as in redis://host/0; virtual_host is for sockets"
+            .to_owned());
+    }
+    if query.master_name.is_some() && scheme != "sentinel" {
+        return Err("master_name belongs to a URL that begins with sentinel://".to_owned());
+    }
+    Ok(())
 }
 
-/// `HOST[:PORT][/DB]`, the host of IPv6 in brackets.
-fn tcp(place: &str) -> std::result::Result<(ConnectionAddr, i64), String> {
-    let (authority, db) = place.split_once('/').unwrap_or((place, ""));
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (authority, ""),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let host = if host.is_empty() { "127.0.0.1" } else { host };
-    let port = match port {
-        "" => DEFAULT_PORT,
-        port => port.parse().map_err(|_| format!("{port:?} is not a port"))?,
-    };
-    Ok((ConnectionAddr::Tcp(host.to_owned(), port), database(db)?))
+fn login_of(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
+    let login = RedisConnectionInfo::default()
+        .set_protocol(redis::ProtocolVersion::RESP3)
+        .set_lib_name("celeriac", env!("CARGO_PKG_VERSION"));
+    let login = user.into_iter().fold(login, RedisConnectionInfo::set_username);
+    password.into_iter().fold(login, RedisConnectionInfo::set_password)
 }
 
-fn socket(place: &str, query: &str) -> std::result::Result<(ConnectionAddr, i64), String> {
-    let mut db = 0;
-    for option in query.split('&').filter(|option| !option.is_empty()) {
-        match option.split_once('=') {
-            Some(("virtual_host", number)) => db = database(number)?,
-            _ => return Err(format!("unknown option {option:?}: a socket takes virtual_host")),
+impl Parts {
+    /// `[USER:PASSWORD@]HOST[:PORT][/DB]`, the host of IPv6 in brackets.
+    fn of_server(text: &str, default_port: u16) -> std::result::Result<Self, String> {
+        let (user, password, place) = signed(text)?;
+        let (authority, db) = place.split_once('/').unwrap_or((place, ""));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port),
+            _ => (authority, ""),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = if host.is_empty() { "127.0.0.1" } else { host };
+        let port = match port {
+            "" => default_port,
+            port => port.parse().map_err(|_| format!("{port:?} is not a port"))?,
+        };
+        let addresses = vec![Address::Tcp(host.to_owned(), port)];
+        Ok(Self { addresses, database: database(db)?, user, password })
+    }
+
+    fn of_socket(text: &str, query: &Query) -> std::result::Result<Self, String> {
+        let (user, password, place) = signed(text)?;
+        if !place.starts_with('/') {
+            return Err("a socket is named by its whole path: redis+socket:///run/redis.sock".to_owned());
         }
+        let addresses = vec![Address::Socket(percent_decoded(place)?.into())];
+        let database = database(query.virtual_host.as_deref().unwrap_or_default())?;
+        Ok(Self { addresses, database, user, password })
     }
-    if !place.starts_with('/') {
-        return Err("a socket is named by its whole path: redis+socket:///run/redis.sock".to_owned());
+
+    /// Several of them. User, password and database may stand with any, and are those of the servers.
+    fn of_sentinels(text: &str) -> std::result::Result<Self, String> {
+        let mut all = Self { addresses: Vec::new(), database: 0, user: None, password: None };
+        for one in text.split(';').map(|one| one.trim_start_matches("sentinel://")) {
+            let one = Self::of_server(one, DEFAULT_SENTINEL_PORT)?;
+            all.addresses.extend(one.addresses);
+            all.user = all.user.or(one.user);
+            all.password = all.password.or(one.password);
+            all.database = if all.database == 0 { one.database } else { all.database };
+        }
+        Ok(all)
     }
-    Ok((ConnectionAddr::Unix(percent_decoded(place)?.into()), db))
+}
+
+/// User, password and the rest of `[USER:PASSWORD@]REST`.
+fn signed(text: &str) -> std::result::Result<(Option<String>, Option<String>, &str), String> {
+    let Some((login, rest)) = text.rsplit_once('@') else { return Ok((None, None, text)) };
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let given = |text: &str| (!text.is_empty()).then(|| percent_decoded(text)).transpose();
+    Ok((given(user)?, given(password)?, rest))
 }
 
 fn database(text: &str) -> std::result::Result<i64, String> {
@@ -122,7 +214,7 @@ fn database(text: &str) -> std::result::Result<i64, String> {
 }
 
 /// The text with `%40` made `@` and so on.
-fn percent_decoded(text: &str) -> std::result::Result<String, String> {
+pub(super) fn percent_decoded(text: &str) -> std::result::Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -147,11 +239,22 @@ fn percent_decoded(text: &str) -> std::result::Result<String, String> {
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<Target> {
+        Target::parse(url, &RedisOptions::default())
+    }
+
     fn place(url: &str) -> String {
-        let target = Target::parse(url).unwrap();
-        let login = target.info.redis_settings();
+        let target = parse(url).unwrap();
+        let login = &target.login;
         let (user, password) = (login.username().unwrap_or("-"), login.password().unwrap_or("-"));
-        format!("{} {} {user} {password}", target.info.addr(), login.db())
+        let place = match &target.place {
+            Place::Server(address) => address.to_string(),
+            Place::Sentinels(sentinels) => {
+                let addresses: Vec<String> = sentinels.addresses.iter().map(Address::to_string).collect();
+                format!("{} of {}", sentinels.name, addresses.join(","))
+            }
+        };
+        format!("{place} {} {user} {password}", login.db())
     }
 
     #[test]
@@ -164,6 +267,11 @@ mod tests {
         assert_eq!(place("redis://:s%40crét@there/0"), "there:6379 0 - s@crét");
         assert_eq!(place("redis://me:a:b@c@there"), "there:6379 0 me a:b@c");
         assert_eq!(place("redis+socket:///run/redis.sock?virtual_host=2"), "/run/redis.sock 2 - -");
+        assert_eq!(
+            place("sentinel://:pw@one;sentinel://two:7000;sentinel://[::3]/4?master_name=main"),
+            "main of one:26379,two:7000,::3:26379 4 - pw"
+        );
+        assert_eq!(place("redis://there?socket_timeout=30"), "there:6379 0 - -");
     }
 
     #[test]
@@ -175,9 +283,22 @@ mod tests {
             ("redis://there?colour=blue", "colour"),
             ("redis+socket://run/redis.sock", "whole path"),
             ("redis+socket:///run/redis.sock?db=2", "virtual_host"),
+            ("redis://there?virtual_host=2", "behind the host"),
+            ("redis://there?ssl_cert_reqs=none", "rediss://"),
+            ("redis://there?master_name=main", "sentinel://"),
+            ("sentinel://there", "master_name"),
         ] {
-            let error = Target::parse(url).err().expect(url).to_string();
+            let error = parse(url).err().expect(url).to_string();
             assert!(error.contains(word), "{url}: {error}");
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn without_tls_its_urls_name_the_missing_feature() {
+        for url in ["rediss://there", "sentinel://there?master_name=main&ssl_cert_reqs=none"] {
+            let error = parse(url).err().expect(url).to_string();
+            assert!(error.contains("cargo feature `tls`"), "{url}: {error}");
         }
     }
 }

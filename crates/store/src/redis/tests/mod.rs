@@ -2,6 +2,9 @@
 
 mod claims;
 mod desk;
+#[cfg(feature = "tls")]
+mod encrypted;
+mod failover;
 mod faults;
 mod laws;
 mod ordeal;

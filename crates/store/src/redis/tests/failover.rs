@@ -1,0 +1,136 @@
+//! Sentinels, and the server that takes the place of another.
+
+use std::time::Duration;
+
+use super::desk::{call, consume, fetch, id, open_with, options, patiently, publish};
+use super::server::{Server, free_port};
+use crate::{ConnectOptions, Error, Finish, Settle, Settled, Store, connect};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// How long a failover may take: half a second until the primary counts as down, the vote, and our next attempt.
+const FAILOVER: Duration = Duration::from_secs(30);
+
+/// A primary, its replica, and three who watch them.
+struct Cluster {
+    primary: Server,
+    replica: Server,
+    sentinels: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts all of them, and waits until they know each other.
+    async fn start() -> Self {
+        let primary = Server::with(&["--save", "", "--requirepass", "pw", "--masterauth", "pw"]);
+        let of = primary.port().to_string();
+        let replica = Server::with(&[
+            "--save",
+            "",
+            "--requirepass",
+            "pw",
+            "--masterauth",
+            "pw",
+            "--replicaof",
+            "127.0.0.1",
+            &of,
+        ]);
+        let sentinels = (0..3).map(|_| sentinel(primary.port())).collect();
+        let cluster = Self { primary, replica, sentinels };
+        tokio::time::timeout(FAILOVER, cluster.until_known()).await.expect("they find each other");
+        cluster
+    }
+
+    /// Every sentinel knows the others and a replica that is there.
+    async fn until_known(&self) {
+        for sentinel in &self.sentinels {
+            let mut connection = sentinel.connection();
+            loop {
+                let known: std::collections::HashMap<String, String> =
+                    redis::cmd("SENTINEL").arg("master").arg("main").query(&mut connection).unwrap();
+                let replicas: Vec<std::collections::HashMap<String, String>> =
+                    redis::cmd("SENTINEL").arg("replicas").arg("main").query(&mut connection).unwrap();
+                let linked = replicas.iter().any(|replica| replica["master-link-status"] == "ok");
+                if known["num-other-sentinels"] == "2" && linked {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn url(&self, login: &str) -> String {
+        let hosts: Vec<String> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("sentinel://{login}127.0.0.1:{}", sentinel.port()))
+            .collect();
+        format!("{}/0?master_name=main", hosts.join(";"))
+    }
+
+    async fn open(&self) -> Store {
+        let options = ConnectOptions { deadline: Duration::from_secs(4), ..options() };
+        open_with(&self.url(":pw@"), &options).await
+    }
+}
+
+fn sentinel(primary: u16) -> Server {
+    let settings = format!(
+        "sentinel monitor main 127.0.0.1 {primary} 2\n\
+         sentinel auth-pass main pw\n\
+         sentinel down-after-milliseconds main 500\n\
+         sentinel failover-timeout main 5000\n"
+    );
+    Server::on(free_port(), &["FOLDER/sentinel.conf", "--sentinel"], |folder| {
+        std::fs::write(folder.join("sentinel.conf"), settings).unwrap();
+    })
+}
+
+#[tokio::test]
+async fn a_failover_is_followed() {
+    let mut cluster = Cluster::start().await;
+    let store = cluster.open().await;
+    let mut subscription = consume(&store, LEASE).await;
+    publish(&store, &["before"]).await;
+    let before = fetch(&mut subscription).await;
+    // What the primary had not passed on when it died is lost with it: wait until the replica has all.
+    let mut connection = redis::Client::open(format!("redis://:pw@127.0.0.1:{}", cluster.primary.port()))
+        .unwrap()
+        .get_connection()
+        .unwrap();
+    let replicas: u64 = redis::cmd("WAIT").arg(1).arg(5000).query(&mut connection).unwrap();
+    assert_eq!(replicas, 1);
+    cluster.primary.kill();
+    let after = async {
+        patiently(|| store.broker().publish(vec![call("after")])).await;
+        fetch(&mut subscription).await
+    };
+    let after = tokio::time::timeout(FAILOVER, after).await.expect("the store goes on");
+    assert_eq!((id(&before[0]), id(&after[0])), ("before", "after"));
+    let finish = |delivery: &crate::Delivery| Finish {
+        delivery: Some(delivery.tag),
+        settle: Settle::Ack,
+        result: None,
+        follow_ups: Vec::new(),
+    };
+    let finishes = [&before[0], &after[0]].map(finish).to_vec();
+    assert_eq!(subscription.settler.finish(finishes).await.unwrap(), [Settled::Done; 2]);
+    assert!(cluster.replica.port() != cluster.primary.port());
+}
+
+#[tokio::test]
+async fn sentinels_that_know_nothing_or_are_away_are_named() {
+    let primary = Server::with(&["--requirepass", "pw"]);
+    let sentinel = sentinel(primary.port());
+    let (here, gone) = (sentinel.port(), free_port());
+    let url = format!("sentinel://:pw@127.0.0.1:{gone};sentinel://127.0.0.1:{here}/0?master_name=other");
+    let error = connect(&url, &options()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("knows no primary \"other\"") && text.contains(&format!("127.0.0.1:{gone}: ")),
+        "{text}"
+    );
+    assert!(!text.contains("pw"), "{text}");
+    let known = url.replace("other", "main");
+    connect(&known, &options()).await.unwrap();
+}
