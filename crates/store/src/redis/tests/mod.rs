@@ -11,6 +11,7 @@ mod ordeal;
 mod ordering;
 mod places;
 mod proxy;
+mod remains;
 mod restarts;
 mod restoring;
 mod server;

@@ -1,0 +1,73 @@
+//! What workers and clients leave behind that are killed: nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use celeriac_protocol::Timestamp;
+
+use super::desk::{call_on, consuming, ids, open_with, options, publish, queue};
+use super::server::Server;
+use crate::clock::Clock;
+use crate::{ConnectOptions, Finish, Settle};
+
+const LEASE: Duration = Duration::from_secs(30);
+const KILLED: usize = 1_000;
+
+fn keys(server: &Server) -> BTreeSet<String> {
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut server.connection()).unwrap();
+    keys.into_iter().collect()
+}
+
+#[tokio::test]
+async fn a_thousand_killed_workers_leave_no_key_behind() {
+    let server = Server::start();
+    let (clock, hand) = Clock::with_hand(Timestamp::from_micros(1_800_000_000_000_000));
+    let store = open_with(&server.url(0), &ConnectOptions { clock, ..options() }).await;
+    let mut witness = store.broker().consume(consuming(LEASE * 1000)).await.unwrap();
+    publish(&store, &["before"]).await;
+    let first = witness.consumer.fetch(1).await.unwrap();
+    let before = keys(&server);
+
+    let names: Vec<String> = (0..KILLED).map(|number| number.to_string()).collect();
+    for id in &names {
+        publish(&store, &[id]).await;
+        // Dropped without a word, with what it took, as a process is that is killed.
+        let mut killed = store.broker().consume(consuming(LEASE)).await.unwrap();
+        assert_eq!(ids(&killed.consumer.fetch(1).await.unwrap()), [id]);
+    }
+    hand.advance(LEASE * 2);
+    let mut came_back = 0;
+    while came_back < KILLED {
+        let deliveries = witness.consumer.fetch(100).await.unwrap();
+        came_back += deliveries.len();
+        let done = |delivery: &crate::Delivery| Finish {
+            delivery: Some(delivery.tag),
+            settle: Settle::Ack,
+            result: None,
+            follow_ups: Vec::new(),
+        };
+        witness.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
+    }
+    assert_eq!(keys(&server), before);
+    drop(first);
+    assert_eq!(store.broker().queues(&[queue()]).await.unwrap()[0].consumers, 1);
+}
+
+#[tokio::test]
+async fn clients_that_only_send_and_wait_leave_the_keys_of_their_queue() {
+    let server = Server::start();
+    let store = open_with(&server.url(0), &options()).await;
+    store.broker().publish(vec![call_on(&queue(), "a")]).await.unwrap();
+    let before = keys(&server);
+    for number in 0..20 {
+        let client = open_with(&server.url(0), &options()).await;
+        let ids = [celeriac_protocol::TaskId::new(format!("nobody {number}"))];
+        let wait = tokio::time::timeout(Duration::from_millis(5), client.results().wait(&ids));
+        assert!(wait.await.is_err(), "nobody stores this result");
+        assert_eq!(client.presence().workers(Duration::ZERO).await.unwrap(), []);
+    }
+    let mut after = keys(&server);
+    // One counter of questions for all clients.
+    after.remove("celeriac:{tasks}:asked");
+    assert_eq!(after, before);
+}
