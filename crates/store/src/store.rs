@@ -71,11 +71,10 @@ pub enum Durability {
 /// # Errors
 /// [`Error::Misconfigured`] for a URL that means nothing here; else what the store found when it was opened.
 pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(misconfigured(url, "a store URL looks like sqlite:///tasks.db or memory://NAME"));
-    };
+    let Some((scheme, rest)) = url.split_once("://") else { return Err(no_url(url)) };
     match scheme {
-        "memory" if !rest.is_empty() => {
+        "memory" if rest.is_empty() => Err(misconfigured(url, "give it a name: memory://NAME")),
+        "memory" => {
             let ConnectOptions { clock, message_limit, .. } = options;
             Ok(Store::of(url, &Arc::new(MemoryStore::open(rest, clock.clone(), *message_limit))))
         }
@@ -89,7 +88,28 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
         "redis" | "rediss" | "redis+socket" | "sentinel" => {
             Err(misconfigured(url, "this program was built without the cargo feature `redis`"))
         }
-        _ => Err(misconfigured(url, "no such kind of store here: use sqlite:///tasks.db or memory://NAME")),
+        _ => Err(misconfigured(url, no_such_kind(scheme))),
+    }
+}
+
+/// What is wrong with a scheme that names no store.
+fn no_such_kind(scheme: &str) -> &'static str {
+    let meant = scheme.trim().to_ascii_lowercase();
+    match ["memory", "sqlite", "redis", "redis+socket"].contains(&meant.as_str()) {
+        true => "a store URL begins with its kind in small letters, and with no spaces",
+        false => "no such kind of store here: use sqlite:///tasks.db or memory://NAME",
+    }
+}
+
+/// What is wrong with something that is no URL, which may be the path of a file.
+fn no_url(text: &str) -> Error {
+    if text.trim().is_empty() {
+        return misconfigured("(empty)", "a store URL looks like sqlite:///tasks.db or memory://NAME");
+    }
+    let is_path = text.starts_with(['/', '.']) || text.ends_with(".db") || text.ends_with(".sqlite");
+    match is_path {
+        true => misconfigured(text, &format!("the store in this file is sqlite:///{text}")),
+        false => misconfigured(text, "a store URL looks like sqlite:///tasks.db or memory://NAME"),
     }
 }
 
@@ -281,6 +301,25 @@ mod tests {
         );
         assert_eq!(without_password("redis://host:6379/0"), "redis://host:6379/0");
         assert_eq!(without_password("sqlite:////tmp/a:b@c.db"), "sqlite:////tmp/a:b@c.db");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_url_is_told_from_what_names_no_store() {
+        let cases = [
+            ("", "store URL (empty): a store URL looks like "),
+            ("sqlite", "store URL sqlite: a store URL looks like "),
+            ("/var/tasks.db", "store URL /var/tasks.db: the store in this file is sqlite:////var/tasks.db"),
+            ("memory://", "store URL memory://: give it a name: memory://NAME"),
+            ("SQLite:///a.db", "store URL SQLite:///a.db: a store URL begins with its kind in small letters"),
+            (
+                " sqlite:///a.db",
+                "store URL  sqlite:///a.db: a store URL begins with its kind in small letters",
+            ),
+        ];
+        for (url, said) in cases {
+            let error = connect(url, &ConnectOptions::default()).await.unwrap_err().to_string();
+            assert!(error.starts_with(said), "{error}");
+        }
     }
 
     #[tokio::test]
