@@ -1,6 +1,6 @@
 //! The last three layers of the settings: the file, the environment and the flags of this command line.
 
-use celeriac_app::settings::{Place, SettingsError};
+use celeriac_app::settings::{Place, Problem, SettingsError};
 use celeriac_app::{App, Settings};
 
 use crate::args::{Cli, Command, Common};
@@ -15,10 +15,16 @@ pub(crate) fn apply(app: App, cli: &Cli) -> Result<App, Failure> {
     let environment = std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     layered(&mut settings, cli, environment).map_err(|error| {
-        Failure::because("the settings cannot be used", &error)
-            .next("correct it; settings are named as in Celery")
+        Failure::because("the settings cannot be used", &error).next(remedy(&error.problem))
     })?;
     Ok(app.settings(|of_app| *of_app = settings))
+}
+
+fn remedy(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::Missing | Problem::Unreadable(_) => "name another file with --config or CELERIAC_CONFIG",
+        _ => "correct it; settings are named as in Celery",
+    }
 }
 
 fn layered(

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     quiet: bool,
 
     /// Messages taken ahead for each task that can run at once
-    #[arg(long, value_name = "N", help_heading = "Worker Options")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Worker Options")]
     prefetch_multiplier: Option<u32>,
 
     /// How long running tasks may go on after TERM before they go back; they are told to stop shortly before
@@ -56,11 +56,11 @@ pub(crate) struct Args {
     shutdown_timeout: Option<Duration>,
 
     /// Threads for `fn` tasks, and processes for isolated ones [default: CPUs]
-    #[arg(short, long, value_name = "N", help_heading = "Pool Options")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, help_heading = "Pool Options")]
     concurrency: Option<u32>,
 
     /// How many `async fn` tasks run at once
-    #[arg(long, value_name = "N", help_heading = "Pool Options")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Pool Options")]
     async_concurrency: Option<u32>,
 
     /// Every task chooses its pool itself
@@ -76,11 +76,11 @@ pub(crate) struct Args {
     soft_time_limit: Option<Duration>,
 
     /// Replace a process after this many tasks
-    #[arg(long, value_name = "N", help_heading = "Pool Options")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Pool Options")]
     max_tasks_per_child: Option<u32>,
 
     /// Replace a process that has grown by more than this since it became ready
-    #[arg(long, value_name = "KIB", help_heading = "Pool Options")]
+    #[arg(long, value_name = "KIB", allow_negative_numbers = true, help_heading = "Pool Options")]
     max_memory_per_child: Option<u64>,
 
     /// The queues to take tasks from [default: the program's default queue]

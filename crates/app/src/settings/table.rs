@@ -146,7 +146,8 @@ settings! {
     worker_concurrency: Option<u32> = None;
     /// How many asynchronous tasks run at once.
     worker_async_concurrency: u32 = 1000;
-    /// How many messages a worker takes ahead for each task that it can run at once.
+    /// How many messages a worker takes ahead for each task that it can run at once. 0 is as 1; in Celery it is no limit,
+    /// which would empty the queue into the memory of one worker.
     worker_prefetch_multiplier: u32 = 4;
     /// How many tasks a child process runs before a new one takes its place.
     worker_max_tasks_per_child: Option<u32> = None;

@@ -21,6 +21,7 @@ fn a_settings_file_that_is_not_there_is_named_without_a_line() {
     let ended = Program::new().run(&["queues", "--config", "none.toml"]);
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("  cause: none.toml: this file does not exist\n"), "{}", ended.err);
+    assert!(ended.err.contains("  next: name another file with --config or "), "{}", ended.err);
 }
 
 #[test]
