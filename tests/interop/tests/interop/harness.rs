@@ -204,10 +204,14 @@ impl Attendant {
         self.0.local_addr().unwrap().to_string()
     }
 
-    /// The next run.
+    /// The next run, which must begin soon.
     pub(crate) async fn run(&self) -> Run {
-        let accepted = tokio::time::timeout(DEADLINE, self.0.accept()).await.expect("the task begins to run");
-        let mut connection = accepted.unwrap().0;
+        tokio::time::timeout(DEADLINE, self.accept()).await.expect("the task begins to run")
+    }
+
+    /// The next run, however long it takes to begin.
+    pub(crate) async fn accept(&self) -> Run {
+        let mut connection = self.0.accept().await.unwrap().0;
         let mut kind = String::new();
         while !kind.ends_with('\n') {
             kind.push(connection.read_u8().await.expect("the task says who runs it").into());

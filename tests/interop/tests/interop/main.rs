@@ -4,6 +4,7 @@
 //! must interoperate.
 
 mod harness;
+mod leases;
 mod python_sends;
 mod rust_sends;
 mod takeover;
