@@ -193,7 +193,7 @@ impl RedisOptions {
                 return Err(refuse("no Python class: user and password go into the URL"));
             }
             name if MEANINGLESS.contains(&name) => {}
-            _ => return Err(refuse("an option of kombu's transport for Redis")),
+            _ => return Err(unknown(name, "an option of kombu's transport for Redis")),
         }
         Ok(())
     }
@@ -215,7 +215,7 @@ impl RedisOptions {
             // Celery reads it for the results of a group, which this release does not collect.
             "result_chord_ordered" => {}
             name if HONOURED.contains(&name) || MEANINGLESS.contains(&name) => {}
-            _ => return Err(refuse("an option of Celery's result backend on Redis")),
+            _ => return Err(unknown(name, "an option of Celery's result backend on Redis")),
         }
         Ok(())
     }
@@ -273,6 +273,11 @@ fn order(value: &Value) -> Option<QueueOrder> {
     }
 }
 
+/// The value is not shown: it may be the password of a misspelt option.
+fn unknown(name: &str, expected: &'static str) -> RefusedOption {
+    RefusedOption { expected, found: name.to_owned() }
+}
+
 fn shown(name: &str, value: &Value) -> String {
     let value = celeriac_protocol::json::to_bytes(value);
     format!("{name} = {}", String::from_utf8_lossy(&value))
@@ -315,7 +320,6 @@ mod tests {
             ("priority_steps", "[3, 0]"),
             ("priority_steps", "[0, 10]"),
             ("queue_order_strategy", "\"my.module.Cycle\""),
-            ("region", "\"eu\""),
             ("master_name", "\"\""),
             ("sep", "\"\""),
             ("visibility_timeout", "0"),
@@ -323,6 +327,12 @@ mod tests {
             let refused = set(name, value).unwrap_err().to_string();
             assert!(refused.ends_with(&format!("found {name} = {value}")), "{refused}");
         }
+    }
+
+    #[test]
+    fn an_unknown_option_is_named_without_its_value() {
+        let refused = set("sentinel_kwarg", r#"{"password": "secret"}"#).unwrap_err().to_string();
+        assert!(refused.ends_with("found sentinel_kwarg"), "{refused}");
     }
 
     #[test]

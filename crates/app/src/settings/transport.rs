@@ -1,4 +1,6 @@
-//! Celery's transport options as settings.
+//! Celery's transport options as settings. They may hold a password (`sentinel_kwargs`), so no value is shown to people.
+
+use std::fmt;
 
 use celeriac_protocol::{Value, json};
 use celeriac_store::{RedisOptions, RefusedOption};
@@ -20,11 +22,11 @@ type Entries = Vec<(Box<str>, Value)>;
 /// settings.set("broker_transport_options", r#"{"visibility_timeout": 600}"#)?;
 /// # Ok::<(), celeriac_app::settings::InvalidSetting>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct BrokerTransportOptions(Entries);
 
 /// Celery's `result_backend_transport_options`, for results on Redis: [`RedisOptions::set_for_results`] says which there are.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct ResultTransportOptions(Entries);
 
 impl BrokerTransportOptions {
@@ -77,6 +79,12 @@ fn check(
 /// What the two settings have in common as kinds.
 macro_rules! kind {
     ($kind:ty) => {
+        impl fmt::Debug for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+            }
+        }
+
         impl SettingKind for $kind {
             const EXPECTED: &'static str = "a table, such as {\"visibility_timeout\": 3600}";
 
@@ -85,7 +93,7 @@ macro_rules! kind {
                 match json::parse(text.as_bytes()) {
                     _ if text.is_empty() => Ok(Self::default()),
                     Ok(Value::Map(entries)) => Self::checked(entries),
-                    _ => Err(Self::refuse(&format_args!("{text:?}"))),
+                    _ => Err(Self::refuse(&"text that is no JSON object")),
                 }
             }
 
@@ -174,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn a_password_among_the_options_is_not_shown() {
+        let mut settings = Settings::default();
+        let text = r#"{"sentinel_kwargs": {"password": "secret"}}"#;
+        settings.set("broker_transport_options", text).unwrap();
+        assert!(!format!("{:?}", settings.broker_transport_options).contains("secret"));
+        let cut = settings.set("broker_transport_options", &text[1..]).unwrap_err().to_string();
+        assert!(!cut.contains("secret"), "{cut}");
+    }
+
+    #[test]
     fn an_option_that_cannot_be_used_is_named_with_its_line() {
         let error = |text: &str| {
             let merged = Settings::default().merge_toml(text, Path::new("c.toml"));
@@ -182,7 +200,7 @@ mod tests {
         assert_eq!(
             error("\nbroker_transport_options = { visibility_timout = 3 }"),
             "c.toml:2: broker_transport_options: expected an option of kombu's transport for Redis, found \
-             visibility_timout = 3; did you mean visibility_timeout?"
+             visibility_timout; did you mean visibility_timeout?"
         );
         assert_eq!(
             error("broker_transport_options = { ack_emulation = false }"),
