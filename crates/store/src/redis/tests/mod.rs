@@ -6,6 +6,7 @@ mod desk;
 mod encrypted;
 mod failover;
 mod faults;
+mod kills;
 mod laws;
 mod ordeal;
 mod ordering;
