@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --release --example urls                                # documents below /usr/share/doc
 //! cargo run --release --example urls -- FOLDER --connection both    # what sharing a connection is worth
+//! cargo run --release --example urls --features redis -- --store redis://localhost
 //! ```
 
 mod report;
@@ -97,9 +98,9 @@ struct Arguments {
     /// Whether a task uses the connection of its thread or opens its own.
     #[arg(long, value_enum, default_value_t = Connection::Shared)]
     connection: Connection,
-    /// The file for tasks and results. By default a temporary one.
+    /// Where tasks and results are kept: a file, or the URL of a server. By default a temporary file.
     #[arg(long)]
-    store: Option<PathBuf>,
+    store: Option<String>,
     /// The file for the links, written anew.
     #[arg(long, default_value = "urls.sqlite")]
     database: PathBuf,
@@ -140,7 +141,11 @@ async fn collect(
     documents: &[PathBuf],
 ) -> Result<Report, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let store = arguments.store.clone().unwrap_or_else(|| folder.path().join("tasks.db"));
+    let store = match arguments.store.clone() {
+        Some(url) if url.contains("://") => url,
+        Some(file) => format!("sqlite:///{file}"),
+        None => format!("sqlite:///{}", folder.path().join("tasks.db").display()),
+    };
     let database = arguments.database.clone();
     let links = UrlDb::create(&database)?;
     CONNECTIONS_OPENED.store(0, Ordering::Relaxed);
@@ -148,7 +153,7 @@ async fn collect(
     let progress = Arc::new(Progress::new(documents.len()));
     let watcher = Arc::clone(&progress);
     let app = App::new("urls")
-        .settings(|settings| settings.broker_url = format!("sqlite:///{}", store.display()))
+        .settings(|settings| settings.broker_url = store)
         .resource(Resource::value(database.clone()))
         .resource(Resource::per_thread(move |_process| UrlDb::open(&database)).check(UrlDb::ping))
         .on(signals::task_postrun, move |run| watcher.ended(run));

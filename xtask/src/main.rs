@@ -5,6 +5,7 @@ mod check;
 mod programs;
 mod python;
 mod run;
+mod server;
 mod test;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::run::{self, Result, Tally};
+use crate::server::Server;
 use crate::{check, programs, python};
 
 /// How often the recovery tests run.
@@ -36,7 +37,11 @@ pub(crate) fn run() -> Result<()> {
         });
     }
     tally.add(recovery()?);
-    tally.add(example()?);
+    tally.add(example(&[], &[])?);
+    if redis {
+        let server = Server::start()?;
+        tally.add(example(&["--features", "redis"], &["--store", &server.url()])?);
+    }
     run::conclude(tally)
 }
 
@@ -73,10 +78,12 @@ fn recovery() -> Result<Tally> {
     Ok(tally)
 }
 
-/// The first command of the README, on a small folder.
-fn example() -> Result<Tally> {
+/// The first command of the README, on a small folder, built and run with these arguments too.
+fn example(build: &[&str], run: &[&str]) -> Result<Tally> {
     let folder = run::root().join("crates");
-    run::cargo(["run", "--release", "--locked", "--example", "urls", "--"], [folder])?;
+    let command = ["run", "--release", "--locked", "--example", "urls"];
+    let arguments = [&command, build, &["--"], run].concat();
+    run::cargo(arguments, [folder])?;
     Ok(Tally { passed: 1, ..Tally::default() })
 }
 
