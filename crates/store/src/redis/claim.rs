@@ -20,6 +20,8 @@ pub(super) struct Claim {
     next: u64,
     /// Whether the answer to the last call was not heard: it may have taken something.
     unheard: bool,
+    /// What was taken, is no message, and is not among the failed tasks yet.
+    undecodable: Vec<DeliveryTag>,
 }
 
 /// What a claim brought.
@@ -52,14 +54,21 @@ impl Consuming {
             // A later call has overtaken this one; it will be heard.
             "stale" => return Err(self.shared.link.failed(format!("claim {call} came too late"))),
             // What it had before is somebody else's.
-            "new" if claim.next > 0 => self.lending.forget_all(),
+            "new" if claim.next > 0 => {
+                self.lending.forget_all();
+                claim.undecodable.clear();
+            }
             _ => {}
         }
         claim.next = taken.iter().map(|taken| taken.tag.0 + 1).max().unwrap_or(0).max(claim.next);
         claim.unheard = false;
         self.pass_turn();
-        let deliveries = self.open(taken).await?;
-        let deliveries = if revoked > 0 { self.mark_revoked(deliveries).await? } else { deliveries };
+        // From here on nothing may fail: what is in our hands must reach the caller.
+        let mut deliveries = self.open(taken, &mut claim.undecodable);
+        self.put_aside(&mut claim.undecodable).await;
+        if revoked > 0 {
+            self.mark_revoked(&mut deliveries).await;
+        }
         Ok(Claimed { deliveries, next_event })
     }
 
@@ -98,25 +107,36 @@ impl Consuming {
         Ok((what, next_event.map(Duration::from_micros), revoked.unwrap_or(0), taken))
     }
 
-    /// Makes deliveries of what was taken; what is no message goes to the failed tasks.
-    async fn open(&self, taken: Vec<Taken>) -> Result<Vec<Delivery>> {
+    /// Makes deliveries of what was taken, apart from what is no message.
+    fn open(&self, taken: Vec<Taken>, undecodable: &mut Vec<DeliveryTag>) -> Vec<Delivery> {
         let mut deliveries = Vec::with_capacity(taken.len());
-        let mut undecodable = Vec::new();
         for Taken { place, tag, raw } in taken {
             let (noted, json) = noted(&raw);
             let Some((message, flagged)) = decode(json) else {
                 self.lending.add(tag, Lent { task: Some(TaskId::fresh()), place, deliveries: 0 });
-                undecodable.push((tag, undecodable_reason()));
+                undecodable.push(tag);
                 continue;
             };
             let count = noted.max(u32::from(flagged)).saturating_add(1);
             self.lending.add(tag, Lent { task: message.headers.id.clone(), place, deliveries: count });
             deliveries.push(self.delivery(tag, place, message, count));
         }
-        if !undecodable.is_empty() {
-            self.fail_undecodable(undecodable).await?;
+        deliveries
+    }
+
+    /// Moves what is no message to the failed tasks, now or after the next claim.
+    async fn put_aside(&self, undecodable: &mut Vec<DeliveryTag>) {
+        if undecodable.is_empty() {
+            return;
         }
-        Ok(deliveries)
+        let failures = undecodable.iter().map(|tag| (*tag, undecodable_reason())).collect();
+        match self.fail_undecodable(failures).await {
+            Ok(()) => undecodable.clear(),
+            Err(error) => {
+                let (store, count) = (self.shared.link.url(), undecodable.len());
+                tracing::warn!(store, count, %error, "what is no message is still to go to the failed tasks");
+            }
+        }
     }
 
     fn delivery(&self, tag: DeliveryTag, place: usize, message: Message, deliveries: u32) -> Delivery {
@@ -124,17 +144,19 @@ impl Consuming {
         Delivery { tag, queue, message, redelivered: deliveries > 1, deliveries, revoked: Some(false) }
     }
 
-    async fn mark_revoked(&self, mut deliveries: Vec<Delivery>) -> Result<Vec<Delivery>> {
+    /// Says which of these are revoked. Where the server does not answer, it is left open, and the worker asks.
+    async fn mark_revoked(&self, deliveries: &mut [Delivery]) {
         let shared = &self.shared;
         let mut call = shared.plain_script(&REVOKED);
-        for delivery in &deliveries {
+        for delivery in &*deliveries {
             call.arg(delivery.message.headers.id.as_ref().map_or("", |id| id.as_str()));
         }
-        let revoked: Vec<u8> = read(call.run("ask what is revoked", &shared.link).await?, &shared.link)?;
-        for (delivery, revoked) in deliveries.iter_mut().zip(revoked) {
-            delivery.revoked = Some(revoked == 1);
+        let answer = call.run("ask what is revoked", &shared.link).await;
+        let revoked: Option<Vec<u8>> = answer.and_then(|answer| read(answer, &shared.link)).ok();
+        for (at, delivery) in deliveries.iter_mut().enumerate() {
+            delivery.revoked =
+                revoked.as_ref().and_then(|revoked| revoked.get(at)).map(|revoked| *revoked == 1);
         }
-        Ok(deliveries)
     }
 }
 

@@ -5,6 +5,11 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::target::Target;
 use crate::Error;
 
+/// The server is there and cannot do it for now: it is not the primary, has no replica or no disk, reads its data, or is
+/// held up by a script.
+const PASSING: [&str; 7] =
+    ["READONLY", "NOREPLICAS", "MISCONF", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY Redis is busy"];
+
 /// The error for the caller.
 pub(super) fn translate(error: &RedisError, target: &Target) -> Error {
     let url = target.url().to_owned();
@@ -30,7 +35,7 @@ fn by_code(code: Option<&str>, url: String, reason: String) -> Error {
         Some("NOAUTH" | "WRONGPASS") => Error::Misconfigured { url, reason },
         // Scripts and transactions tell of these in words of their own.
         _ if reason.contains("command not allowed when used memory") => Error::Full { url },
-        _ if reason.contains("READONLY") => Error::Unreachable { url, reason },
+        _ if PASSING.iter().any(|word| reason.contains(word)) => Error::Unreachable { url, reason },
         _ => Error::Failed { url, reason },
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Link {
     target: Arc<Target>,
     io: Handle,
     deadline: Duration,
+    /// What it is for, in the log.
+    purpose: &'static str,
     state: tokio::sync::Mutex<State>,
     /// Why there is no connection.
     trouble: Mutex<Option<Error>>,
@@ -54,11 +56,12 @@ impl From<Pipeline> for Request {
 }
 
 impl Link {
-    pub(super) fn new(target: &Arc<Target>, io: &Io, deadline: Duration) -> Self {
+    pub(super) fn new(target: &Arc<Target>, io: &Io, deadline: Duration, purpose: &'static str) -> Self {
         Self {
             target: Arc::clone(target),
             io: io.handle().clone(),
             deadline,
+            purpose,
             state: tokio::sync::Mutex::default(),
             trouble: Mutex::default(),
         }
@@ -130,7 +133,8 @@ impl Link {
                 Err(error @ Error::Misconfigured { .. }) => return Err(error),
                 Err(error) => {
                     if state.backoff.failures() == 0 {
-                        tracing::warn!(store = self.target.url(), %error, "cannot connect; trying again");
+                        let (store, purpose) = (self.url(), self.purpose);
+                        tracing::warn!(store, purpose, %error, "cannot connect; trying again");
                     }
                     *lock(&self.trouble) = Some(error);
                     state.lost.get_or_insert_with(Instant::now);
@@ -143,11 +147,11 @@ impl Link {
     /// One line for each time that a connection was lost, with why and for how long.
     fn tell_that_it_is_back(&self, state: &State) {
         let Some(lost) = state.lost else { return };
-        let (store, away) = (self.target.url(), lost.elapsed());
+        let (store, purpose, away) = (self.url(), self.purpose, lost.elapsed());
         let failures = state.backoff.failures();
         match &*lock(&self.trouble) {
-            Some(cause) => tracing::warn!(store, ?away, failures, %cause, "connected again"),
-            None => tracing::warn!(store, ?away, failures, "connected again"),
+            Some(cause) => tracing::warn!(store, purpose, ?away, failures, %cause, "connected again"),
+            None => tracing::warn!(store, purpose, ?away, failures, "connected again"),
         }
     }
 
@@ -164,6 +168,11 @@ impl Link {
             state.lost = Some(Instant::now());
             *lock(&self.trouble) = Some(error.clone());
         }
+    }
+
+    /// Where it leads, without the password.
+    pub(super) fn url(&self) -> &str {
+        self.target.url()
     }
 
     fn why_not_connected(&self, operation: &'static str) -> Error {

@@ -90,8 +90,8 @@ impl RedisStore {
     pub async fn open(url: &str, options: &ConnectOptions) -> Result<Self> {
         let target = Arc::new(Target::parse(url, &options.redis)?);
         let io = Io::start(target.url())?;
-        let link = Link::new(&target, &io, options.deadline);
-        let renewals = Link::new(&target, &io, options.deadline);
+        let link = Link::new(&target, &io, options.deadline, "commands");
+        let renewals = Link::new(&target, &io, options.deadline, "leases");
         let pushes = Pushes::start(&target, &io, options.deadline);
         let (keys, options) = (Keys::new(&options.redis), options.clone());
         let (declared, asked) = (Mutex::default(), AtomicU64::default());

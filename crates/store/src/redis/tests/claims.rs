@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::desk::{DEADLINE, consume, done, fetch, ids, open, publish, soon};
+use celeriac_protocol::TaskId;
+
+use super::desk::{DEADLINE, consume, done, fetch, ids, open, patiently, publish, soon};
 use super::proxy::{Proxy, Weather};
 use super::server::Server;
-use crate::Settled;
+use crate::{Revocation, Settled};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -29,6 +31,40 @@ async fn a_claim_whose_answer_is_cut_anywhere_loses_nothing() {
         proxy.weather(Weather::Fair);
         let settled = subscription.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
         assert_eq!(settled, [Settled::Done; 3], "cut after {limit} bytes");
+        subscription.settler.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_arrives_also_if_what_must_be_asked_of_it_is_not_answered() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port());
+    let near = open(&server.url(0)).await;
+    let revocation =
+        |id: &str| Revocation { task_id: TaskId::new(id), terminate: false, expires_after: LEASE };
+    near.revocations().revoke(vec![revocation("b")]).await.unwrap();
+    let store = open(&proxy.url()).await;
+    // What is no message goes to the failed tasks, and revocations are asked for, each with an answer of a few bytes
+    // after that of the claim, which has about 1,000.
+    for limit in (600..1400).step_by(6) {
+        publish(&near, &["a", "b"]).await;
+        redis::cmd("LPUSH").arg("tasks").arg("{").exec(&mut server.connection()).unwrap();
+        let mut subscription = consume(&store, LEASE).await;
+        proxy.weather(Weather::AnswersEnd(limit));
+        let deliveries = soon("the claim", fetch(&mut subscription)).await;
+        proxy.weather(Weather::Fair);
+        assert_eq!(ids(&deliveries), ["a", "b"], "cut after {limit} bytes");
+        assert_ne!(deliveries[1].revoked, Some(false), "cut after {limit} bytes");
+        let finishes = deliveries.iter().map(done).collect();
+        assert_eq!(patiently(|| store.finish(&*subscription.settler, Vec::clone(&finishes))).await.len(), 2);
+        // The next claim does what the last could not.
+        publish(&near, &["c"]).await;
+        let next = soon("the next claim", fetch(&mut subscription)).await;
+        assert_eq!(ids(&next), ["c"]);
+        let finished = subscription.settler.finish(vec![done(&next[0])]).await.unwrap();
+        assert_eq!(finished, [Settled::Done]);
+        let lent: u64 = redis::cmd("HLEN").arg("unacked").query(&mut server.connection()).unwrap();
+        assert_eq!(lent, 0, "cut after {limit} bytes");
         subscription.settler.close().await.unwrap();
     }
 }

@@ -108,3 +108,11 @@ async fn a_server_whose_memory_is_full_says_so_and_is_worked_off_all_the_same() 
     }
     store.broker().publish(vec![large(0)]).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_that_cannot_write_for_now_is_tried_again() {
+    let server = Server::with(&["--save", "", "--min-replicas-to-write", "1"]);
+    let store = open(&server.url(0)).await;
+    let error = store.broker().publish(vec![call("a")]).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("NOREPLICAS"), "{error}");
+}
