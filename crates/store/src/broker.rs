@@ -134,7 +134,8 @@ pub struct Delivery {
     /// or [`Settler::close`] do not count, nor do redeliveries whose lease ran out before they were said to have
     /// [started](Settler::started). Without [`Capabilities::counts_deliveries`] it is 2 for every redelivery.
     pub deliveries: u32,
-    /// Whether its task has been revoked; always `None` without [`Capabilities::fetch_checks_revocations`].
+    /// Whether its task has been revoked. `None` leaves it open: always without
+    /// [`Capabilities::fetch_checks_revocations`], else where the server could not be asked any more.
     pub revoked: Option<bool>,
 }
 

@@ -24,7 +24,8 @@ pub trait ResultBackend: Send + Sync {
 
     /// Waits until at least one of these tasks has a final state and returns the records of all that have.
     ///
-    /// Waits without end; callers bound it. Returns at once if no task is named. Cancel safe. Any number of waiters
+    /// Waits without end; callers bound it. A server that goes away meanwhile is borne with for a while, and is an error
+    /// when it stays away. Returns at once if no task is named. Cancel safe. Any number of waiters
     /// share one subscription.
     async fn wait(&self, ids: &[TaskId]) -> Result<Vec<ResultRecord>>;
 
