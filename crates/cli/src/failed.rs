@@ -240,7 +240,7 @@ fn as_json(task: &FailedTask) -> Value {
         ("evidence", task.reason.evidence.clone()),
         ("args", headers.and_then(|headers| headers.argsrepr.clone()).into()),
         ("kwargs", headers.and_then(|headers| headers.kwargsrepr.clone()).into()),
-        ("undecodable_bytes", task.undecodable.as_ref().map(Vec::len).into()),
+        ("undecodable_bytes", task.undecodable.as_ref().map(|_| task.size).into()),
     ])
 }
 

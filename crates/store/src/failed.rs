@@ -1,6 +1,7 @@
 //! Tasks that ended for good without being done, kept unharmed for a person to decide.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use celeriac_protocol::{Message, QueueName, TaskId, Timestamp, Value};
 
 use crate::Result;
@@ -9,7 +10,8 @@ use crate::Result;
 /// not a message. A task that fails again replaces what was kept of it.
 #[async_trait]
 pub trait FailedTasks: Send + Sync {
-    /// Up to `limit` failed tasks, the latest first.
+    /// Up to `limit` failed tasks, the latest first, without what may be large: the bodies of messages, and bytes that are
+    /// not a message, are empty. [`FailedTask::size`] says how much that is, and [`FailedTasks::get`] has it.
     async fn list(&self, limit: usize) -> Result<Vec<FailedTask>>;
 
     /// The failed task of this id, if there is one.
@@ -40,6 +42,19 @@ pub struct FailedTask {
     pub message: Option<Message>,
     /// The stored bytes, if they were not a message.
     pub undecodable: Option<Vec<u8>>,
+    /// How many bytes the body of the message has, or else the stored bytes.
+    pub size: usize,
+}
+
+impl FailedTask {
+    /// The same as [`FailedTasks::list`] answers it.
+    pub(crate) fn without_bytes(mut self) -> Self {
+        if let Some(message) = &mut self.message {
+            message.body = Bytes::new();
+        }
+        self.undecodable = self.undecodable.map(|_| Vec::new());
+        self
+    }
 }
 
 /// Why a task failed for good.

@@ -245,7 +245,8 @@ pub async fn undecodable_bytes_go_to_the_failed_tasks(store: &StoreUnderTest) {
     let failed = store.failed().list(10).await.unwrap();
     assert_eq!(failed.len(), 1);
     assert_eq!((&failed[0].queue, &*failed[0].reason.code), (&queue(), "undecodable"));
-    assert_eq!((&failed[0].message, failed[0].undecodable.as_deref()), (&None, Some(&bytes[..])));
+    let whole = store.failed().get(&failed[0].task_id).await.unwrap().unwrap();
+    assert_eq!((whole.message, whole.undecodable.as_deref()), (None, Some(&bytes[..])));
     assert_eq!(store.stats(&queue()).await.ready, 0);
 }
 

@@ -186,6 +186,7 @@ macro_rules! store_laws {
             failing: {
                 a_failed_task_is_kept_unharmed,
                 failed_tasks_are_listed_latest_first,
+                a_list_of_failed_tasks_comes_without_bodies,
                 a_failed_task_is_found_by_its_id,
                 a_requeued_failed_task_starts_anew,
                 requeueing_wakes_who_waits,

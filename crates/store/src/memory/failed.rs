@@ -40,7 +40,9 @@ impl Failed {
 #[async_trait]
 impl FailedTasks for MemoryStore {
     async fn list(&self, limit: usize) -> Result<Vec<FailedTask>> {
-        Ok(self.read(|state| state.failed.tasks.values().rev().take(limit).cloned().collect()))
+        Ok(self.read(|state| {
+            state.failed.tasks.values().rev().take(limit).map(|task| task.clone().without_bytes()).collect()
+        }))
     }
 
     async fn get(&self, id: &TaskId) -> Result<Option<FailedTask>> {

@@ -134,6 +134,8 @@ fn failed(lent: Lent, reason: FailureReason, now: Timestamp) -> FailedTask {
         failed_at: now,
         deliveries: lent.stored.deliveries,
         reason,
+        size: message.as_ref().map_or(0, |message| message.body.len())
+            + undecodable.as_ref().map_or(0, Vec::len),
         message,
         undecodable,
     }
@@ -152,6 +154,7 @@ fn undecodable(queue: QueueName, bytes: &[u8], now: Timestamp) -> FailedTask {
         },
         message: None,
         undecodable: Some(bytes.to_vec()),
+        size: bytes.len(),
     }
 }
 

@@ -11,6 +11,9 @@ use super::script::{REQUEUE, read};
 use crate::{FailedTask, FailedTasks, FailureReason, Result};
 use celeriac_protocol::QueueName;
 
+/// Failed tasks read in one go for a list, because they come with their bodies.
+const READ_AT_ONCE: usize = 16;
+
 #[async_trait]
 impl FailedTasks for RedisStore {
     async fn list(&self, limit: usize) -> Result<Vec<FailedTask>> {
@@ -22,7 +25,12 @@ impl FailedTasks for RedisStore {
         let mut range = cmd("ZRANGE");
         range.arg(shared.keys.named("failed")).arg(0).arg(last).arg("REV");
         let ids: Vec<String> = read(shared.link.ask("read failed tasks", range).await?, &shared.link)?;
-        self.failed_tasks(ids.into_iter().map(TaskId::new).collect()).await
+        let mut found = Vec::with_capacity(ids.len());
+        for some in ids.chunks(READ_AT_ONCE) {
+            let tasks = self.failed_tasks(some.iter().map(TaskId::new).collect()).await?;
+            found.extend(tasks.into_iter().map(FailedTask::without_bytes));
+        }
+        Ok(found)
     }
 
     async fn get(&self, id: &TaskId) -> Result<Option<FailedTask>> {
@@ -95,6 +103,7 @@ fn open(task_id: TaskId, entry: &[u8]) -> Option<FailedTask> {
             evidence: facts.get("evidence").cloned().unwrap_or(Value::Null),
         },
         undecodable: message.is_none().then(|| raw.to_vec()),
+        size: message.as_ref().map_or(raw.len(), |message| message.body.len()),
         message,
     })
 }

@@ -24,7 +24,9 @@ struct StoredFailure {
     reason: String,
     evidence: Vec<u8>,
     head: Vec<u8>,
+    /// Empty in a list.
     body: Vec<u8>,
+    body_size: u32,
 }
 
 impl StoredFailure {
@@ -39,6 +41,7 @@ impl StoredFailure {
             evidence: row.get(6)?,
             head: row.get(7)?,
             body: row.get(8)?,
+            body_size: row.get(9)?,
         })
     }
 
@@ -48,6 +51,7 @@ impl StoredFailure {
             Ok(message) => (Some(message), None),
             Err(_) => (None, Some([&self.head[..], &body].concat())),
         };
+        let head_size = if message.is_some() { 0 } else { self.head.len() };
         FailedTask {
             task_id: self.task.id(),
             queue: QueueName::from(self.queue),
@@ -61,6 +65,7 @@ impl StoredFailure {
             },
             message,
             undecodable,
+            size: head_size + self.body_size as usize,
         }
     }
 }
@@ -73,7 +78,7 @@ impl FailedTasks for SqliteStore {
             let mut list = statement(connection, include_str!("sql/failed_list.sql"))?;
             list.query_map([limit], StoredFailure::of)?.collect::<rusqlite::Result<Vec<_>>>()
         });
-        Ok(found.await?.into_iter().map(StoredFailure::decode).collect())
+        Ok(found.await?.into_iter().map(|stored| stored.decode().without_bytes()).collect())
     }
 
     async fn get(&self, id: &TaskId) -> Result<Option<FailedTask>> {
