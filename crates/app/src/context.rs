@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use celeriac_protocol::{Headers, QueueName, State, TaskId, TaskName, Value};
+use celeriac_protocol::{Headers, MAX_RESULT_DEPTH, QueueName, State, TaskId, TaskName, Value};
 use celeriac_store::Delivery;
 use serde::Serialize;
 
@@ -135,9 +135,14 @@ impl Context {
     /// Never blocks. It is stored before the outcome of the task.
     ///
     /// # Errors
-    /// A failure, if `meta` cannot be encoded.
+    /// A failure, if `meta` cannot be encoded, or is nested too deep to be read.
     pub fn update_state(&self, state: impl Into<State>, meta: impl Serialize) -> Result<(), TaskError> {
         let meta = Value::from_serialize(&meta)?;
+        if meta.is_deeper_than(MAX_RESULT_DEPTH) {
+            let text =
+                format!("what describes a state may be nested {MAX_RESULT_DEPTH} levels deep, not more");
+            return Err(TaskError::failure("EncodeError", text).permanent());
+        }
         self.0.place.reporter.report(self.id(), state.into(), meta);
         Ok(())
     }

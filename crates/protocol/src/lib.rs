@@ -37,7 +37,7 @@ pub use headers::{Headers, TimeLimits};
 pub use ids::{QueueName, TaskId, TaskName};
 pub use message::Message;
 pub use properties::Properties;
-pub use result::{ResultRecord, State};
+pub use result::{MAX_RESULT_DEPTH, ResultRecord, State};
 pub use serializer::Serializer;
 pub use signature::Signature;
 pub use timestamp::{Timestamp, TimestampError};

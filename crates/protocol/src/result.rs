@@ -92,6 +92,9 @@ impl fmt::Display for State {
     }
 }
 
+/// How deep a result may be nested: the record around it is one level of what can be [read](json::MAX_DEPTH).
+pub const MAX_RESULT_DEPTH: u32 = json::MAX_DEPTH - 1;
+
 /// One stored result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResultRecord {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use celeriac_app::task::{Ending, Failure as TaskFailure, RetryRequest, Returned, Verdict};
 use celeriac_app::{Reason, TaskError};
-use celeriac_protocol::Timestamp;
+use celeriac_protocol::{MAX_RESULT_DEPTH, Timestamp};
 
 use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
 use crate::request::Request;
@@ -21,6 +21,7 @@ pub(crate) struct Judged {
 /// Applies the policy of the task to what its function returned.
 pub(crate) fn judge(request: &Request, returned: Returned, dice: u64, now: Timestamp) -> Judged {
     let ending = match returned {
+        Ok(value) if value.is_deeper_than(MAX_RESULT_DEPTH) => return Judged::plain(too_deep()),
         Ok(value) => return Judged::plain(Outcome::Success(value)),
         Err(error) => error.into_ending(),
     };
@@ -46,6 +47,14 @@ impl Judged {
     fn failure(error: TaskFailure) -> Self {
         Self { outcome: Outcome::Failure(as_data(&error)), error: Some(error) }
     }
+}
+
+/// Nobody could read such a result.
+fn too_deep() -> Outcome {
+    let text = format!(
+        "the result is nested more than {MAX_RESULT_DEPTH} levels deep, which nobody could read: return something flatter"
+    );
+    Outcome::Failure(Failure::new("EncodeError", Some("kombu.exceptions"), text))
 }
 
 fn failed(request: &Request, failure: TaskFailure, dice: u64) -> Judged {
@@ -116,6 +125,7 @@ mod tests {
 
     use celeriac_app::TaskOptions;
     use celeriac_app::task::RetryFor;
+    use celeriac_protocol::{ResultRecord, State, Value};
 
     use super::*;
     use crate::testing::{NOW, delivery, request_of, task};
@@ -137,6 +147,18 @@ mod tests {
         let request = request_with(0, |_| {});
         let wish = TaskError::retry().eta(NOW.saturating_add(Duration::from_secs(9)));
         assert!(matches!(outcome(&request, wish), Outcome::Retry { delay, .. } if delay.as_secs() == 9));
+    }
+
+    #[test]
+    fn a_result_that_nobody_could_read_is_a_failure_that_names_the_limit() {
+        let nested = |levels: u32| (0..levels).fold(Value::Null, |value, _| Value::List(vec![value]));
+        let judged = |levels| judge(&request_with(0, |_| {}), Ok(nested(levels)), 0, NOW).outcome;
+        let record =
+            ResultRecord::new("call-1".into(), State::Success, nested(MAX_RESULT_DEPTH), None).encode();
+        assert!(ResultRecord::decode(&record).is_ok());
+        assert!(matches!(judged(MAX_RESULT_DEPTH), Outcome::Success(_)));
+        let Outcome::Failure(failure) = judged(MAX_RESULT_DEPTH + 1) else { panic!("too deep") };
+        assert!(failure.message.contains("511"), "{failure}");
     }
 
     #[test]

@@ -123,6 +123,22 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// Whether lists and dictionaries are nested more than so many levels deep. What travels as a wrapper counts as one.
+    pub fn is_deeper_than(&self, levels: u32) -> bool {
+        let deeper = |value: &Value| levels == 0 || value.is_deeper_than(levels - 1);
+        match self {
+            Self::List(items) => levels == 0 || items.iter().any(deeper),
+            Self::Map(entries) => levels == 0 || entries.iter().any(|(_, value)| deeper(value)),
+            Self::Bytes(_)
+            | Self::DateTime(_)
+            | Self::Date(_)
+            | Self::Time(_)
+            | Self::Decimal(_)
+            | Self::Uuid(_) => levels == 0,
+            _ => false,
+        }
+    }
+
     /// The Python type, for messages to people.
     pub fn kind(&self) -> &'static str {
         match self {
