@@ -35,7 +35,7 @@ fn limits(task: &TaskDefinition, options: &Options) -> Result<(), Error> {
     }
     let soft = task.options.soft_time_limit.or(options.soft_time_limit);
     match (hard, soft) {
-        (Some(hard), Some(soft)) if soft >= hard => {
+        (Some(hard), Some(soft)) if soft > hard => {
             Err(Error::LimitsReversed { task: task.name.clone(), soft, hard })
         }
         _ => Ok(()),

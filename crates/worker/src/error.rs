@@ -34,7 +34,7 @@ pub enum Error {
     },
 
     /// The soft limit of a task would never be reached.
-    #[error("task {task} has a soft time limit of {soft:?}, which is not below its hard limit of {hard:?}")]
+    #[error("task {task} has a soft time limit of {soft:?}, which is above its hard limit of {hard:?}")]
     LimitsReversed {
         /// The task.
         task: TaskName,

@@ -33,6 +33,16 @@ async fn the_hard_limit_drops_an_async_task_on_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_soft_limit_may_be_as_long_as_the_hard_one() {
+    let (task, _started) = hanging("hang");
+    let bench = Bench::new(App::new("test").task(task.with_options(limits(Some(5), Some(5))))).await;
+    let worker = bench.start();
+    let record = bench.ending(&bench.call("hang").await).await;
+    assert_eq!(&*record.exception().unwrap().exc_type, "TimeLimitExceeded");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_soft_limit_asks_an_async_task_to_end() {
     let body = TaskBody::asynchronous(|context, _| async move {
         let reason = context.cancellation().cancelled().await;
@@ -85,8 +95,8 @@ async fn a_hard_limit_for_all_tasks_is_refused_at_the_start_where_one_runs_on_th
 #[tokio::test(start_paused = true)]
 async fn limits_in_the_wrong_order_are_refused_at_the_start() {
     let (task, _started) = hanging("hang");
-    let bench = Bench::new(App::new("test").task(task.with_options(limits(Some(10), Some(10))))).await;
-    assert!(bench.refusal().await.contains("not below its hard limit"));
+    let bench = Bench::new(App::new("test").task(task.with_options(limits(Some(11), Some(10))))).await;
+    assert!(bench.refusal().await.contains("above its hard limit"));
 }
 
 #[tokio::test]
