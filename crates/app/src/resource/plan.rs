@@ -54,7 +54,7 @@ pub struct ResourcePlan {
     resources: Arc<[Resource]>,
 }
 
-/// A task asks for a resource that nobody registered, or registered as the other kind.
+/// A task asks for a resource that nobody registered, or registered as the other kind, or more than once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MissingResource {
     /// Nobody registered it.
@@ -82,6 +82,18 @@ pub enum MissingResource {
         asked: ResourceKind,
         /// What it is registered as.
         registered: ResourceKind,
+    },
+    /// Two resources answer the same wish.
+    #[error(
+        "the {kind} resource {name} has the type {type_name} of one registered before it: wrap one of them in a type of its own"
+    )]
+    RegisteredTwice {
+        /// The second one.
+        name: String,
+        /// One per process or one per thread.
+        kind: ResourceKind,
+        /// Their type, which a task asks for.
+        type_name: &'static str,
     },
     /// Asynchronous tasks move between threads.
     #[error(
@@ -136,7 +148,12 @@ fn find(
     }
     let fits = |resource: &Resource| resource.type_id == type_id && resource.kind() == kind;
     if let Some(index) = registered.iter().position(fits) {
-        return Ok(index);
+        return match registered[index + 1..].iter().find(|resource| fits(resource)) {
+            Some(second) => {
+                Err(MissingResource::RegisteredTwice { name: second.name.to_string(), kind, type_name })
+            }
+            None => Ok(index),
+        };
     }
     match registered.iter().find(|resource| resource.type_id == type_id) {
         Some(other) => {

@@ -305,3 +305,13 @@ fn asking_for_what_nobody_registered_is_an_error_at_the_start() {
     moving.resources = vec![ResourceRequest::local::<u8>()];
     assert!(matches!(plan(&moving), MissingResource::LocalInAsync { .. }));
 }
+
+#[test]
+fn two_resources_of_one_type_are_an_error_at_the_start() {
+    let app = App::new("r").resource(Resource::value(1_u8)).resource(Resource::value(2_u8));
+    let twice = app.resource_plan([&task(vec![ResourceRequest::shared::<u8>()])]).err().unwrap();
+    assert!(matches!(&twice, MissingResource::RegisteredTwice { name, .. } if name == "u8"), "{twice}");
+    let per_thread = Resource::per_thread(|_| Ok::<_, io::Error>(3_u8));
+    let app = App::new("r").resource(Resource::value(1_u8)).resource(per_thread);
+    app.resource_plan([&task(vec![ResourceRequest::shared::<u8>()])]).unwrap();
+}
