@@ -35,21 +35,18 @@ impl SqliteStore {
             writer.call("purge", move |tx| Ok((tx.find_queue(&queue)?, tx.number()?))).await?;
         let Some(queue) = queue else { return Ok(0) };
         let mut removed = 0;
+        // What is delayed goes first: what becomes due meanwhile is found among what is ready.
+        let mut after = Some((i64::MIN, 0));
+        while let Some(from) = after {
+            let (step, last) = writer.call("purge", move |tx| purge_delayed(tx, queue, newest, from)).await?;
+            removed += step;
+            after = last;
+        }
         loop {
             let step = writer.call("purge", move |tx| purge_ready(tx, queue, newest)).await?;
             removed += step;
             if step < PURGE_STEP as u64 {
-                break;
-            }
-        }
-        let mut after = (i64::MIN, 0);
-        loop {
-            let (step, last) =
-                writer.call("purge", move |tx| purge_delayed(tx, queue, newest, after)).await?;
-            removed += step;
-            match last {
-                Some(last) => after = last,
-                None => return Ok(removed),
+                return Ok(removed);
             }
         }
     }
