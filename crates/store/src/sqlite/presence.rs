@@ -1,11 +1,13 @@
 //! Which workers are alive.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::{Timestamp, Value, json};
-use rusqlite::params;
+use rusqlite::{Connection, params};
+use tokio::sync::watch;
 
 use super::SqliteStore;
 use super::reader::statement;
@@ -23,8 +25,10 @@ impl Presence for SqliteStore {
     /// Every worker does this every few seconds, so it also finds out what nobody else tells: that somebody removed the
     /// file, or the pipes beside it.
     async fn announce(&self, record: WorkerRecord) -> Result<()> {
-        self.shared.place.check_file()?;
-        self.shared.wake.repair();
+        let (place, wake) = (Arc::clone(&self.shared.place), Arc::clone(&self.shared.wake));
+        // Not here, because files may be slow.
+        let look = move |_: &Connection| Ok(place.check_file().map(|()| wake.repair()));
+        self.shared.reader.call("announce", look).await??;
         let facts = json::to_bytes(&record.facts);
         let valid_until = record.announced_at.saturating_add(record.valid_for).as_micros();
         let announce = move |tx: &mut super::transaction::Tx<'_>| {
@@ -51,11 +55,12 @@ impl Presence for SqliteStore {
     }
 
     async fn workers(&self, patience: Duration) -> Result<Vec<WorkerRecord>> {
-        let mut announced = self.shared.wake.listen(Topic::Announced);
+        let mut announced = self.listen(Topic::Announced).await?;
         let before: HashMap<ConsumerId, i64> =
             self.announcements().await?.into_iter().map(|found| (found.record.id, found.number)).collect();
         announced.borrow_and_update();
-        self.shared.wake.announce(Topic::Asked.into());
+        let wake = Arc::clone(&self.shared.wake);
+        self.shared.reader.submit(move |_| wake.announce(Topic::Asked.into()));
         let out_of_patience = tokio::time::sleep(patience);
         tokio::pin!(out_of_patience);
         loop {
@@ -73,12 +78,20 @@ impl Presence for SqliteStore {
     }
 
     async fn asked(&self) -> Result<()> {
-        let mut asked = self.shared.wake.listen(Topic::Asked);
+        let mut asked = self.listen(Topic::Asked).await?;
         asked.changed().await.map_err(|_| Error::Closed)
     }
 }
 
 impl SqliteStore {
+    /// Listens from now on, and makes the pipe for it in the thread that may wait for files.
+    async fn listen(&self, topic: Topic) -> Result<watch::Receiver<u64>> {
+        let wake = Arc::clone(&self.shared.wake);
+        let changed = wake.hear_ourselves(topic);
+        self.shared.reader.call("listen", move |_| Ok(wake.hear_others(topic))).await?;
+        Ok(changed)
+    }
+
     /// What every live worker said last.
     async fn announcements(&self) -> Result<Vec<Announcement>> {
         let now = self.shared.options.clock.now().as_micros();

@@ -130,8 +130,18 @@ impl Wake {
 
     /// The count of a topic, to be noted before looking into the file. Other processes ring it too from now on.
     pub(super) fn listen(&self, topic: Topic) -> watch::Receiver<u64> {
-        lock(&self.pipes[topic as usize]).get_or_insert_with(|| self.open_pipe(topic));
+        self.hear_others(topic);
+        self.hear_ourselves(topic)
+    }
+
+    /// As [`Wake::listen`], but only of this process. Asks no file.
+    pub(super) fn hear_ourselves(&self, topic: Topic) -> watch::Receiver<u64> {
         self.bells.counts[topic as usize].subscribe()
+    }
+
+    /// Makes our pipe for a topic, if there is none yet.
+    pub(super) fn hear_others(&self, topic: Topic) {
+        lock(&self.pipes[topic as usize]).get_or_insert_with(|| self.open_pipe(topic));
     }
 
     /// Makes those of our pipes anew that somebody has removed, and looks for what was missed meanwhile.
