@@ -88,7 +88,11 @@ impl SqliteStore {
     async fn listen(&self, topic: Topic) -> Result<watch::Receiver<u64>> {
         let wake = Arc::clone(&self.shared.wake);
         let changed = wake.hear_ourselves(topic);
-        self.shared.reader.call("listen", move |_| Ok(wake.hear_others(topic))).await?;
+        let open = move |_: &Connection| {
+            wake.hear_others(topic);
+            Ok(())
+        };
+        self.shared.reader.call("listen", open).await?;
         Ok(changed)
     }
 
