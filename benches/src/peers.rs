@@ -21,7 +21,8 @@ pub(crate) struct Peer {
 }
 
 /// All that are measured beside ours.
-pub(crate) const ALL: [Peer; 2] = [
+pub(crate) const ALL: [Peer; 3] = [
+    Peer { name: "apalis", command: |folder| Command::new(folder.join("apalis/release/apalis-bench")) },
     Peer {
         name: "bullmq",
         command: |folder| {

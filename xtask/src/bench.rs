@@ -39,6 +39,9 @@ fn install_peers() -> Result<()> {
             .map_err(failed)?;
     }
     run::run(Command::new("npm").args(["ci", "--silent"]).current_dir(&bullmq))?;
+    let mut apalis = Command::new(env!("CARGO"));
+    apalis.args(["build", "--release", "--locked", "--target-dir"]).arg(peers.join("apalis"));
+    run::run(apalis.current_dir(run::root().join("benches/peers/apalis")))?;
     let link = peers.join("celery");
     let environment = celery.parent().and_then(|bin| bin.parent()).ok_or_else(|| missing("python3"))?;
     let _ = std::fs::remove_file(&link);

@@ -37,12 +37,16 @@ pub(crate) const RATIOS: &[(&str, &str)] = &[
     ("10 ms tasks at concurrency 100", "10 ms tasks: what 100 slots allow"),
     ("redis: send one by one", "celery: send one by one"),
     ("redis: send one by one", "bullmq: send one by one"),
+    ("redis: send one by one", "apalis: send one by one"),
     ("redis: send in bulk", "celery: send in bulk"),
     ("redis: send in bulk", "bullmq: send in bulk"),
+    ("redis: send in bulk", "apalis: send in bulk"),
     ("redis: drain of no-op tasks with results", "celery: drain of no-op tasks with results"),
     ("redis: drain of no-op tasks with results", "bullmq: drain of no-op tasks with results"),
+    ("redis: drain of no-op tasks with results", "apalis: drain of no-op tasks with results"),
     ("redis: 10 ms tasks at concurrency 100", "celery: 10 ms tasks at concurrency 100"),
     ("redis: 10 ms tasks at concurrency 100", "bullmq: 10 ms tasks at concurrency 100"),
+    ("redis: 10 ms tasks at concurrency 100", "apalis: 10 ms tasks at concurrency 100"),
 ];
 
 /// Runs one scenario in this process and prints its figures.
