@@ -12,6 +12,7 @@ mod failure;
 mod inspect;
 mod logging;
 mod output;
+mod process_title;
 mod purge;
 mod queues;
 mod result;
@@ -35,12 +36,17 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use args::{Cli, Command};
 use failure::Failure;
 use output::Output;
+use process_title::without_passwords;
 use session::Session;
 
 /// Runs the program that `app` is, as its command line asks: `worker`, `call`, `result`, `queues` and more.
 ///
 /// To be called from a plain `fn main`: it starts a runtime of its own, and child processes of a worker start here too.
 /// The exit code is 0 if the command did what it was asked, 1 if it failed, 2 if it was asked wrongly.
+///
+/// Where an argument holds a URL with a password, the program is started again as the same process, with `***` in its
+/// place, so that no other user sees it in `ps`. What `main` does before this call it does twice then, and the second
+/// time [`std::env::args_os`] has no password.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -52,10 +58,14 @@ use session::Session;
 /// }
 /// ```
 pub fn run(app: App) -> ExitCode {
-    run_from(app, std::env::args_os())
+    if let Some(ended) = celeriac_worker::run_if_child(&app) {
+        return ended;
+    }
+    let args = process_title::hidden_arguments();
+    ExitCode::from(run_with(app, &args, &mut io::stdout(), &mut io::stderr()))
 }
 
-/// As [`run`], with these arguments; the first one is the program.
+/// As [`run`], with these arguments; the first one is the program. Those of the process stay visible as they are.
 pub fn run_from(app: App, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     if let Some(ended) = celeriac_worker::run_if_child(&app) {
@@ -103,8 +113,12 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// Help and version were asked for and go to `out`; anything else is wrong usage.
 fn show_usage(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let text = usage.render();
-    let _ = if usage.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
+    let text = usage.render().to_string();
+    let _ = match usage.use_stderr() {
+        // It may name an argument that nothing expected, such as a URL.
+        true => text.split_inclusive('\n').try_for_each(|line| write!(err, "{}", without_passwords(line))),
+        false => write!(out, "{text}"),
+    };
     u8::try_from(usage.exit_code()).unwrap_or(2)
 }
 

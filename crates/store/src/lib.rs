@@ -12,6 +12,7 @@ pub mod conformance;
 mod error;
 mod failed;
 pub mod memory;
+mod password;
 mod presence;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -30,12 +31,13 @@ pub use broker::{
 pub use capabilities::Capabilities;
 pub use error::Error;
 pub use failed::{FailedTask, FailedTasks, FailureReason};
+pub use password::without_password;
 pub use presence::{Presence, WorkerRecord};
 pub use redis_options::{QueueOrder, RedisOptions, RefusedOption, SentinelLogin};
 pub use results::{ResultBackend, StoreResult};
 pub use revocations::{Revocation, RevocationWatch, Revocations};
 pub use schedule::{Schedule, Scheduled};
-pub use store::{ConnectOptions, Durability, Store, connect, wait_until_closed, without_password};
+pub use store::{ConnectOptions, Durability, Store, connect, wait_until_closed};
 
 /// What every operation of a store returns.
 pub type Result<T> = std::result::Result<T, Error>;

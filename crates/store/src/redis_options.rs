@@ -144,7 +144,6 @@ impl RedisOptions {
     }
 
     /// Whether an option of this name shapes only what kombu's and Celery's own clients do.
-    #[cfg(feature = "redis")]
     pub(crate) fn means_nothing(name: &str) -> bool {
         MEANINGLESS.contains(&name)
     }
@@ -190,7 +189,7 @@ impl RedisOptions {
                 ));
             }
             "credential_provider" => {
-                return Err(refuse("no Python class: user and password go into the URL"));
+                return Err(unknown(name, "no Python class: user and password go into the URL"));
             }
             name if MEANINGLESS.contains(&name) => {}
             _ => return Err(unknown(name, "an option of kombu's transport for Redis")),
@@ -273,7 +272,7 @@ fn order(value: &Value) -> Option<QueueOrder> {
     }
 }
 
-/// The value is not shown: it may be the password of a misspelt option.
+/// The value is not shown: it may be a password, as that of a misspelt option.
 fn unknown(name: &str, expected: &'static str) -> RefusedOption {
     RefusedOption { expected, found: name.to_owned() }
 }
@@ -331,8 +330,10 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_named_without_its_value() {
-        let refused = set("sentinel_kwarg", r#"{"password": "secret"}"#).unwrap_err().to_string();
-        assert!(refused.ends_with("found sentinel_kwarg"), "{refused}");
+        for name in ["sentinel_kwarg", "password", "credential_provider", "ssl_keyfile"] {
+            let refused = set(name, r#"{"password": "secret"}"#).unwrap_err().to_string();
+            assert!(refused.ends_with(&format!("found {name}")), "{refused}");
+        }
     }
 
     #[test]

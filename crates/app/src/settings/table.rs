@@ -1,7 +1,9 @@
 //! Every setting, once: its name, type, default, and what it does.
 
+use std::fmt;
 use std::time::Duration;
 
+use celeriac_store::without_password;
 use toml::de::DeValue;
 
 use crate::Routes;
@@ -23,7 +25,9 @@ macro_rules! settings {
         /// assert_eq!(settings.worker_concurrency, Some(8));
         /// # Ok::<(), celeriac_app::settings::InvalidSetting>(())
         /// ```
-        #[derive(Clone, Debug, PartialEq)]
+        ///
+        /// Its `Debug` shows URLs without their passwords.
+        #[derive(Clone, PartialEq)]
         #[non_exhaustive]
         pub struct Settings {
             $($(#[doc = $doc])* pub $name: $kind,)*
@@ -32,6 +36,12 @@ macro_rules! settings {
         impl Default for Settings {
             fn default() -> Self {
                 Self { $($name: $default,)* }
+            }
+        }
+
+        impl fmt::Debug for Settings {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct("Settings")$(.field(stringify!($name), &Shown(&self.$name)))*.finish()
             }
         }
 
@@ -55,6 +65,16 @@ macro_rules! settings {
     };
 }
 
+/// A value whose URLs are shown without their passwords.
+struct Shown<'a, T>(&'a T);
+
+impl<T: fmt::Debug> fmt::Debug for Shown<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = format!("{:?}", self.0);
+        f.write_str(&if shown.contains("://") { without_password(&shown) } else { shown })
+    }
+}
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -75,7 +95,7 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.name == name)
     }
 
-    /// Its value in `settings`, as text.
+    /// Its value in `settings`, as text that [`Setting::set`] reads. Not for logs: passwords are in it.
     pub fn show(&self, settings: &Settings) -> String {
         (self.show)(settings)
     }
@@ -198,5 +218,23 @@ impl Settings {
             Some(setting) => setting.set(self, text),
             None => Err(InvalidSetting { expected: "the name of a setting", found: format!("{name:?}") }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_password() {
+        let mut settings = Settings::default();
+        settings.set("broker_url", "redis://:sec/ret@host/0").unwrap();
+        settings.set("result_backend", "rediss://me:sec@ret@host/1").unwrap();
+        let options = r#"{"sentinel_kwargs": {"password": "secret"}}"#;
+        settings.set("broker_transport_options", options).unwrap();
+        let shown = format!("{settings:?} {settings:#?}");
+        assert!(!["secret", "sec/", "sec@", "ret@"].iter().any(|part| shown.contains(part)), "{shown}");
+        assert!(shown.contains(r#"broker_url: "redis://:***@host/0""#), "{shown}");
+        assert!(shown.contains(r#"result_backend: Some("rediss://me:***@host/1")"#), "{shown}");
     }
 }

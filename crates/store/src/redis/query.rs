@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::target::percent_decoded;
+use super::target::{ENCODE, percent_decoded};
 use crate::RedisOptions;
 
 /// The options of a URL.
@@ -38,7 +38,10 @@ impl Query {
         let mut query = Self::default();
         for option in text.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            query.set(name, percent_decoded(value)?)?;
+            // The message would show the rest of a password that holds a `?`.
+            let is_password = |_: String| format!("a ? stands before the options; {ENCODE}");
+            let set = query.set(name, percent_decoded(value)?);
+            if text.contains('@') { set.map_err(is_password)? } else { set? }
         }
         Ok(query)
     }

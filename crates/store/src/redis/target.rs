@@ -165,7 +165,8 @@ impl Parts {
         let host = if host.is_empty() { "127.0.0.1" } else { host };
         let port = match port {
             "" => default_port,
-            port => port.parse().map_err(|_| format!("{port:?} is not a port"))?,
+            // Not shown, for it is a part of a password that holds a `?`, or whose host was forgotten.
+            port => port.parse().map_err(|_| format!("the port is a number, such as 6379; {ENCODE}"))?,
         };
         let addresses = vec![Address::Tcp(host.to_owned(), port)];
         Ok(Self { addresses, database: database(db)?, user, password })
@@ -208,10 +209,13 @@ fn database(text: &str) -> std::result::Result<i64, String> {
         "" => Ok(0),
         number => match number.parse::<u32>() {
             Ok(number) => Ok(number.into()),
-            Err(_) => Err(format!("the database is a number, such as 0, not {number:?}")),
+            Err(_) => Err(format!("the database is a number, such as 0; {ENCODE}")),
         },
     }
 }
+
+/// What helps when a part of a password is taken for something else.
+pub(super) const ENCODE: &str = "in a password, write %2F for /, %3F for ? and %40 for @";
 
 /// The text with `%40` made `@` and so on.
 pub(super) fn percent_decoded(text: &str) -> std::result::Result<String, String> {
@@ -290,6 +294,25 @@ mod tests {
         ] {
             let error = parse(url).err().expect(url).to_string();
             assert!(error.contains(word), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_no_part_of_a_password() {
+        for url in [
+            "redis://:sec/ret",
+            "redis://:sec?ret@there/0",
+            "redis://:1/sec?ret@there",
+            "redis://:1/2?sec=x&ret@there",
+            "redis://:sec@ret/x?y@there",
+            "redis://there/0?password=secret",
+            "redis://there/0?ssl_cert_reqs=none&password=secret",
+            "redis+socket://:sec?ret@/run/redis.sock",
+            "sentinel://:sec/ret@one;two:ret",
+            "rediss://:sec%zzret@there",
+        ] {
+            let error = parse(url).err().expect(url).to_string();
+            assert!(!error.contains("sec") && !error.contains("ret"), "{url}: {error}");
         }
     }
 

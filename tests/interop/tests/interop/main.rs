@@ -7,5 +7,6 @@ mod harness;
 mod leases;
 mod python_sends;
 mod rust_sends;
+mod secrets;
 mod takeover;
 mod together;
