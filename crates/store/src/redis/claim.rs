@@ -30,6 +30,17 @@ pub(super) struct Claimed {
     pub deliveries: Vec<Delivery>,
     /// How long until something happens that no key tells of: a message is due, or a lease ends.
     pub next_event: Option<Duration>,
+    /// How many consumers there are, of all queues.
+    pub crowd: u64,
+}
+
+/// What the script says beside the messages.
+struct Said {
+    what: String,
+    next_event: Option<Duration>,
+    /// How many tasks are revoked.
+    revoked: u64,
+    crowd: u64,
 }
 
 /// One message as the script gives it.
@@ -49,8 +60,8 @@ impl Consuming {
         claim.call += 1;
         let (call, again) = (claim.call, std::mem::replace(&mut claim.unheard, true));
         let answer = self.call_fetch(&claim, limit, again).await?;
-        let (what, next_event, revoked, taken) = self.read_answer(answer)?;
-        match &*what {
+        let (said, taken) = self.read_answer(answer)?;
+        match &*said.what {
             // A later call has overtaken this one; it will be heard.
             "stale" => return Err(self.shared.link.failed(format!("claim {call} came too late"))),
             // What it had before is somebody else's.
@@ -66,10 +77,10 @@ impl Consuming {
         // From here on nothing may fail: what is in our hands must reach the caller.
         let mut deliveries = self.open(taken, &mut claim.undecodable);
         self.put_aside(&mut claim.undecodable).await;
-        if revoked > 0 {
+        if said.revoked > 0 {
             self.mark_revoked(&mut deliveries).await;
         }
-        Ok(Claimed { deliveries, next_event })
+        Ok(Claimed { deliveries, next_event: said.next_event, crowd: said.crowd })
     }
 
     async fn call_fetch(&self, claim: &Claim, limit: usize, again: bool) -> Result<Value> {
@@ -84,15 +95,17 @@ impl Consuming {
         call.run("fetch", &shared.link).await
     }
 
-    fn read_answer(&self, answer: Value) -> Result<(String, Option<Duration>, u64, Vec<Taken>)> {
+    fn read_answer(&self, answer: Value) -> Result<(Said, Vec<Taken>)> {
         let link = &self.shared.link;
         let Value::Array(parts) = answer else {
             return Err(link.failed("the fetch script answered something else".to_owned()));
         };
         let mut parts = parts.into_iter();
-        let what: String = read(parts.next().unwrap_or(Value::Nil), link)?;
-        let next_event: Option<u64> = read(parts.next().unwrap_or(Value::Nil), link)?;
-        let revoked: Option<u64> = read(parts.next().unwrap_or(Value::Nil), link)?;
+        let what = read(parts.next().unwrap_or(Value::Nil), link)?;
+        let mut number = || read::<Option<u64>>(parts.next().unwrap_or(Value::Nil), link);
+        let (next_event, revoked, crowd) = (number()?, number()?, number()?);
+        let next_event = next_event.map(Duration::from_micros);
+        let said = Said { what, next_event, revoked: revoked.unwrap_or(0), crowd: crowd.unwrap_or(0) };
         let mut taken = Vec::with_capacity(parts.len() / 3);
         while let (Some(place), Some(number), Some(raw)) = (parts.next(), parts.next(), parts.next()) {
             let place: usize = read(place, link)?;
@@ -104,7 +117,7 @@ impl Consuming {
             };
             taken.push(Taken { place: place.saturating_sub(1), tag: DeliveryTag(read(number, link)?), raw });
         }
-        Ok((what, next_event.map(Duration::from_micros), revoked.unwrap_or(0), taken))
+        Ok((said, taken))
     }
 
     /// Makes deliveries of what was taken, apart from what is no message.

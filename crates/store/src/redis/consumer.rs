@@ -6,19 +6,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{QueueName, Value, json};
+use celeriac_protocol::{QueueName, Timestamp, Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::claim::{Claim, Claimed};
 use super::lease::RedisLease;
-use super::lending::Lending;
+use super::lending::{Changes, Lending};
 use super::pushes::{Listening, Topic};
 use super::settle::RedisSettler;
 use crate::{ConsumeOptions, Consumer, Delivery, Error, QueueOrder, Result, Subscription};
 
 /// The most messages that one script takes: while it runs, the server does nothing else.
 const LARGEST_CLAIM: usize = 5000;
+
+/// So many consumers look within one millisecond of each other when all of them are told of a message.
+const CROWD_PER_MILLISECOND: u64 = 20;
 
 /// A started consumer, as its three parts share it.
 pub(super) struct Consuming {
@@ -105,7 +109,7 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
     let subscription = Subscription {
         settler: Arc::new(RedisSettler { consuming: Arc::clone(&consuming) }),
         lease: Arc::new(RedisLease { consuming: Arc::clone(&consuming) }),
-        consumer: Box::new(RedisConsumer { consuming, claiming: None, ready: VecDeque::new() }),
+        consumer: Box::new(RedisConsumer::new(consuming)),
     };
     subscription.lease.renew().await?;
     Ok(subscription)
@@ -128,6 +132,16 @@ struct RedisConsumer {
     claiming: Option<JoinHandle<Result<Claimed>>>,
     /// What was taken and not asked for yet.
     ready: VecDeque<Delivery>,
+    /// Whether there may be something to take, whatever the lists say.
+    look: bool,
+    /// When something happens that no key tells of.
+    next_event: Option<Timestamp>,
+    /// How many consumers there were at the last claim.
+    crowd: u64,
+    /// Tells of changes of the lists.
+    lists: Option<Listening>,
+    /// Tells that the next event comes sooner than was said.
+    wake: Option<Listening>,
 }
 
 #[async_trait]
@@ -135,71 +149,110 @@ impl Consumer for RedisConsumer {
     async fn fetch(&mut self, limit: usize) -> Result<Vec<Delivery>> {
         let limit = limit.max(1);
         let mut changes = self.consuming.lending.changes();
-        let mut listening: Option<Listening> = None;
         loop {
             if changes.borrow_and_update().closed {
                 return Err(Error::Closed);
             }
             if !self.ready.is_empty() {
-                let taken = self.ready.drain(..limit.min(self.ready.len())).collect();
-                return Ok(taken);
+                return Ok(self.ready.drain(..limit.min(self.ready.len())).collect());
             }
             let room = self.consuming.prefetch.saturating_sub(self.consuming.lending.len());
-            if room == 0 && self.claiming.is_none() {
-                // It fails only if the settler is gone, and it lives in the same value.
-                let _ = changes.changed().await;
-                continue;
-            }
-            let claimed = self.claim(limit.min(room).min(LARGEST_CLAIM)).await?;
-            if !claimed.deliveries.is_empty() {
-                self.ready.extend(claimed.deliveries);
-                continue;
-            }
-            // Nothing there: ask to be told, look once more, and wait.
-            match &listening {
-                None => {
-                    listening = Some(self.listen().await?);
+            if self.claiming.is_none() {
+                if room == 0 {
+                    // It fails only if the settler is gone, and it lives in the same value.
+                    let _ = changes.changed().await;
                     continue;
                 }
-                Some(listening) => {
-                    tokio::select! {
-                        () = listening.changed() => {}
-                        () = self.sleep(claimed.next_event) => {}
-                        _ = changes.changed() => {}
-                    }
-                    // A change is told once; what comes after the next look must be told too.
-                    self.consuming.shared.pushes.again(listening).await?;
+                if !self.look {
+                    self.listen_for_wake().await?;
+                }
+                if !self.look && !self.lists_hold_something().await? {
+                    self.wait(&mut changes).await;
+                    continue;
                 }
             }
+            self.claim(limit.min(room).min(LARGEST_CLAIM)).await?;
         }
     }
 }
 
 impl RedisConsumer {
+    fn new(consuming: Arc<Consuming>) -> Self {
+        Self {
+            consuming,
+            claiming: None,
+            ready: VecDeque::new(),
+            look: true,
+            next_event: None,
+            crowd: 0,
+            lists: None,
+            wake: None,
+        }
+    }
+
     /// Claims what is there, in a task of its own: what it takes is not lost when the caller stops waiting.
-    async fn claim(&mut self, limit: usize) -> Result<Claimed> {
+    async fn claim(&mut self, limit: usize) -> Result<()> {
+        // After an error too: what a claim took whose answer was not heard is in no list.
+        self.look = true;
         let claiming = self.claiming.get_or_insert_with(|| {
             let consuming = Arc::clone(&self.consuming);
             self.consuming.shared.io.spawn(async move { consuming.claim(limit).await })
         });
         let claimed = claiming.await;
         self.claiming = None;
-        claimed.unwrap_or(Err(Error::Closed))
-    }
-
-    async fn listen(&self) -> Result<Listening> {
-        let shared = &self.consuming.shared;
-        let lists = self.consuming.lists.iter().map(|list| Topic::Key(list.key.as_str().into()));
-        let topics = lists.chain([Topic::Key(shared.keys.named("wake").into())]).collect();
-        shared.pushes.listen(topics).await
-    }
-
-    /// Waits until this long from when the server said so.
-    async fn sleep(&self, time: Option<Duration>) {
+        let claimed = claimed.unwrap_or(Err(Error::Closed))?;
+        self.look = claimed.deliveries.len() >= limit;
         let clock = &self.consuming.shared.options.clock;
-        match time {
-            Some(time) => clock.sleep_until(clock.now().saturating_add(time)).await,
-            None => std::future::pending().await,
+        self.next_event = claimed.next_event.map(|time| clock.now().saturating_add(time));
+        self.crowd = claimed.crowd;
+        self.ready.extend(claimed.deliveries);
+        Ok(())
+    }
+
+    /// From when this returns, every change of a list is told; says whether any holds something now.
+    async fn lists_hold_something(&mut self) -> Result<bool> {
+        let pushes = &self.consuming.shared.pushes;
+        let lists = self.lists.get_or_insert_with(|| {
+            let keys = self.consuming.lists.iter().map(|list| Topic::Key(list.key.as_str().into()));
+            pushes.interest(keys.collect())
+        });
+        pushes.any_exists(lists).await
+    }
+
+    /// Before the claim that says when the next event is, so that no change of that is missed.
+    async fn listen_for_wake(&mut self) -> Result<()> {
+        if self.wake.is_none() {
+            let shared = &self.consuming.shared;
+            let wake = Topic::Channel(shared.keys.named("wake").into());
+            self.wake = Some(shared.pushes.listen(vec![wake]).await?);
+            self.look = true;
         }
+        Ok(())
+    }
+
+    /// Waits until there may be something.
+    async fn wait(&mut self, changes: &mut watch::Receiver<Changes>) {
+        let (Some(lists), Some(wake)) = (&self.lists, &self.wake) else { return };
+        let next_event = async {
+            match self.next_event {
+                Some(moment) => self.consuming.shared.options.clock.sleep_until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = lists.changed() => step_aside(self.crowd).await,
+            // The connection may have broken: the channel is subscribed anew.
+            () = wake.changed() => self.wake = None,
+            () = next_event => self.look = true,
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+/// Where many wait, all are told of one message. Some look a little later than others, and find that it is gone.
+async fn step_aside(crowd: u64) {
+    let longest = crowd / CROWD_PER_MILLISECOND;
+    if longest > 0 {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..=longest))).await;
     }
 }

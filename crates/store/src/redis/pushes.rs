@@ -49,7 +49,7 @@ pub(super) enum Topic {
 /// Asks the server to tell of topics.
 struct Request {
     topics: Vec<Topic>,
-    reply: oneshot::Sender<Result<()>>,
+    reply: oneshot::Sender<Result<bool>>,
 }
 
 /// Who waits for what.
@@ -161,13 +161,23 @@ impl Pushes {
     /// # Errors
     /// When the server cannot be reached within the deadline.
     pub(super) async fn listen(&self, topics: Vec<Topic>) -> Result<Listening> {
-        let listening = self.board.listen(topics);
+        let listening = self.interest(topics);
         self.again(&listening).await?;
         Ok(listening)
     }
 
-    /// As [`Pushes::listen`], for topics that were told already: a changed key is told once.
+    /// An interest in topics that the server has not been asked to tell of.
+    pub(super) fn interest(&self, topics: Vec<Topic>) -> Listening {
+        self.board.listen(topics)
+    }
+
+    /// As [`Pushes::listen`], for an interest that was told already: a changed key is told once.
     pub(super) async fn again(&self, listening: &Listening) -> Result<()> {
+        self.any_exists(listening).await.map(drop)
+    }
+
+    /// As [`Pushes::again`]; says whether any of the keys exists now.
+    pub(super) async fn any_exists(&self, listening: &Listening) -> Result<bool> {
         let (reply, answer) = oneshot::channel();
         let request = Request { topics: listening.topics.clone(), reply };
         self.requests.send(request).map_err(|_| Error::Closed)?;
@@ -211,15 +221,16 @@ impl Listener {
                 // Nobody had to know that it was broken.
                 outcome = self.serve_in_time(&batch).await;
             }
-            for request in batch.drain(..) {
+            for (index, request) in batch.drain(..).enumerate() {
+                let found = outcome.as_ref().map(|found| found.get(index).is_some_and(|count| *count > 0));
                 // Who stopped waiting has no use for it.
-                let _ = request.reply.send(outcome.clone());
+                let _ = request.reply.send(found.map_err(Error::clone));
             }
         }
     }
 
     /// As [`Listener::serve`]; without a connection after a failure.
-    async fn serve_in_time(&mut self, requests: &[Request]) -> Result<()> {
+    async fn serve_in_time(&mut self, requests: &[Request]) -> Result<Vec<u64>> {
         let outcome = match timeout(self.deadline, self.serve(requests)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.timed_out("listen")),
@@ -230,15 +241,23 @@ impl Listener {
         outcome
     }
 
-    /// Asks the server to tell of all these topics, in one round trip.
-    async fn serve(&mut self, requests: &[Request]) -> Result<()> {
+    /// Asks the server to tell of all these topics; answers how many of its keys each request found.
+    async fn serve(&mut self, requests: &[Request]) -> Result<Vec<u64>> {
         let mut connection = self.connected().await?;
-        let (mut keys, mut channels) = (HashSet::new(), Vec::new());
-        for topic in requests.iter().flat_map(|request| &request.topics) {
-            match topic {
-                Topic::Key(key) => drop(keys.insert(&**key)),
-                Topic::Channel(channel) if self.channels.insert(channel.clone()) => channels.push(&**channel),
-                Topic::Channel(_) => {}
+        let (mut channels, mut exist) = (Vec::new(), redis::pipe());
+        for request in requests {
+            // Of no key, this is 0.
+            let exists = exist.cmd("EXISTS").arg("");
+            for topic in &request.topics {
+                match topic {
+                    Topic::Key(key) => {
+                        exists.arg(&**key);
+                    }
+                    Topic::Channel(channel) if self.channels.insert(channel.clone()) => {
+                        channels.push(&**channel);
+                    }
+                    Topic::Channel(_) => {}
+                }
             }
         }
         let unwanted = self.unwanted_channels();
@@ -249,14 +268,7 @@ impl Listener {
         if !channels.is_empty() {
             connection.subscribe(channels).await.map_err(failed)?;
         }
-        if !keys.is_empty() {
-            let mut exists = cmd("EXISTS");
-            keys.into_iter().for_each(|key| {
-                exists.arg(key);
-            });
-            exists.exec_async(&mut *connection).await.map_err(failed)?;
-        }
-        Ok(())
+        exist.query_async(&mut *connection).await.map_err(failed)
     }
 
     /// Channels that nobody listens to any more; they are left when something else is asked.

@@ -4,8 +4,8 @@
 -- ARGV: own, now, consumer, lease, its record, the number of this call, the number of the first delivery, limit,
 -- whether to answer what an earlier call with this first number took instead of taking more, then for each list its
 -- place in the record and its tail.
--- Answers {what?, microseconds until the next event or false, revoked tasks, place, number, message, ...}, where `what` is
--- 'stale' for a call that a later one overtook, 'new' for a consumer that had been forgotten, else 'known'.
+-- Answers {what?, microseconds until the next event or false, revoked tasks, consumers, place, number, message, ...}, where
+-- `what` is 'stale' for a call that a later one overtook, 'new' for a consumer that had been forgotten, else 'known'.
 local consumer, lease, record, call = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local number, limit, again = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 
@@ -15,7 +15,8 @@ goes_on_when_full()
 redis.call('HSET', own .. 'calls', consumer, call)
 
 pass_time(consumer)
-local answer = { attend(consumer, lease, record) and 'new' or 'known', false, redis.call('ZCARD', own .. 'revoked') }
+local what = attend(consumer, lease, record) and 'new' or 'known'
+local answer = { what, next_event(consumer) or false, redis.call('ZCARD', own .. 'revoked'), redis.call('ZCARD', own .. 'leases') }
 
 if again then
   local tails = {}
@@ -31,7 +32,7 @@ if again then
       answer[#answer + 1] = unwrap(entry, tails[place])
     end
   end
-  if #answer > 3 then return answer end
+  if #answer > 4 then return answer end
 end
 
 local prefix, score = tag_of(consumer, ''), string.format('%.6f', now / 1000000)
@@ -46,7 +47,7 @@ for at = 3, #KEYS do
     bodies[one], bodies[two] = tag, '[' .. raw .. tail
     scores[one], scores[two] = score, tag
     lent[one], lent[two] = digits, place
-    local answered = 3 + 3 * taken
+    local answered = 4 + 3 * taken
     answer[answered + 1], answer[answered + 2], answer[answered + 3] = tonumber(place), number, raw
     number, taken = number + 1, taken + 1
   end
@@ -54,5 +55,4 @@ end
 in_portions('HSET', unacked, bodies)
 in_portions('ZADD', unacked_index, scores)
 in_portions('HSET', own .. 'lent:' .. consumer, lent)
-if taken == 0 then answer[2] = next_event(consumer) end
 return answer

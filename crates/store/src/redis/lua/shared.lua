@@ -23,9 +23,9 @@ local function goes_on_when_full()
   redis.call('DEL', own .. 'nothing')
 end
 
--- Makes the next fetch of whoever waits look again at what time brings.
+-- Makes whoever waits look again at what time brings.
 local function wake()
-  redis.call('INCR', own .. 'wake')
+  redis.call('PUBLISH', own .. 'wake', '')
 end
 
 -- How often a waiting message was delivered is noted behind its JSON: a line feed and the count in binary, a blank
@@ -200,9 +200,9 @@ end
 
 -- The consumer is there: its lease runs anew. Says whether it had been forgotten meanwhile.
 local function attend(consumer, lease, record)
-  if redis.call('ZADD', own .. 'leases', math.min(now + lease, 9e15), consumer) == 1 then
-    redis.call('HSET', own .. 'consumers', consumer, record)
-    return true
-  end
-  return false
+  if redis.call('ZADD', own .. 'leases', math.min(now + lease, 9e15), consumer) == 0 then return false end
+  redis.call('HSET', own .. 'consumers', consumer, record)
+  -- It may be the next to fall silent.
+  if redis.call('ZRANK', own .. 'leases', consumer) == 0 then wake() end
+  return true
 end
