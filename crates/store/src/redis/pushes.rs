@@ -52,6 +52,12 @@ struct Request {
     reply: oneshot::Sender<Result<bool>>,
 }
 
+impl Request {
+    fn names_keys(&self) -> bool {
+        self.topics.iter().any(|topic| matches!(topic, Topic::Key(_)))
+    }
+}
+
 /// Who waits for what.
 #[derive(Default)]
 struct Board {
@@ -246,8 +252,7 @@ impl Listener {
         let mut connection = self.connected().await?;
         let (mut channels, mut exist) = (Vec::new(), redis::pipe());
         for request in requests {
-            // Of no key, this is 0.
-            let exists = exist.cmd("EXISTS").arg("");
+            let mut exists = cmd("EXISTS");
             for topic in &request.topics {
                 match topic {
                     Topic::Key(key) => {
@@ -259,6 +264,9 @@ impl Listener {
                     Topic::Channel(_) => {}
                 }
             }
+            if request.names_keys() {
+                exist.add_command(exists);
+            }
         }
         let unwanted = self.unwanted_channels();
         let failed = |error: redis::RedisError| translate(&error, &self.target);
@@ -268,7 +276,12 @@ impl Listener {
         if !channels.is_empty() {
             connection.subscribe(channels).await.map_err(failed)?;
         }
-        exist.query_async(&mut *connection).await.map_err(failed)
+        let mut found: std::vec::IntoIter<u64> = match exist.is_empty() {
+            true => Vec::new().into_iter(),
+            false => exist.query_async::<Vec<u64>>(&mut *connection).await.map_err(failed)?.into_iter(),
+        };
+        let of = |request: &Request| if request.names_keys() { found.next().unwrap_or(0) } else { 0 };
+        Ok(requests.iter().map(of).collect())
     }
 
     /// Channels that nobody listens to any more; they are left when something else is asked.

@@ -21,8 +21,8 @@ const COMMANDS: u64 = 0;
 const RENEWALS: u64 = 1;
 const PUSHES: u64 = 2;
 
-/// What a fetch from one queue listens to: its lists, and the key that tells of time.
-const QUEUE_KEYS: u64 = 5;
+/// What a fetch from one queue listens to besides a channel: its lists.
+const QUEUE_KEYS: u64 = 4;
 
 /// A server, the store as somebody far away sees it, and as somebody on the same machine does.
 struct Place {
@@ -73,13 +73,13 @@ impl Waiting {
             let deliveries = fetch(&mut subscription).await;
             (subscription, ids(&deliveries).iter().map(|id| (*id).to_owned()).collect())
         });
-        place.until_told(QUEUE_KEYS, 0).await;
+        place.until_told(QUEUE_KEYS, 1).await;
         let results = place.far.results().clone();
         let result = tokio::spawn(async move { results.wait(&[TaskId::new("r")]).await.unwrap().len() });
-        place.until_told(QUEUE_KEYS, 1).await;
+        place.until_told(QUEUE_KEYS, 2).await;
         let mut watch = place.far.revocations().watch().await.unwrap();
         let revocation = tokio::spawn(async move { next(&mut *watch).await });
-        place.until_told(QUEUE_KEYS + 1, 1).await;
+        place.until_told(QUEUE_KEYS + 1, 2).await;
         Self { fetch, result, revocation }
     }
 
