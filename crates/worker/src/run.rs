@@ -72,6 +72,15 @@ struct Host {
     is_used: bool,
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // A caller may give up its worker in the middle, and a runtime may not wait for its threads inside of another.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Host {
     fn start(app: &App, options: &Options, plan: ResourcePlan) -> Result<Self, Error> {
         let has = |kind| app.task_list().any(|task| pool_of(task) == kind);
@@ -110,9 +119,6 @@ impl Host {
     fn end(self) {
         self.stop.cancel(Reason::Shutdown);
         self.shared.close();
-        if let Some(runtime) = self.runtime {
-            runtime.shutdown_background();
-        }
     }
 }
 

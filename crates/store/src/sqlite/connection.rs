@@ -52,7 +52,7 @@ impl LockDeadline {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a lock of another process gives no event to wait for")]
-fn pause(time: Duration) {
+pub(super) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

@@ -1,7 +1,10 @@
 //! Versions of the schema, and the way from each to the next.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::time::Duration;
 
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use super::connection::pause;
 use super::failure::Place;
 use crate::Error;
 
@@ -32,13 +35,14 @@ impl From<rusqlite::Error> for Trouble {
 pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), Trouble> {
     // Changing the journal mode takes an exclusive lock, so an existing log is left as it is.
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    if check(connection, place)? == VERSION && mode == "wal" {
+    // One look at all of it, or half of what another process writes now would look like somebody else's file.
+    let look = connection.transaction()?;
+    let found = check(&look, place)?;
+    drop(look);
+    if found == VERSION && mode == "wal" {
         return Ok(());
     }
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(Trouble::Content(no_log(place, &mode)));
-    }
+    begin_log(connection, place)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = check(&transaction, place)?;
     for step in &STEPS[found as usize..] {
@@ -49,7 +53,28 @@ pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), 
     Ok(transaction.commit()?)
 }
 
-/// SQLite answers with the mode that it goes on with instead.
+/// Gives the file a write-ahead log.
+///
+/// While another process does the same, SQLite refuses at once, without waiting for the lock, or answers with the mode
+/// that it goes on with instead.
+fn begin_log(connection: &Connection, place: &Place) -> Result<(), Trouble> {
+    const TRIES: u32 = 200;
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut refusal = None;
+    for _ in 0..TRIES {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => refusal = Some(Trouble::Content(no_log(place, &mode))),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                refusal = Some(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        pause(PAUSE.mul_f64(0.5 + fastrand::f64()));
+    }
+    refusal.map_or(Ok(()), Err)
+}
+
 fn no_log(place: &Place, mode: &str) -> Error {
     Error::Misconfigured {
         url: place.url.to_string(),

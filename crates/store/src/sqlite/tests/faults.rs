@@ -248,3 +248,27 @@ async fn a_deadline_without_end_is_as_good_as_any() {
     let store = folder.open(&endless).await;
     store.broker().publish(publish_many("a", 2)).await.unwrap();
 }
+
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    for round in 0..300 {
+        let folder = Folder::new();
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    start.wait();
+                    let until = std::time::Instant::now() + Duration::from_micros(fastrand::u64(0..1500));
+                    while std::time::Instant::now() < until {
+                        std::hint::spin_loop();
+                    }
+                    let opened = runtime.block_on(folder.server(&ConnectOptions::default()));
+                    if let Err(error) = opened {
+                        panic!("round {round}: {error}");
+                    }
+                });
+            }
+        });
+    }
+}
