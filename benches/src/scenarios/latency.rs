@@ -56,6 +56,8 @@ pub(crate) fn ping(store: &str, count: u64, per_second: u64) -> crate::Result<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let app = super::app_at(store);
+        // The time of a task counts from its sending, and not from the opening of the store.
+        app.store().await?;
         let mut rhythm = tokio::time::interval(Duration::from_secs(1) / u32::try_from(per_second)?);
         for _ in 0..count {
             rhythm.tick().await;
