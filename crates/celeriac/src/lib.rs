@@ -50,7 +50,8 @@
 //!
 //! # Features
 //!
-//! All are on by default: `macros` (the attribute), `cli` (the command line), `sqlite` (the embedded store).
+//! On by default: `macros` (the attribute), `cli` (the command line), `sqlite` (the embedded store). To be chosen: `redis`
+//! (`redis://` URLs), and with it `tls` (`rediss://`).
 
 pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,

@@ -8,7 +8,8 @@
 //!
 //! Into the schedule goes a new message, which nobody knows to have killed workers. A redelivery therefore stays here, not
 //! said to have started, and goes back to its queue with its delivery count after that time. It counts towards the
-//! prefetch meanwhile; there are never more of them than dead workers had in hand.
+//! prefetch meanwhile. There are never more of them than dead workers had in hand, but if that is as much as this worker
+//! may hold, what could run waits with them until they have gone back.
 
 use std::sync::Arc;
 use std::time::Duration;
