@@ -84,5 +84,10 @@ const scenarios = {
   },
 };
 
+const tooLate = () => {
+  console.error(`${scenario} took more than ten minutes`);
+  process.exit(1);
+};
+setTimeout(tooLate, 600_000).unref();
 await scenarios[scenario]();
 process.exit(0);

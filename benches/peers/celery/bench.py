@@ -1,5 +1,6 @@
 """One scenario on Celery: python bench.py SCENARIO HOST PORT. Prints "figure<TAB>name<TAB>unit<TAB>value" lines."""
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,13 @@ def idle():
     figure("idle worker, resident memory", "MiB", total / 1024)
 
 
+def too_late(*_):
+    # As an error, so that the worker is ended.
+    raise TimeoutError(f"{scenario} took more than ten minutes")
+
+
+signal.signal(signal.SIGALRM, too_late)
+signal.alarm(600)
 scenarios = {
     "send-single": send_single, "send-bulk": send_bulk, "drain": drain_nothing,
     "ten-ms": ten_ms, "latency": latency, "idle": idle,
