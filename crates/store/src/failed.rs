@@ -67,3 +67,13 @@ pub struct FailureReason {
     /// Facts: signal, exit code, memory, run time. A map.
     pub evidence: Value,
 }
+
+impl FailureReason {
+    /// The stored bytes are not a message; `error` says what is wrong with them, where that is known.
+    pub(crate) fn undecodable(error: Option<&str>) -> Self {
+        let why = error.map_or(String::new(), |error| format!(" ({error})"));
+        let text =
+            format!("the stored bytes are not a message{why}: look at what published them, then drop them");
+        Self { code: "undecodable".into(), text: text.into(), evidence: Value::Map(Vec::new()) }
+    }
+}

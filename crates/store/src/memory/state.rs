@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use celeriac_protocol::{Message, QueueName, ResultRecord, State as TaskState, TaskId, Timestamp, Value};
+use celeriac_protocol::{Message, QueueName, ResultRecord, State as TaskState, TaskId, Timestamp};
 use tokio::sync::mpsc;
 
 use super::expiring::Expiring;
@@ -147,11 +147,7 @@ fn undecodable(queue: QueueName, bytes: &[u8], now: Timestamp) -> FailedTask {
         queue,
         failed_at: now,
         deliveries: 0,
-        reason: FailureReason {
-            code: "undecodable".into(),
-            text: "the stored bytes are not a message: look at what published them, then drop them".into(),
-            evidence: Value::Map(Vec::new()),
-        },
+        reason: FailureReason::undecodable(None),
         message: None,
         undecodable: Some(bytes.to_vec()),
         size: bytes.len(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_protocol::{Message, TaskId, Value as Data};
+use celeriac_protocol::{Message, TaskId};
 use redis::{FromRedisValue, Value};
 
 use super::consumer::Consuming;
@@ -142,7 +142,7 @@ impl Consuming {
         if undecodable.is_empty() {
             return;
         }
-        let failures = undecodable.iter().map(|tag| (*tag, undecodable_reason())).collect();
+        let failures = undecodable.iter().map(|tag| (*tag, FailureReason::undecodable(None))).collect();
         match self.fail_undecodable(failures).await {
             Ok(()) => undecodable.clear(),
             Err(error) => {
@@ -183,14 +183,6 @@ fn noted(raw: &[u8]) -> (u32, &[u8]) {
             (note.iter().fold(0, bit), json)
         }
         _ => (0, raw),
-    }
-}
-
-fn undecodable_reason() -> FailureReason {
-    FailureReason {
-        code: "undecodable".into(),
-        text: "the stored bytes are not a message: look at what published them, then drop them".into(),
-        evidence: Data::Map(Vec::new()),
     }
 }
 

@@ -17,11 +17,8 @@ pub(super) struct Script {
 
 impl Script {
     fn new(text: &str) -> Self {
-        let script = redis::Script::new(&format!("{}\n{text}", include_str!("lua/shared.lua")));
-        Self {
-            hash: script.get_hash().to_owned(),
-            source: format!("{}\n{text}", include_str!("lua/shared.lua")),
-        }
+        let source = format!("{}\n{text}", include_str!("lua/shared.lua"));
+        Self { hash: redis::Script::new(&source).get_hash().to_owned(), source }
     }
 }
 

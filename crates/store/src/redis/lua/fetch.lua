@@ -16,7 +16,7 @@ redis.call('HSET', own .. 'calls', consumer, call)
 
 pass_time(consumer)
 local what = attend(consumer, lease, record) and 'new' or 'known'
-local answer = { what, next_event(consumer) or false, redis.call('ZCARD', own .. 'revoked'), redis.call('ZCARD', own .. 'leases') }
+local answer = { what, next_event(consumer), redis.call('ZCARD', own .. 'revoked'), redis.call('ZCARD', own .. 'leases') }
 
 if again then
   local tails = {}

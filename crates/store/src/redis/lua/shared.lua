@@ -195,7 +195,7 @@ local function next_event(myself)
     local ends = tonumber(leases[at + 1])
     if leases[at] ~= myself and (not soonest or ends < soonest) then soonest = ends end
   end
-  return soonest and math.max(soonest - now, 0)
+  return soonest and math.max(soonest - now, 0) or false
 end
 
 -- The consumer is there: its lease runs anew. Says whether it had been forgotten meanwhile.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use celeriac_protocol::{Message, Timestamp, Value};
+use celeriac_protocol::{Message, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use self::claim::Batch;
@@ -179,12 +179,7 @@ impl SqliteConsumer {
         }
         let finishes = self.undecodable.iter().map(|(tag, error)| Finish {
             delivery: Some(*tag),
-            settle: Settle::Fail(FailureReason {
-                code: "undecodable".into(),
-                text: format!("the stored bytes are not a message ({error}): look at them and drop the task")
-                    .into(),
-                evidence: Value::Map(Vec::new()),
-            }),
+            settle: Settle::Fail(FailureReason::undecodable(Some(error))),
             result: None,
             follow_ups: Vec::new(),
         });
