@@ -1,0 +1,150 @@
+//! Groups of tasks: what they are made of, and the chords that wait for all of them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::{GroupId, State, TaskId, Value};
+
+use crate::{Publish, Result, StoreResult};
+
+/// Keeps what groups are made of, and counts the members of chords.
+///
+/// A chord is a group, its header, with a body that is sent when every member of the header has succeeded, or fails
+/// when one of them has failed. Its count lives here from before its header is published until its body is sent.
+///
+/// Each member counts once, however often it is delivered. A chord is closed by the first failure among its members
+/// or by the last success; what its members report after that changes nothing.
+#[async_trait]
+pub trait Groups: Send + Sync {
+    /// Keeps what these groups are made of, so that others find their results.
+    async fn save(&self, groups: Vec<SavedGroup>) -> Result<()>;
+
+    /// What these groups are made of, in the same order; `None` where nothing was saved, or it has expired.
+    async fn restore(&self, groups: &[GroupId]) -> Result<Vec<Option<Value>>>;
+
+    /// Forgets what these groups are made of; those that were never saved are passed over.
+    async fn forget(&self, groups: &[GroupId]) -> Result<()>;
+
+    /// Begins chords whose headers are published elsewhere; to be called before that.
+    ///
+    /// A chord that exists keeps the members it has counted. One that is closed begins anew.
+    async fn begin(&self, chords: Vec<NewChord>) -> Result<()>;
+
+    /// Lets chords wait for this many members more: tasks that a member adds to its own chord before it ends.
+    async fn extend(&self, chord: &GroupId, by: u64) -> Result<()>;
+
+    /// What a chord waits for; `None` if it is closed, or was never begun and no member has reported.
+    async fn chord(&self, chord: &GroupId) -> Result<Option<Chord>>;
+
+    /// What counting these parts would bring, in order; nothing is counted.
+    ///
+    /// For stores whose messages are elsewhere: what a part brings is published there before it is counted.
+    async fn foresee(&self, parts: &[ChordPart]) -> Result<Vec<Counted>>;
+
+    /// Counts parts, in order, with the results that their closings store; the messages of these are the caller's.
+    async fn count(&self, parts: Vec<ChordPart>) -> Result<Vec<Counted>>;
+}
+
+/// What a group is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedGroup {
+    /// The group.
+    pub id: GroupId,
+    /// Its result as Celery's nested tuples: `[[id, parent], [result, ...]]`.
+    pub result: Value,
+    /// How long it is kept from now.
+    pub expires_after: Duration,
+}
+
+/// A chord that begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewChord {
+    /// The group that is its header.
+    pub id: GroupId,
+    /// How many members it waits for.
+    pub size: u64,
+    /// How long it is kept after it began, or after a member last reported.
+    pub expires_after: Duration,
+}
+
+/// What one member reports to its chord.
+#[derive(Clone, Debug)]
+pub struct ChordPart {
+    /// The chord.
+    pub chord: GroupId,
+    /// The member.
+    pub member: TaskId,
+    /// Its place among the members: the results come in this order, those without a place last.
+    pub index: Option<i64>,
+    /// How it ended: a success, or what closes the chord.
+    pub state: State,
+    /// What it returned, or the exception.
+    pub result: Value,
+    /// How long the count is kept after this report.
+    pub expires_after: Duration,
+    /// What happens if this part closes the chord.
+    pub closing: Closing,
+}
+
+/// What happens if a part closes its chord.
+#[derive(Clone, Debug)]
+pub enum Closing {
+    /// Not known yet. A success that would be the last is not counted, and neither is anything done that comes with
+    /// it: the answer is [`crate::Settled::Completes`], and the caller, who now reads what the others returned,
+    /// comes again with the message of the body.
+    Ask,
+    /// This, in the same step. If the part does not close its chord, it does not happen.
+    Known(Box<Consequences>),
+}
+
+/// What the end of a task brings about besides its own result: the rest of its workflow.
+///
+/// Done in this order: chords begin, groups are saved, results are stored, messages published, parts counted.
+#[derive(Clone, Debug, Default)]
+pub struct Consequences {
+    /// Messages, and the chords and groups they belong to.
+    pub publication: Publication,
+    /// Results of other tasks: those that will never run.
+    pub results: Vec<StoreResult>,
+    /// What this means for chords.
+    pub parts: Vec<ChordPart>,
+}
+
+/// Messages to publish, with the chords that they are the header of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Publication {
+    /// The messages.
+    pub messages: Vec<Publish>,
+    /// Chords that begin with them.
+    pub chords: Vec<NewChord>,
+    /// Groups to remember.
+    pub groups: Vec<SavedGroup>,
+}
+
+impl From<Vec<Publish>> for Publication {
+    fn from(messages: Vec<Publish>) -> Self {
+        Self { messages, ..Self::default() }
+    }
+}
+
+/// What became of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Counted; others are awaited.
+    Open,
+    /// A success, and the last: the chord is closed if the part knew what to do, else the part was not counted.
+    Last,
+    /// A failure, which has closed the chord.
+    Failed,
+    /// The chord was closed before, or this member had reported: nothing changed.
+    Over,
+}
+
+/// A chord that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chord {
+    /// How many members it waits for, those that reported included; `None` while nobody has said.
+    pub size: Option<u64>,
+    /// What has been reported, in the order of the members' places.
+    pub parts: Vec<(TaskId, State, Value)>,
+}
