@@ -99,7 +99,7 @@ pub enum Closing {
 
 /// What the end of a task brings about besides its own result: the rest of its workflow.
 ///
-/// Done in this order: chords begin, groups are saved, results are stored, messages published, parts counted.
+/// Done in this order: chords begin or are extended, groups are saved, results are stored, messages published, parts counted.
 #[derive(Clone, Debug, Default)]
 pub struct Consequences {
     /// Messages, and the chords and groups they belong to.
@@ -110,13 +110,16 @@ pub struct Consequences {
     pub parts: Vec<ChordPart>,
 }
 
-/// Messages to publish, with the chords that they are the header of.
+/// Messages to publish, with the chords that they are the header of, or additions to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publication {
     /// The messages.
     pub messages: Vec<Publish>,
     /// Chords that begin with them.
     pub chords: Vec<NewChord>,
+    /// Chords that exist and wait for this many members more, which are among the messages: as [`Groups::extend`], in
+    /// one step with them.
+    pub extended: Vec<(GroupId, u64)>,
     /// Groups to remember.
     pub groups: Vec<SavedGroup>,
 }
@@ -145,6 +148,19 @@ pub enum Counted {
 pub struct Chord {
     /// How many members it waits for, those that reported included; `None` while nobody has said.
     pub size: Option<u64>,
-    /// What has been reported, in the order of the members' places.
-    pub parts: Vec<(TaskId, State, Value)>,
+    /// What has been reported, in the order of the members' places, and of their ids where these are equal.
+    pub parts: Vec<Reported>,
+}
+
+/// What one member has reported to its chord.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reported {
+    /// The member.
+    pub member: TaskId,
+    /// Its place among the members.
+    pub index: Option<i64>,
+    /// How it ended.
+    pub state: State,
+    /// What it returned, or the exception.
+    pub result: Value,
 }
