@@ -273,7 +273,7 @@ impl App {
         };
         // Not tried again after an error: nobody knows whether the messages arrived, and twice is worse than an error.
         let left = deadline.saturating_sub(started.elapsed());
-        match tokio::time::timeout(left, store.broker().publish(messages)).await {
+        match tokio::time::timeout(left, store.broker().publish(messages.into())).await {
             Ok(published) => published.map_err(fail)?,
             Err(_) => {
                 let url = store.url().to_owned();

@@ -276,12 +276,17 @@ mod tests {
             let mut message = celeriac_protocol::Message::default();
             message.headers.id = Some(TaskId::from(name));
             let publish = Publish { route: Route::to(queue), message, due: None };
-            store.broker().publish(vec![publish]).await.unwrap();
+            store.broker().publish(vec![publish].into()).await.unwrap();
             let delivery = subscription.consumer.fetch(1).await.unwrap().remove(0);
             let reason = FailureReason { code: "c".into(), text: "t".into(), evidence: Value::Null };
             let settle = if name == "failed" { Settle::Fail(reason) } else { Settle::Ack };
-            let finish =
-                Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: Vec::new() };
+            let finish = Finish {
+                delivery: Some(delivery.tag),
+                settle,
+                result: None,
+                follow_ups: Vec::new(),
+                workflow: None,
+            };
             store.finish(&*subscription.settler, vec![finish]).await.unwrap();
             (0..=BATCH).for_each(|_| same.publish_undecodable(queue, b"junk"));
         }

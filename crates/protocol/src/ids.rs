@@ -75,6 +75,11 @@ identifier! {
 }
 
 identifier! {
+    /// Names a group of tasks, such as the header of a chord: a UUID as Celery writes it, but any text is accepted.
+    GroupId
+}
+
+identifier! {
     /// Names a queue.
     QueueName
 }

@@ -34,7 +34,7 @@ pub use envelope::Envelope;
 pub use error::{DecodeError, EncodeError};
 pub use exception::TaskException;
 pub use headers::{Headers, TimeLimits};
-pub use ids::{QueueName, TaskId, TaskName};
+pub use ids::{GroupId, QueueName, TaskId, TaskName};
 pub use message::Message;
 pub use properties::Properties;
 pub use result::{MAX_RESULT_DEPTH, ResultRecord, State};

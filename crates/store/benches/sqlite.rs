@@ -149,7 +149,7 @@ async fn drain(store: &Store, messages: usize) {
 async fn ping_pong(store: &Store, messages: usize) {
     let mut subscription = store.broker().consume(consume(CYCLE)).await.expect("a consumer");
     for _ in 0..messages {
-        store.broker().publish(vec![message()]).await.expect("published");
+        store.broker().publish(vec![message()].into()).await.expect("published");
         let delivery = subscription.consumer.fetch(1).await.expect("a delivery").remove(0);
         let id = delivery.message.headers.id.clone().expect("an id");
         subscription.settler.finish(vec![finish(delivery.tag, id)]).await.expect("finished");
@@ -194,6 +194,7 @@ fn finish(tag: celeriac_store::DeliveryTag, id: TaskId) -> Finish {
         settle: Settle::Ack,
         result: Some(StoreResult { record, expires_after: Duration::from_secs(86400) }),
         follow_ups: Vec::new(),
+        workflow: None,
     }
 }
 

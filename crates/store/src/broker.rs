@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use celeriac_protocol::{Message, QueueName, Timestamp};
 
-use crate::{Capabilities, FailureReason, Result, StoreResult};
+use crate::{Capabilities, Consequences, FailureReason, Publication, Result, StoreResult};
 
 /// Takes messages and lends them to consumers.
 #[async_trait]
@@ -15,16 +15,19 @@ pub trait Broker: Send + Sync {
     /// What this broker can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Hands over messages, all in one round trip.
+    /// Hands over messages, with the chords that begin with them and the groups to remember, all in one round trip.
     ///
     /// On `Ok` the broker owns all of them, in this order within each queue and priority. With
-    /// [`Capabilities::atomic_publish`] they become visible together or not at all; else a failure may leave some of
-    /// them published. On a transient error nobody knows: publishing again may publish twice.
-    /// Queues that do not exist are created.
+    /// [`Capabilities::atomic_publish`] everything becomes visible together or not at all; else chords begin and
+    /// groups are saved first, and a failure may leave some of it done. On a transient error nobody knows:
+    /// publishing again may publish twice. Queues that do not exist are created.
+    ///
+    /// Chords and groups are kept on this server. Where results live on another, [`crate::Store::publish`] takes them
+    /// there.
     ///
     /// # Errors
-    /// [`crate::Error::TooLarge`] names the first message over the limit; then nothing was published.
-    async fn publish(&self, messages: Vec<Publish>) -> Result<()>;
+    /// [`crate::Error::TooLarge`] names the first message or group over the limit; then nothing was published.
+    async fn publish(&self, publication: Publication) -> Result<()>;
 
     /// Starts a consumer. Queues that do not exist are created, empty.
     async fn consume(&self, options: ConsumeOptions) -> Result<Subscription>;
@@ -156,20 +159,26 @@ impl fmt::Display for ConsumerId {
 /// The output half of a subscription.
 #[async_trait]
 pub trait Settler: Send + Sync {
-    /// Makes outcomes durable, all in one round trip: for each, the follow-ups are published, the result is stored
-    /// and the delivery is settled, in one step with [`Capabilities::atomic_finish`], else in that order.
+    /// Makes outcomes durable, all in one round trip: for each, the follow-ups are published, the result is stored,
+    /// what else the end of the task brings about is done ([`Consequences`] says in which order) and the delivery is
+    /// settled, in one step with [`Capabilities::atomic_finish`], else in that order.
     ///
     /// One answer for each, in order. [`Settled::Lost`] means that the delivery was not ours any more when the
     /// finish began (its lease had run out and somebody else has it, it is settled, or it was given back):
     /// nothing of that `Finish` took effect, and the others are not touched by it. A `Finish` without a delivery
     /// is never lost, also after [`Settler::close`].
     ///
+    /// [`Settled::Completes`] means that a [`crate::ChordPart`] that did not know its closing would close its chord.
+    /// Nothing of that `Finish` took effect either, but the delivery is still ours: the caller finishes again, with
+    /// the closing.
+    ///
     /// Finishing again what is already settled answers `Lost`, so a caller may repeat after a transient error.
     /// Without atomic finish the settlement may be undone when the connection breaks before the server has read it;
     /// the message then comes again, after its result.
     ///
     /// # Errors
-    /// [`crate::Error::TooLarge`] names the first follow-up or result over the limit; then nothing took effect.
+    /// [`crate::Error::TooLarge`] names the first message, group or result over the limit, also one of a closing that
+    /// may not happen; then nothing took effect.
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Settled>>;
 
     /// Says that the tasks of these deliveries are about to run; for redeliveries, before they run.
@@ -199,6 +208,9 @@ pub struct Finish {
     pub result: Option<StoreResult>,
     /// Messages to publish: retries, and what the task is linked to.
     pub follow_ups: Vec<Publish>,
+    /// What else the end of the task brings about, where it is a part of a workflow. Its messages come after the
+    /// follow-ups.
+    pub workflow: Option<Box<Consequences>>,
 }
 
 /// How to settle a delivery.
@@ -224,6 +236,8 @@ pub enum Settled {
     Done,
     /// The delivery was not ours any more; nothing took effect.
     Lost,
+    /// It would close a chord and did not know how; nothing took effect, and the delivery is still ours.
+    Completes,
 }
 
 /// Keeps the deliveries of one subscription ours.

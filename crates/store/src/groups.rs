@@ -12,26 +12,38 @@ use crate::{Publish, Result, StoreResult};
 /// A chord is a group, its header, with a body that is sent when every member of the header has succeeded, or fails
 /// when one of them has failed. Its count lives here from before its header is published until its body is sent.
 ///
-/// Each member counts once, however often it is delivered. A chord is closed by the first failure among its members
-/// or by the last success; what its members report after that changes nothing.
+/// Each member counts once, however often it is delivered: what it reports first stays. A chord is closed by the first
+/// failure among its members or by the last success; what its members report after that changes nothing.
+///
+/// Members may report before their chord begins: Celery's producers say its size just before they send its last task.
+/// Without a size nothing closes it, and of a failure among these the next report that finds a size is told.
+///
+/// A chord is kept for as long as it was last told, when it began or when a member reported, and is remembered as closed
+/// for as long. After that, nothing of it is left.
 #[async_trait]
 pub trait Groups: Send + Sync {
-    /// Keeps what these groups are made of, so that others find their results.
+    /// Keeps what these groups are made of, so that others find their results. Replaces what was kept of them.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`] names the first group over the limit; then nothing was saved.
     async fn save(&self, groups: Vec<SavedGroup>) -> Result<()>;
 
     /// What these groups are made of, in the same order; `None` where nothing was saved, or it has expired.
     async fn restore(&self, groups: &[GroupId]) -> Result<Vec<Option<Value>>>;
 
-    /// Forgets what these groups are made of; those that were never saved are passed over.
+    /// Forgets what these groups are made of; those that were never saved are passed over. Chords count on.
     async fn forget(&self, groups: &[GroupId]) -> Result<()>;
 
     /// Begins chords whose headers are published elsewhere; to be called before that.
     ///
-    /// A chord that exists keeps the members it has counted. One that is closed begins anew.
+    /// A chord that exists keeps the members it has counted, and waits for this many now; what it was extended by
+    /// stays. One that is closed begins anew: it is a new run of the same composition.
     async fn begin(&self, chords: Vec<NewChord>) -> Result<()>;
 
     /// Lets chords wait for this many members more: tasks that a member adds to its own chord before it ends.
-    async fn extend(&self, chord: &GroupId, by: u64) -> Result<()>;
+    ///
+    /// Nothing happens to a chord that is closed, or that is not known.
+    async fn extend(&self, chords: Vec<(GroupId, u64)>) -> Result<()>;
 
     /// What a chord waits for; `None` if it is closed, or was never begun and no member has reported.
     async fn chord(&self, chord: &GroupId) -> Result<Option<Chord>>;
@@ -41,7 +53,12 @@ pub trait Groups: Send + Sync {
     /// For stores whose messages are elsewhere: what a part brings is published there before it is counted.
     async fn foresee(&self, parts: &[ChordPart]) -> Result<Vec<Counted>>;
 
-    /// Counts parts, in order, with the results that their closings store; the messages of these are the caller's.
+    /// Counts parts, in order: one answer for each. What closes a chord stores its results and counts its parts, too.
+    ///
+    /// The publications of closings are left alone: messages are elsewhere, and the caller has published them before.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`] names the first result over the limit; then nothing was counted.
     async fn count(&self, parts: Vec<ChordPart>) -> Result<Vec<Counted>>;
 }
 
@@ -63,7 +80,7 @@ pub struct NewChord {
     pub id: GroupId,
     /// How many members it waits for.
     pub size: u64,
-    /// How long it is kept after it began, or after a member last reported.
+    /// How long it is kept after it began.
     pub expires_after: Duration,
 }
 
@@ -89,17 +106,20 @@ pub struct ChordPart {
 /// What happens if a part closes its chord.
 #[derive(Clone, Debug)]
 pub enum Closing {
-    /// Not known yet. A success that would be the last is not counted, and neither is anything done that comes with
-    /// it: the answer is [`crate::Settled::Completes`], and the caller, who now reads what the others returned,
-    /// comes again with the message of the body.
+    /// Not known yet. A part that would close its chord is not counted then, and nothing is done of what comes with it:
+    /// the answer is [`crate::Settled::Completes`], and the caller, who now reads what the others returned, comes
+    /// again with the message of the body.
     Ask,
     /// This, in the same step. If the part does not close its chord, it does not happen.
+    ///
+    /// It may hold parts of outer chords, and these know their own closings.
     Known(Box<Consequences>),
 }
 
 /// What the end of a task brings about besides its own result: the rest of its workflow.
 ///
-/// Done in this order: chords begin or are extended, groups are saved, results are stored, messages published, parts counted.
+/// Done in this order: chords begin, then chords are extended, groups are saved, results are stored, messages
+/// published, parts counted, and with each part what it closes.
 #[derive(Clone, Debug, Default)]
 pub struct Consequences {
     /// Messages, and the chords and groups they belong to.
@@ -130,6 +150,12 @@ impl From<Vec<Publish>> for Publication {
     }
 }
 
+impl FromIterator<Publish> for Publication {
+    fn from_iter<I: IntoIterator<Item = Publish>>(messages: I) -> Self {
+        Vec::from_iter(messages).into()
+    }
+}
+
 /// What became of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
@@ -137,16 +163,25 @@ pub enum Counted {
     Open,
     /// A success, and the last: the chord is closed if the part knew what to do, else the part was not counted.
     Last,
-    /// A failure, which has closed the chord.
+    /// A failure, this one or one from before the chord had a size: the chord is closed if the part knew what to do, else
+    /// the part was not counted.
     Failed,
     /// The chord was closed before, or this member had reported: nothing changed.
     Over,
 }
 
+impl Counted {
+    /// Whether this part closes its chord.
+    pub fn closes(self) -> bool {
+        matches!(self, Self::Last | Self::Failed)
+    }
+}
+
 /// A chord that waits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chord {
-    /// How many members it waits for, those that reported included; `None` while nobody has said.
+    /// How many members it waits for, those that reported and those it was extended by included; `None` while nobody has
+    /// said.
     pub size: Option<u64>,
     /// What has been reported, in the order of the members' places, and of their ids where these are equal.
     pub parts: Vec<Reported>,
@@ -163,4 +198,11 @@ pub struct Reported {
     pub state: State,
     /// What it returned, or the exception.
     pub result: Value,
+}
+
+impl Reported {
+    /// What reports are ordered by: their places, none last, then their members.
+    pub(crate) fn order(&self) -> (bool, Option<i64>, &TaskId) {
+        (self.index.is_none(), self.index, &self.member)
+    }
 }

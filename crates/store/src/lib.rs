@@ -2,7 +2,7 @@
 //!
 //! The traits say what a store guarantees; the conformance suites hold every store to it. One folder per
 //! server, because one server plays several roles with one connection policy: [`Broker`], [`ResultBackend`],
-//! [`Schedule`], [`Revocations`], [`FailedTasks`] and [`Presence`].
+//! [`Groups`], [`Schedule`], [`Revocations`], [`FailedTasks`] and [`Presence`].
 
 mod broker;
 mod capabilities;
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod conformance;
 mod error;
 mod failed;
+mod groups;
 pub mod memory;
 mod password;
 mod presence;
@@ -23,6 +24,7 @@ mod schedule;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
+mod tally;
 
 pub use broker::{
     Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
@@ -31,6 +33,9 @@ pub use broker::{
 pub use capabilities::Capabilities;
 pub use error::Error;
 pub use failed::{FailedTask, FailedTasks, FailureReason};
+pub use groups::{
+    Chord, ChordPart, Closing, Consequences, Counted, Groups, NewChord, Publication, Reported, SavedGroup,
+};
 pub use password::without_password;
 pub use presence::{Presence, WorkerRecord};
 pub use redis_options::{QueueOrder, RedisOptions, RefusedOption, SentinelLogin};

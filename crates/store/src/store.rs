@@ -8,8 +8,8 @@ use celeriac_protocol::TaskId;
 use crate::clock::Clock;
 use crate::memory::MemoryStore;
 use crate::{
-    Broker, Error, FailedTasks, Finish, Presence, Publish, RedisOptions, Result, ResultBackend, Revocations,
-    Schedule, Settled, Settler, StoreResult, without_password,
+    Broker, Error, FailedTasks, Finish, Groups, Presence, Publication, RedisOptions, Result, ResultBackend,
+    Revocations, Schedule, Settled, Settler, without_password,
 };
 
 /// One server (or file) in all the roles it plays. Cheap to clone.
@@ -18,11 +18,12 @@ pub struct Store {
     url: Arc<str>,
     broker: Arc<dyn Broker>,
     results: Arc<dyn ResultBackend>,
+    groups: Arc<dyn Groups>,
     schedule: Arc<dyn Schedule>,
     revocations: Arc<dyn Revocations>,
     failed: Arc<dyn FailedTasks>,
     presence: Arc<dyn Presence>,
-    /// Whether results live on another server than messages.
+    /// Whether results, and with them groups, live on another server than messages.
     results_elsewhere: bool,
 }
 
@@ -152,12 +153,13 @@ impl Store {
     /// The store at `url`, of a server that plays every role.
     pub fn of<S>(url: &str, server: &Arc<S>) -> Self
     where
-        S: Broker + ResultBackend + Schedule + Revocations + FailedTasks + Presence + 'static,
+        S: Broker + ResultBackend + Groups + Schedule + Revocations + FailedTasks + Presence + 'static,
     {
         Self {
             url: without_password(url).into(),
             broker: Arc::clone(server) as _,
             results: Arc::clone(server) as _,
+            groups: Arc::clone(server) as _,
             schedule: Arc::clone(server) as _,
             revocations: Arc::clone(server) as _,
             failed: Arc::clone(server) as _,
@@ -166,12 +168,31 @@ impl Store {
         }
     }
 
-    /// The same store with its results kept in another.
+    /// As [`Store::of`], for a server that does not keep groups yet: they are in the memory of this process.
+    pub(crate) fn without_groups<S>(url: &str, server: &Arc<S>) -> Self
+    where
+        S: Broker + ResultBackend + Schedule + Revocations + FailedTasks + Presence + 'static,
+    {
+        Self {
+            url: without_password(url).into(),
+            broker: Arc::clone(server) as _,
+            results: Arc::clone(server) as _,
+            groups: Arc::new(MemoryStore::open(url, Clock::system(), usize::MAX)),
+            schedule: Arc::clone(server) as _,
+            revocations: Arc::clone(server) as _,
+            failed: Arc::clone(server) as _,
+            presence: Arc::clone(server) as _,
+            results_elsewhere: false,
+        }
+    }
+
+    /// The same store with its results, groups and chords kept in another.
     #[must_use]
     pub fn with_results(self, other: &Store) -> Self {
         // Not by their URLs, which differ in less than the servers once the passwords are out of them.
         let elsewhere = !Arc::ptr_eq(&self.results, &other.results);
-        Self { results: Arc::clone(&other.results), results_elsewhere: elsewhere, ..self }
+        let (results, groups) = (Arc::clone(&other.results), Arc::clone(&other.groups));
+        Self { results, groups, results_elsewhere: elsewhere, ..self }
     }
 
     /// Where it is, without the password.
@@ -187,6 +208,11 @@ impl Store {
     /// Keeps results.
     pub fn results(&self) -> &Arc<dyn ResultBackend> {
         &self.results
+    }
+
+    /// Keeps what groups are made of, and counts chords.
+    pub fn groups(&self) -> &Arc<dyn Groups> {
+        &self.groups
     }
 
     /// Holds messages for later.
@@ -209,6 +235,20 @@ impl Store {
         &self.presence
     }
 
+    /// Publishes messages, with the chords and groups that they belong to: as one step where these are on the same server
+    /// and it can, else chords and groups come first.
+    ///
+    /// # Errors
+    /// Those of [`Broker::publish`].
+    pub async fn publish(&self, mut publication: Publication) -> Result<()> {
+        if self.results_elsewhere {
+            self.groups.begin(std::mem::take(&mut publication.chords)).await?;
+            self.groups.extend(std::mem::take(&mut publication.extended)).await?;
+            self.groups.save(std::mem::take(&mut publication.groups)).await?;
+        }
+        self.broker.publish(publication).await
+    }
+
     /// Makes outcomes durable: as one step where messages and results are on one server that can, else follow-ups
     /// first, then results, then the settlements.
     ///
@@ -219,12 +259,11 @@ impl Store {
     /// Those of the servers. What was done before the error stays done; the same call may be repeated.
     pub async fn finish(&self, settler: &dyn Settler, mut finishes: Vec<Finish>) -> Result<Vec<Settled>> {
         if self.results_elsewhere {
-            let follow_ups: Vec<Publish> =
+            let follow_ups: Vec<_> =
                 finishes.iter_mut().flat_map(|finish| std::mem::take(&mut finish.follow_ups)).collect();
-            let results: Vec<StoreResult> =
-                finishes.iter_mut().filter_map(|finish| finish.result.take()).collect();
+            let results: Vec<_> = finishes.iter_mut().filter_map(|finish| finish.result.take()).collect();
             if !follow_ups.is_empty() {
-                self.broker.publish(follow_ups).await?;
+                self.broker.publish(follow_ups.into()).await?;
             }
             if !results.is_empty() {
                 self.results.store(results).await?;

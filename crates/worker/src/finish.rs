@@ -41,6 +41,7 @@ impl Rules {
             settle: ending.settle,
             result,
             follow_ups: ending.follow_ups,
+            workflow: None,
         }
     }
 
@@ -57,6 +58,7 @@ impl Rules {
             }),
             result: id.map(|id| self.store(delivery, id, State::Failure, exception, None, now)),
             follow_ups: Vec::new(),
+            workflow: None,
         }
     }
 
@@ -204,12 +206,13 @@ pub(crate) fn postpone(delivery: &Delivery, due: Timestamp) -> Finish {
             message: delivery.message.clone(),
             due: Some(due),
         }],
+        workflow: None,
     }
 }
 
 /// A delivery settled with nothing stored.
 pub(crate) fn settle(delivery: &Delivery, settle: Settle) -> Finish {
-    Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: Vec::new() }
+    Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: Vec::new(), workflow: None }
 }
 
 fn revoked_exception(revoked: Revoked) -> Value {

@@ -186,7 +186,7 @@ fn sent_back(item: Item, error: &Error) -> Item {
         true => (item.finish.delivery.or(item.starts), Settle::Release),
         false => (item.finish.delivery, Settle::Requeue),
     };
-    let finish = Finish { delivery, settle, result: None, follow_ups: Vec::new() };
+    let finish = Finish { delivery, settle, result: None, follow_ups: Vec::new(), workflow: None };
     Item { finish, starts: None, ..item }
 }
 
@@ -215,6 +215,7 @@ fn replaced(mut item: Item, error: &Error) -> Item {
         settle: Settle::Fail(reason),
         result,
         follow_ups: Vec::new(),
+        workflow: None,
         delivery: item.finish.delivery,
     };
     Item { finish, starts: None, ..item }

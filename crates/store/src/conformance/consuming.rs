@@ -79,7 +79,7 @@ pub(super) async fn settle_all(settler: &dyn Settler, deliveries: &[Delivery], s
 
 /// Settles a delivery and does nothing else.
 pub(super) fn settling(tag: DeliveryTag, settle: Settle) -> Finish {
-    Finish { delivery: Some(tag), settle, result: None, follow_ups: Vec::new() }
+    Finish { delivery: Some(tag), settle, result: None, follow_ups: Vec::new(), workflow: None }
 }
 
 /// The task ids of deliveries, in their order.

@@ -123,7 +123,7 @@ pub async fn a_task_that_fails_again_is_kept_once(store: &StoreUnderTest) {
 pub async fn a_failed_message_without_an_id_gets_one(store: &StoreUnderTest) {
     let mut nameless = message("x");
     nameless.headers.id = None;
-    store.broker().publish(vec![publish(&queue(), nameless.clone())]).await.unwrap();
+    store.broker().publish(vec![publish(&queue(), nameless.clone())].into()).await.unwrap();
     let mut consuming = store.consume(&[&queue()]).await;
     let delivery = consuming.one().await;
     consuming.fail(&delivery, "no-id").await;
@@ -167,11 +167,11 @@ pub async fn failed_tasks_are_counted_once(store: &StoreUnderTest) {
 /// A requeued task goes back with its priority.
 pub async fn a_requeued_failed_task_keeps_its_priority(store: &StoreUnderTest) {
     let high = publish(&queue(), message_with_priority("high", 9));
-    store.broker().publish(vec![high]).await.unwrap();
+    store.broker().publish(vec![high].into()).await.unwrap();
     let mut consuming = store.consume(&[&queue()]).await;
     let delivery = consuming.one().await;
     consuming.fail(&delivery, "unknown-task").await;
-    store.broker().publish(vec![publish(&queue(), message_with_priority("low", 0))]).await.unwrap();
+    store.broker().publish(vec![publish(&queue(), message_with_priority("low", 0))].into()).await.unwrap();
     store.failed().requeue(&task_ids(&["high"])).await.unwrap();
     let first = consuming.one().await;
     assert_eq!(first.message.headers.id == Some(TaskId::new("high")), store.capabilities().priorities > 1);

@@ -22,7 +22,7 @@ pub async fn the_highest_priority_comes_first(store: &StoreUnderTest) {
     let priorities = distinct_priorities(store);
     for priority in &priorities {
         let message = message_with_priority(&priority.to_string(), *priority);
-        store.broker().publish(vec![publish(&queue(), message)]).await.unwrap();
+        store.broker().publish(vec![publish(&queue(), message)].into()).await.unwrap();
     }
     let expected: Vec<String> = priorities.iter().rev().map(u8::to_string).collect();
     assert_eq!(ids(&store.consume(&[&queue()]).await.several(priorities.len()).await), expected);
@@ -46,7 +46,7 @@ pub async fn no_priority_counts_as_zero(store: &StoreUnderTest) {
     let [none, zero, one] =
         [message("none"), message_with_priority("zero", 0), message_with_priority("one", 1)];
     let batch = [none, zero, one].map(|message| publish(&queue(), message)).to_vec();
-    store.broker().publish(batch).await.unwrap();
+    store.broker().publish(batch.into()).await.unwrap();
     let deliveries = store.consume(&[&queue()]).await.several(3).await;
     let expected =
         if store.capabilities().priorities == 10 { vec!["one", "none", "zero"] } else { ids(&deliveries) };
@@ -62,7 +62,7 @@ pub async fn priorities_hold_over_all_queues(store: &StoreUnderTest) {
         publish(&right, message_with_priority("right 6", 6)),
         publish(&left, message_with_priority("left 9", 9)),
     ];
-    store.broker().publish(batch).await.unwrap();
+    store.broker().publish(batch.into()).await.unwrap();
     let deliveries = store.consume(&[&left, &right]).await.several(4).await;
     assert_eq!(ids(&deliveries), ["left 9", "right 6", "left 3", "right 0"]);
 }
@@ -119,7 +119,7 @@ pub async fn a_waiting_fetch_is_woken_by_a_publish_from_elsewhere(store: &StoreU
     for round in ["first", "second", "third"] {
         let mut fetch = std::pin::pin!(consuming.fetch(10));
         store.keeps_waiting("a fetch from empty queues", &mut fetch).await;
-        elsewhere.broker().publish(vec![publish(&queue(), message(round))]).await.unwrap();
+        elsewhere.broker().publish(vec![publish(&queue(), message(round))].into()).await.unwrap();
         assert_eq!(ids(&fetch.await), [round]);
     }
 }
@@ -139,7 +139,11 @@ pub async fn a_dropped_fetch_loses_nothing(store: &StoreUnderTest) {
     let elsewhere = store.elsewhere().await;
     let publisher = tokio::spawn(async move {
         for n in 0..MESSAGES {
-            elsewhere.broker().publish(vec![publish(&queue(), message(&format!("{n:02}")))]).await.unwrap();
+            elsewhere
+                .broker()
+                .publish(vec![publish(&queue(), message(&format!("{n:02}")))].into())
+                .await
+                .unwrap();
             tokio::task::yield_now().await;
         }
     });
@@ -270,7 +274,7 @@ pub async fn a_priority_beyond_nine_counts_as_nine(store: &StoreUnderTest) {
     let messages = [("first", 9), ("second", 200), ("third", 9)]
         .map(|(id, priority)| message_with_priority(id, priority));
     let batch = messages.map(|message| publish(&queue(), message)).to_vec();
-    store.broker().publish(batch).await.unwrap();
+    store.broker().publish(batch.into()).await.unwrap();
     assert_eq!(ids(&store.consume(&[&queue()]).await.several(3).await), ["first", "second", "third"]);
 }
 

@@ -69,6 +69,7 @@ pub async fn a_finish_without_a_delivery_takes_effect(store: &StoreUnderTest) {
         settle: Settle::Ack,
         result: Some(result(id, State::Success)),
         follow_ups: vec![publish(&queue_of("next"), message(id))],
+        workflow: None,
     };
     assert_eq!(consuming.finish(early("open")).await, Settled::Done);
     consuming.settler.close().await.unwrap();

@@ -44,7 +44,7 @@ pub async fn a_message_arrives_as_it_was_published(store: &StoreUnderTest) {
     sent.properties.delivery_mode = Some(2);
     sent.body = Bytes::from_iter((0..=255).cycle().take(3000));
 
-    store.broker().publish(vec![publish(&queue(), sent.clone())]).await.unwrap();
+    store.broker().publish(vec![publish(&queue(), sent.clone())].into()).await.unwrap();
     let delivery = store.consume(&[&queue()]).await.one().await;
     assert_eq!(delivery.queue, queue());
     let mut came = delivery.message;
@@ -57,7 +57,7 @@ pub async fn a_message_arrives_as_it_was_published(store: &StoreUnderTest) {
 pub async fn a_message_without_an_id_arrives(store: &StoreUnderTest) {
     let sent = Message { body: Bytes::from_static(b"{\"task\": \"old\"}"), ..message("x") };
     let sent = Message { headers: Default::default(), ..sent };
-    store.broker().publish(vec![publish(&queue(), sent)]).await.unwrap();
+    store.broker().publish(vec![publish(&queue(), sent)].into()).await.unwrap();
     let delivery = store.consume(&[&queue()]).await.one().await;
     assert_eq!(delivery.message.headers.id, None);
     assert_eq!(&delivery.message.body[..], b"{\"task\": \"old\"}");
@@ -91,7 +91,7 @@ pub async fn messages_of_one_call_become_visible_together(store: &StoreUnderTest
 /// One message over the limit names itself and keeps the others of its call from being published.
 pub async fn a_message_over_the_limit_publishes_nothing(store: &StoreUnderTest) {
     let batch = vec![publish(&queue(), message("small")), publish(&queue(), oversized_message("large"))];
-    match store.broker().publish(batch).await {
+    match store.broker().publish(batch.into()).await {
         Err(Error::TooLarge { what, size, limit }) => {
             assert!(what.contains("large"), "{what:?} names the message");
             assert!(size > limit);
@@ -103,7 +103,7 @@ pub async fn a_message_over_the_limit_publishes_nothing(store: &StoreUnderTest) 
 
 /// Publishing no messages is no error.
 pub async fn publishing_nothing_does_nothing(store: &StoreUnderTest) {
-    store.broker().publish(Vec::new()).await.unwrap();
+    store.broker().publish(Vec::new().into()).await.unwrap();
     assert_eq!(store.stats(&queue()).await.ready, 0);
 }
 
@@ -120,7 +120,7 @@ pub async fn one_call_publishes_to_many_queues(store: &StoreUnderTest) {
 /// What was published, the broker owns: it stays when the publisher goes.
 pub async fn a_message_outlives_its_publisher(store: &StoreUnderTest) {
     let elsewhere = store.elsewhere().await;
-    elsewhere.broker().publish(vec![publish(&queue(), message("m"))]).await.unwrap();
+    elsewhere.broker().publish(vec![publish(&queue(), message("m"))].into()).await.unwrap();
     drop(elsewhere);
     assert_eq!(ids(&store.consume(&[&queue()]).await.several(1).await), ["m"]);
 }
@@ -129,7 +129,7 @@ pub async fn a_message_outlives_its_publisher(store: &StoreUnderTest) {
 pub async fn a_message_just_below_the_limit_arrives(store: &StoreUnderTest) {
     let body = Bytes::from(vec![b'x'; super::LIMIT - 4096]);
     let large = Message { body: body.clone(), ..message("large") };
-    store.broker().publish(vec![publish(&queue(), large)]).await.unwrap();
+    store.broker().publish(vec![publish(&queue(), large)].into()).await.unwrap();
     assert_eq!(store.consume(&[&queue()]).await.one().await.message.body, body);
 }
 

@@ -138,7 +138,7 @@ pub async fn a_revocation_expires(store: &StoreUnderTest) {
     let asked = task_ids(&["short", "long"]);
     assert_eq!(store.revocations().revoked(&asked).await.unwrap(), task_ids(&["long"]));
     let batch = ["short", "long"].map(|id| publish(&queue(), message(id))).to_vec();
-    store.broker().publish(batch).await.unwrap();
+    store.broker().publish(batch.into()).await.unwrap();
     if store.capabilities().fetch_checks_revocations {
         let deliveries = store.consume(&[&queue()]).await.several(2).await;
         assert_eq!((deliveries[0].revoked, deliveries[1].revoked), (Some(false), Some(true)));

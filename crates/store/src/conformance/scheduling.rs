@@ -62,7 +62,7 @@ pub async fn a_scheduled_message_keeps_its_priority(store: &StoreUnderTest) {
     let due = Some(store.after(MOMENT));
     let high = Publish { due, ..publish(&queue(), message_with_priority("high", 9)) };
     let low = Publish { due: None, ..publish(&queue(), message_with_priority("low", 0)) };
-    store.broker().publish(vec![high, low]).await.unwrap();
+    store.broker().publish(vec![high, low].into()).await.unwrap();
     store.advance(LEASE).await;
     let first = store.consume(&[&queue()]).await.one().await;
     assert_eq!(id(&first), if store.capabilities().priorities > 1 { "high" } else { id(&first) });
@@ -76,7 +76,7 @@ pub async fn a_sooner_message_wakes_sooner(store: &StoreUnderTest) {
     let mut fetch = std::pin::pin!(consuming.fetch(1));
     store.keeps_waiting("a fetch of a message for later", &mut fetch).await;
     let soon = Publish { due: Some(store.after(LEASE)), ..publish(&queue(), message("soon")) };
-    elsewhere.broker().publish(vec![soon]).await.unwrap();
+    elsewhere.broker().publish(vec![soon].into()).await.unwrap();
     store.keeps_waiting("a fetch of a message for later", &mut fetch).await;
     store.advance(LEASE + MOMENT).await;
     assert_eq!(ids(&fetch.await), ["soon"]);

@@ -124,7 +124,7 @@ impl StoreUnderTest {
     /// Publishes a plain message for later.
     pub(super) async fn publish_for(&self, due: Timestamp, queue: &QueueName, id: &str) {
         let later = Publish { due: Some(due), ..publish(queue, message(id)) };
-        self.broker().publish(vec![later]).await.unwrap();
+        self.broker().publish(vec![later].into()).await.unwrap();
     }
 
     /// Starts a consumer with room for a thousand deliveries.

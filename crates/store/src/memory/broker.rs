@@ -10,8 +10,8 @@ use celeriac_protocol::{QueueName, ResultRecord};
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Publish,
-    QueueStats, Result, Settled, Settler, Subscription,
+    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Publication,
+    Publish, QueueStats, Result, Settled, Settler, Subscription,
 };
 
 #[async_trait]
@@ -20,13 +20,9 @@ impl Broker for MemoryStore {
         Capabilities { durable: false, shared: false, ..Capabilities::ALL }
     }
 
-    async fn publish(&self, messages: Vec<Publish>) -> Result<()> {
-        self.check_messages(&messages)?;
-        self.change(|state, now| {
-            for message in messages {
-                state.queues.publish(message, now);
-            }
-        });
+    async fn publish(&self, publication: Publication) -> Result<()> {
+        self.check_publication(&publication)?;
+        self.change(|state, now| state.publish(publication, now));
         Ok(())
     }
 
@@ -60,7 +56,7 @@ impl Broker for MemoryStore {
 }
 
 impl MemoryStore {
-    fn check_messages(&self, messages: &[Publish]) -> Result<()> {
+    pub(super) fn check_messages(&self, messages: &[Publish]) -> Result<()> {
         messages.iter().try_for_each(|Publish { message, .. }| {
             let id = message.headers.id.as_ref();
             let size = message.encode_head().len() + message.body.len();
@@ -72,7 +68,7 @@ impl MemoryStore {
         self.check_size(record.encode().len(), || format!("result of {}", record.task_id))
     }
 
-    fn check_size(&self, size: usize, what: impl FnOnce() -> String) -> Result<()> {
+    pub(super) fn check_size(&self, size: usize, what: impl FnOnce() -> String) -> Result<()> {
         let limit = self.shared.largest;
         if size > limit { Err(Error::TooLarge { what: what(), size, limit }) } else { Ok(()) }
     }
@@ -113,6 +109,7 @@ impl Settler for Subscriber {
         for finish in &finishes {
             self.store.check_messages(&finish.follow_ups)?;
             finish.result.iter().try_for_each(|result| self.store.check_result(&result.record))?;
+            finish.workflow.iter().try_for_each(|workflow| self.store.check_consequences(workflow))?;
         }
         Ok(self.store.change(|state, now| {
             finishes.into_iter().map(|finish| state.finish(self.terms.number, finish, now)).collect()

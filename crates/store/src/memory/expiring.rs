@@ -31,6 +31,22 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
         self.values.get(key).map(|(value, _)| value)
     }
 
+    /// The value to change, which is kept until then, whatever was said before.
+    pub(super) fn keep(&mut self, key: &K, until: Timestamp) -> Option<&mut V> {
+        let (value, kept_until) = self.values.get_mut(key)?;
+        // Its earlier deadline finds out that it has a later one.
+        if until < *kept_until {
+            self.deadlines.insert((until, key.clone()));
+        }
+        *kept_until = until;
+        Some(value)
+    }
+
+    /// The value to change; it is kept as long as before.
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.values.get_mut(key).map(|(value, _)| value)
+    }
+
     pub(super) fn contains(&self, key: &K) -> bool {
         self.values.contains_key(key)
     }
@@ -47,8 +63,10 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
     pub(super) fn sweep(&mut self, now: Timestamp) {
         while self.deadlines.first().is_some_and(|(until, _)| *until <= now) {
             let Some((_, key)) = self.deadlines.pop_first() else { break };
-            if self.values.get(&key).is_some_and(|(_, until)| *until <= now) {
-                self.values.remove(&key);
+            match self.values.get(&key).map(|(_, until)| *until) {
+                Some(until) if until <= now => self.remove(&key),
+                Some(until) => drop(self.deadlines.insert((until, key))),
+                None => {}
             }
         }
     }

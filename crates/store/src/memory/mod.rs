@@ -6,6 +6,7 @@
 mod broker;
 mod expiring;
 mod failed;
+mod groups;
 mod presence;
 mod queues;
 mod results;

@@ -207,6 +207,11 @@ impl Queues {
         }
     }
 
+    /// Whether this consumer has this delivery.
+    pub(super) fn is_ours(&self, consumer: u64, tag: DeliveryTag) -> bool {
+        self.consumers.get(&consumer).is_some_and(|consumer| consumer.lent.contains_key(&tag))
+    }
+
     /// Ends the lease of one delivery, if this consumer has it.
     pub(super) fn end_lease(&mut self, consumer: u64, tag: DeliveryTag) -> Option<Lent> {
         self.consumers.get_mut(&consumer)?.lent.remove(&tag)

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use celeriac_protocol::{Message, QueueName, ResultRecord, State as TaskState, TaskId, Timestamp};
+use celeriac_protocol::{
+    GroupId, Message, QueueName, ResultRecord, State as TaskState, TaskId, Timestamp, Value,
+};
 use tokio::sync::mpsc;
 
 use super::expiring::Expiring;
 use super::failed::Failed;
+use super::groups::{Publications, Run};
 use super::presence::Announced;
 use super::queues::{ConsumerTerms, Content, Lent, Queues};
 use crate::{
@@ -18,6 +21,8 @@ use crate::{
 pub(super) struct State {
     pub(super) queues: Queues,
     pub(super) results: Expiring<TaskId, ResultRecord>,
+    pub(super) groups: Expiring<GroupId, Value>,
+    pub(super) chords: Expiring<GroupId, Run>,
     pub(super) failed: Failed,
     pub(super) revoked: Expiring<TaskId, Removed>,
     pub(super) revocation_watches: Vec<mpsc::UnboundedSender<Revocation>>,
@@ -34,6 +39,8 @@ impl State {
     /// Does what time brings. Says whether somebody who waits should look again.
     pub(super) fn pass_time(&mut self, now: Timestamp) -> bool {
         self.results.sweep(now);
+        self.groups.sweep(now);
+        self.chords.sweep(now);
         self.revoked.sweep(now);
         self.workers.sweep(now);
         self.queues.pass_time(now)
@@ -69,16 +76,22 @@ impl State {
     }
 
     pub(super) fn finish(&mut self, consumer: u64, finish: Finish, now: Timestamp) -> Settled {
-        let Finish { delivery, settle, result, follow_ups } = finish;
-        if let Some(tag) = delivery {
-            let Some(lent) = self.queues.end_lease(consumer, tag) else { return Settled::Lost };
+        let Finish { delivery, settle, result, follow_ups, workflow } = finish;
+        if delivery.is_some_and(|tag| !self.queues.is_ours(consumer, tag)) {
+            return Settled::Lost;
+        }
+        if workflow.as_ref().is_some_and(|workflow| self.completes(workflow)) {
+            return Settled::Completes;
+        }
+        if let Some(lent) = delivery.and_then(|tag| self.queues.end_lease(consumer, tag)) {
             self.settle(lent, settle, now);
         }
-        for follow_up in follow_ups {
-            self.queues.publish(follow_up, now);
-        }
+        self.publish(follow_ups.into(), now);
         if let Some(result) = result {
             self.store_result(result, now);
+        }
+        if let Some(workflow) = workflow {
+            self.bring_about(*workflow, Publications::AreHere, now);
         }
         Settled::Done
     }

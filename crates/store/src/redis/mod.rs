@@ -79,7 +79,7 @@ struct Shared {
 /// # Errors
 /// [`crate::Error::Misconfigured`] for a URL or a password that is wrong, [`crate::Error::Unreachable`] if nobody answers.
 pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
-    Ok(Store::of(url, &Arc::new(RedisStore::open(url, options).await?)))
+    Ok(Store::without_groups(url, &Arc::new(RedisStore::open(url, options).await?)))
 }
 
 impl RedisStore {

@@ -7,7 +7,9 @@ use redis::cmd;
 use super::keys::LOWEST;
 use super::script::{Call, PUBLISH, PURGE, read};
 use super::{RedisStore, Shared, consumer, lock};
-use crate::{Broker, Capabilities, ConsumeOptions, Error, Publish, QueueStats, Result, Subscription};
+use crate::{
+    Broker, Capabilities, ConsumeOptions, Error, Publication, Publish, QueueStats, Result, Subscription,
+};
 
 /// A message as it is stored. Made in the task that publishes.
 pub(super) struct NewMessage {
@@ -83,7 +85,8 @@ impl Broker for RedisStore {
         }
     }
 
-    async fn publish(&self, messages: Vec<Publish>) -> Result<()> {
+    async fn publish(&self, publication: Publication) -> Result<()> {
+        let messages = publication.messages;
         if messages.is_empty() {
             return Ok(());
         }

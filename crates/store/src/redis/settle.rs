@@ -67,7 +67,7 @@ struct Ending {
 
 impl Ending {
     fn of(finish: Finish, shared: &Shared) -> Result<Self> {
-        let Finish { delivery, settle, result, follow_ups } = finish;
+        let Finish { delivery, settle, result, follow_ups, workflow: _ } = finish;
         Ok(Self {
             tag: delivery,
             settle,

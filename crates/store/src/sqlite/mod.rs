@@ -81,7 +81,7 @@ pub async fn connect(url: &str, path: &Path, options: &ConnectOptions) -> Result
             opened
         }
     };
-    Ok(Store::of(url, &Arc::new(SqliteStore { shared })))
+    Ok(Store::without_groups(url, &Arc::new(SqliteStore { shared })))
 }
 
 /// What this process has open already, if it is to behave the same.

@@ -8,7 +8,9 @@ use super::SqliteStore;
 use super::key::TaskKey;
 use super::transaction::Tx;
 use super::wake::Topic;
-use crate::{Broker, Capabilities, ConsumeOptions, Error, Publish, QueueStats, Result, Subscription};
+use crate::{
+    Broker, Capabilities, ConsumeOptions, Error, Publication, Publish, QueueStats, Result, Subscription,
+};
 use bytes::Bytes;
 
 /// The bits of a rank that hold the age of a message: what came first has less. Above them, 9 - priority.
@@ -96,7 +98,8 @@ impl Broker for SqliteStore {
         Capabilities::ALL
     }
 
-    async fn publish(&self, messages: Vec<Publish>) -> Result<()> {
+    async fn publish(&self, publication: Publication) -> Result<()> {
+        let messages = publication.messages;
         if messages.is_empty() {
             return Ok(());
         }

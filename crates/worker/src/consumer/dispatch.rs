@@ -198,5 +198,5 @@ fn needs_preparation(entry: &Entry) -> bool {
 
 /// A finish that settles and stores nothing.
 fn nothing() -> Finish {
-    Finish { delivery: None, settle: Settle::Ack, result: None, follow_ups: Vec::new() }
+    Finish { delivery: None, settle: Settle::Ack, result: None, follow_ups: Vec::new(), workflow: None }
 }

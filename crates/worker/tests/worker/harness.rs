@@ -117,7 +117,7 @@ impl Bench {
             self.app.compose(None, Signature::<i64>::named(name, vec![], vec![])).unwrap();
         publish.due = None;
         change(&mut publish.message);
-        self.store.broker().publish(vec![publish]).await.unwrap();
+        self.store.broker().publish(vec![publish].into()).await.unwrap();
         self.app.result(id)
     }
 

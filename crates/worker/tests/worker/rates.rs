@@ -75,8 +75,13 @@ async fn a_limited_task_keeps_its_delivery_count_while_it_waits() {
         bench.call("suspect").await;
     }
     let mut before = bench.subscribe().await;
-    let back =
-        |tag| Finish { delivery: Some(tag), settle: Settle::Requeue, result: None, follow_ups: Vec::new() };
+    let back = |tag| Finish {
+        delivery: Some(tag),
+        settle: Settle::Requeue,
+        result: None,
+        follow_ups: Vec::new(),
+        workflow: None,
+    };
     let taken = before.consumer.fetch(3).await.unwrap();
     before.settler.finish(taken.iter().map(|delivery| back(delivery.tag)).collect()).await.unwrap();
     before.settler.close().await.unwrap();

@@ -27,7 +27,7 @@ pub(super) async fn open(url: &str) -> Store {
 }
 
 pub(super) async fn open_with(url: &str, options: &ConnectOptions) -> Store {
-    Store::of(url, &Arc::new(RedisStore::open(url, options).await.unwrap()))
+    Store::without_groups(url, &Arc::new(RedisStore::open(url, options).await.unwrap()))
 }
 
 pub(super) fn queue() -> QueueName {
@@ -128,5 +128,6 @@ pub(super) fn done(delivery: &Delivery) -> Finish {
         settle: Settle::Ack,
         result: Some(success(id(delivery))),
         follow_ups: Vec::new(),
+        workflow: None,
     }
 }

@@ -101,7 +101,7 @@ async fn a_failover_is_followed() {
     assert_eq!(replicas, 1);
     cluster.primary.kill();
     let after = async {
-        patiently(|| store.broker().publish(vec![call("after")])).await;
+        patiently(|| store.broker().publish(vec![call("after")].into())).await;
         fetch(&mut subscription).await
     };
     let after = tokio::time::timeout(FAILOVER, after).await.expect("the store goes on");
@@ -111,6 +111,7 @@ async fn a_failover_is_followed() {
         settle: Settle::Ack,
         result: None,
         follow_ups: Vec::new(),
+        workflow: None,
     };
     let finishes = [&before[0], &after[0]].map(finish).to_vec();
     assert_eq!(subscription.settler.finish(finishes).await.unwrap(), [Settled::Done; 2]);

@@ -119,7 +119,7 @@ async fn a_silent_connection_for_commands_is_replaced() {
     let place = Place::new().await;
     place.proxy.weather(Weather::HoleAt(COMMANDS));
     let began = Instant::now();
-    let error = place.far.broker().publish(vec![call("a")]).await.unwrap_err();
+    let error = place.far.broker().publish(vec![call("a")].into()).await.unwrap_err();
     assert!(began.elapsed() < DEADLINE * 2, "{:?}", began.elapsed());
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
     publish(&place.far, &["b"]).await;
@@ -181,7 +181,7 @@ async fn who_waits_hears_the_news_that_came_while_nobody_could_connect() {
     place.proxy.end(Ending::Reset);
     let proxy = &place.proxy;
     // Long enough for attempts to fail.
-    let refused = place.far.broker().publish(vec![call("x")]).await.unwrap_err();
+    let refused = place.far.broker().publish(vec![call("x")].into()).await.unwrap_err();
     assert!(matches!(refused, Error::Unreachable { .. }), "{refused}");
     proxy.weather(Weather::Fair);
     waiting.all_hear(&place).await;
@@ -193,13 +193,13 @@ async fn publishing_into_a_black_hole_fails_in_time_and_works_afterwards() {
     place.proxy.weather(Weather::BlackHole);
     for attempt in 0..2 {
         let began = Instant::now();
-        let error = place.far.broker().publish(vec![call("lost")]).await.unwrap_err();
+        let error = place.far.broker().publish(vec![call("lost")].into()).await.unwrap_err();
         assert!(began.elapsed() < DEADLINE * 2, "attempt {attempt} took {:?}", began.elapsed());
         assert!(error.is_transient() && error.to_string().contains(&place.proxy.url()), "{error}");
     }
     place.proxy.weather(Weather::Fair);
     let began = Instant::now();
-    patiently(|| place.far.broker().publish(vec![call("sent")])).await;
+    patiently(|| place.far.broker().publish(vec![call("sent")].into())).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     let mut subscription = consume(&place.near, LEASE).await;
     assert_eq!(ids(&fetch(&mut subscription).await), ["sent"]);

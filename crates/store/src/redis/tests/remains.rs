@@ -45,6 +45,7 @@ async fn a_thousand_killed_workers_leave_no_key_behind() {
             settle: Settle::Ack,
             result: None,
             follow_ups: Vec::new(),
+            workflow: None,
         };
         witness.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
     }
@@ -57,7 +58,7 @@ async fn a_thousand_killed_workers_leave_no_key_behind() {
 async fn clients_that_only_send_and_wait_leave_the_keys_of_their_queue() {
     let server = Server::start();
     let store = open_with(&server.url(0), &options()).await;
-    store.broker().publish(vec![call_on(&queue(), "a")]).await.unwrap();
+    store.broker().publish(vec![call_on(&queue(), "a")].into()).await.unwrap();
     let before = keys(&server);
     for number in 0..20 {
         let client = open_with(&server.url(0), &options()).await;

@@ -35,7 +35,7 @@ async fn a_durable_server_starts_again_with_what_waits_and_what_is_lent() {
     publish(&store, &["a", "b", "c"]).await;
     let first = subscription.consumer.fetch(1).await.unwrap();
     server.kill();
-    let error = store.broker().publish(vec![call("x")]).await.unwrap_err();
+    let error = store.broker().publish(vec![call("x")].into()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     server.start_again();
     let second = soon("the fetch", fetch(&mut subscription)).await;
@@ -76,7 +76,7 @@ async fn a_server_that_stops_for_a_while_holds_nobody_up_for_longer() {
     assert!(began.elapsed() < DEADLINE * 2, "{:?}", began.elapsed());
     assert!(error.is_transient(), "{error}");
     server.go_on();
-    soon("publishing", patiently(|| store.broker().publish(vec![call("a")]))).await;
+    soon("publishing", patiently(|| store.broker().publish(vec![call("a")].into()))).await;
     assert_eq!(soon("the fetch", waiting).await.unwrap(), 1);
 }
 
@@ -92,7 +92,7 @@ async fn a_server_whose_memory_is_full_says_so_and_is_worked_off_all_the_same() 
     };
     let mut published = 0;
     let error = loop {
-        match store.broker().publish(vec![large(published)]).await {
+        match store.broker().publish(vec![large(published)].into()).await {
             Ok(()) => published += 1,
             Err(error) => break error,
         }
@@ -106,13 +106,13 @@ async fn a_server_whose_memory_is_full_says_so_and_is_worked_off_all_the_same() 
         let settled = subscription.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
         assert!(settled.iter().all(|settled| *settled == Settled::Done), "{settled:?}");
     }
-    store.broker().publish(vec![large(0)]).await.unwrap();
+    store.broker().publish(vec![large(0)].into()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_cannot_write_for_now_is_tried_again() {
     let server = Server::with(&["--save", "", "--min-replicas-to-write", "1"]);
     let store = open(&server.url(0)).await;
-    let error = store.broker().publish(vec![call("a")]).await.unwrap_err();
+    let error = store.broker().publish(vec![call("a")].into()).await.unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("NOREPLICAS"), "{error}");
 }

@@ -182,6 +182,7 @@ impl SqliteConsumer {
             settle: Settle::Fail(FailureReason::undecodable(Some(error))),
             result: None,
             follow_ups: Vec::new(),
+            workflow: None,
         });
         self.settler.finish(finishes.collect()).await?;
         self.undecodable.clear();

@@ -69,7 +69,7 @@ async fn a_worker_whose_file_was_removed_or_replaced_hears_of_it() {
 /// Publishes enough to fill many pages, and returns once all of it is in the file itself.
 async fn fill(folder: &Folder) {
     let store = folder.open(&ConnectOptions::default()).await;
-    store.broker().publish(publish_many("a", 2000)).await.unwrap();
+    store.broker().publish(publish_many("a", 2000).into()).await.unwrap();
     drop(store);
     folder.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
 }
@@ -77,7 +77,7 @@ async fn fill(folder: &Folder) {
 /// Opens the damaged file and uses it until the damage shows.
 async fn use_damaged(folder: &Folder) -> Error {
     let store = match folder.server(&ConnectOptions::default()).await {
-        Ok(server) => Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server)),
+        Ok(server) => Store::without_groups("sqlite:///tasks.db", &std::sync::Arc::new(server)),
         Err(error) => return error,
     };
     let mut subscription = consume(&store, LEASE).await;
@@ -160,18 +160,18 @@ async fn a_read_only_folder_is_reported() {
 async fn a_full_disk_loses_nothing_and_heals() {
     let folder = Folder::new();
     let server = folder.server(&ConnectOptions::default()).await.unwrap();
-    let store = Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
+    let store = Store::without_groups("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
     let limit_pages = |pages: i64| {
         server.shared.writer.call("limit", move |tx| {
             tx.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
         })
     };
-    store.broker().publish(publish_many("kept", 50)).await.unwrap();
+    store.broker().publish(publish_many("kept", 50).into()).await.unwrap();
     limit_pages(60).await.unwrap();
     let mut rounds = 0;
     let error = loop {
         rounds += 1;
-        match store.broker().publish(publish_many(&format!("more-{rounds}"), 50)).await {
+        match store.broker().publish(publish_many(&format!("more-{rounds}"), 50).into()).await {
             Ok(()) => assert!(rounds < 100, "the disk never fills"),
             Err(error) => break error,
         }
@@ -184,7 +184,7 @@ async fn a_full_disk_loses_nothing_and_heals() {
     limit_pages(1_000_000).await.unwrap();
     let settled = subscription.settler.finish(taken.iter().map(success).collect()).await.unwrap();
     assert_eq!(settled, [Settled::Done; 50]);
-    store.broker().publish(publish_many("again", 50)).await.unwrap();
+    store.broker().publish(publish_many("again", 50).into()).await.unwrap();
     let stats = store.broker().queues(&[queue()]).await.unwrap();
     assert_eq!(stats[0].ready, (rounds - 1) * 50 + 50, "what failed was not published in part");
 }
@@ -195,7 +195,7 @@ async fn a_message_of_300_mib_is_refused_by_its_name() {
     let store = folder.open(&ConnectOptions::default()).await;
     let mut large = publish("the-large-one");
     large.message.body = Bytes::from(vec![0; 300 << 20]);
-    let error = store.broker().publish(vec![publish("small"), large]).await.unwrap_err();
+    let error = store.broker().publish(vec![publish("small"), large].into()).await.unwrap_err();
     assert!(error.to_string().contains("the-large-one"), "{error}");
     assert!(matches!(error, Error::TooLarge { limit, .. } if limit == 64 << 20), "{error}");
     assert_eq!(store.broker().queues(&[queue()]).await.unwrap()[0].ready, 0);
@@ -208,7 +208,7 @@ async fn a_large_message_arrives_whole() {
     let body: Bytes = (0..32_u32 << 20).map(|index| (index % 251) as u8).collect();
     let mut large = publish("large");
     large.message.body = body.clone();
-    store.broker().publish(vec![large, publish("small")]).await.unwrap();
+    store.broker().publish(vec![large, publish("small")].into()).await.unwrap();
     let mut subscription = consume(&store, LEASE).await;
     // A batch ends when it has taken a lot of bytes; the rest comes with the next.
     let first = fetch(&mut subscription, 10).await;
@@ -226,7 +226,7 @@ async fn a_relative_path_is_a_file_below_the_current_folder() {
         connect(&format!("sqlite:///{}", relative.display()), &ConnectOptions::default()).await.unwrap();
     let absolute = format!("sqlite:///{}", folder.file().display());
     let same = connect(&absolute, &ConnectOptions::default()).await.unwrap();
-    store.broker().publish(vec![publish("a")]).await.unwrap();
+    store.broker().publish(vec![publish("a")].into()).await.unwrap();
     assert_eq!(same.broker().queues(&[queue()]).await.unwrap()[0].ready, 1);
 }
 
@@ -246,7 +246,7 @@ async fn a_deadline_without_end_is_as_good_as_any() {
     let endless = ConnectOptions { deadline: Duration::MAX, ..ConnectOptions::default() };
     let folder = Folder::new();
     let store = folder.open(&endless).await;
-    store.broker().publish(publish_many("a", 2)).await.unwrap();
+    store.broker().publish(publish_many("a", 2).into()).await.unwrap();
 }
 
 #[test]

@@ -20,7 +20,8 @@ async fn an_operation_that_fails_does_not_fail_its_neighbours() {
         // The three have been handed over by the time this is polled.
         stranger.execute_batch("COMMIT").unwrap();
     };
-    let (first, broken, second, ()) = tokio::join!(server.publish(one), broken, server.publish(two), release);
+    let (first, broken, second, ()) =
+        tokio::join!(server.publish(one.into()), broken, server.publish(two.into()), release);
     assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
     assert!(matches!(broken, Err(Error::Failed { .. })), "{broken:?}");
     assert_eq!(server.queues(&[queue()]).await.unwrap()[0].ready, 2);
@@ -33,10 +34,10 @@ async fn a_lock_that_is_held_too_long_is_a_timeout_and_changes_nothing() {
     let store = folder.open(&options).await;
     let stranger = folder.plain();
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = store.broker().publish(vec![publish("a")]).await.unwrap_err();
+    let error = store.broker().publish(vec![publish("a")].into()).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { operation: "publish", .. }) && error.is_transient(), "{error}");
     stranger.execute_batch("COMMIT").unwrap();
-    store.broker().publish(vec![publish("b")]).await.unwrap();
+    store.broker().publish(vec![publish("b")].into()).await.unwrap();
     assert_eq!(store.broker().queues(&[queue()]).await.unwrap()[0].ready, 1);
 }
 
@@ -48,7 +49,7 @@ async fn many_writers_on_one_file_all_get_their_turn() {
         let store = folder.open(&ConnectOptions::default()).await;
         writers.push(tokio::spawn(async move {
             for round in 0..50 {
-                store.broker().publish(publish_many(&format!("{writer}-{round}"), 10)).await.unwrap();
+                store.broker().publish(publish_many(&format!("{writer}-{round}"), 10).into()).await.unwrap();
             }
         }));
     }

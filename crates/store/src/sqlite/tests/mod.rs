@@ -38,7 +38,7 @@ impl Folder {
 
     /// Opens the file with threads of its own, as another process would have them.
     async fn open(&self, options: &ConnectOptions) -> Store {
-        Store::of(
+        Store::without_groups(
             "sqlite:///tasks.db",
             &Arc::new(self.server(options).await.expect("the file can be opened")),
         )
@@ -95,5 +95,6 @@ fn success(delivery: &Delivery) -> Finish {
         settle: Settle::Ack,
         result: Some(StoreResult { record, expires_after: Duration::from_secs(3600) }),
         follow_ups: Vec::new(),
+        workflow: None,
     }
 }

@@ -89,7 +89,7 @@ async fn processes_that_are_killed_lose_nothing_and_double_nothing() {
         // Two at a time; the older one is killed in the middle of whatever it does.
         workers.push(start_worker(&folder.file()));
         let messages = publish_many(&format!("r{round}"), TASKS / KILLS);
-        store.broker().publish(messages).await.unwrap();
+        store.broker().publish(messages.into()).await.unwrap();
         if workers.len() == 2 {
             let nap = Duration::from_micros(random.u64(..5000));
             // Not to wait for something: the kill has to come at any moment of the loop.

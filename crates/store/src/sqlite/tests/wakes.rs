@@ -22,7 +22,7 @@ async fn wakes(waiting: &Store, publishing: &Store) {
         fetch(&mut subscription, 1).await;
         subscription
     });
-    publishing.broker().publish(vec![publish("a")]).await.unwrap();
+    publishing.broker().publish(vec![publish("a")].into()).await.unwrap();
     fetch.await.unwrap().settler.close().await.unwrap();
 }
 
@@ -70,7 +70,7 @@ async fn a_long_path_is_no_obstacle() {
     let open = || async {
         let server =
             super::SqliteStore::open("sqlite:///t.db", &path, &ConnectOptions::default()).await.unwrap();
-        Store::of("sqlite:///t.db", &std::sync::Arc::new(server))
+        Store::without_groups("sqlite:///t.db", &std::sync::Arc::new(server))
     };
     wakes(&open().await, &open().await).await;
 }
