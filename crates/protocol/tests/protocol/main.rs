@@ -3,6 +3,7 @@
 //! `tests/recorded/record.py` makes the recordings and says how.
 
 mod compression;
+mod embeds;
 mod json;
 mod messages;
 mod msgpack;
