@@ -175,6 +175,12 @@ impl App {
         &self.inner.default_queue
     }
 
+    /// Whether 0 is the highest priority in the options of signatures: on Redis, where kombu counts down.
+    pub(crate) fn counts_down(&self) -> bool {
+        let url = self.inner.given_store.as_ref().map_or(self.inner.settings.broker_url.as_str(), Store::url);
+        ["redis", "sentinel"].iter().any(|scheme| url.starts_with(scheme))
+    }
+
     fn edit(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.inner)
     }

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_protocol::{
-    Compression, Headers, Message, Properties, QueueName, Serializer, TaskId, TaskName, TimeLimits,
-    Timestamp, Value, body, repr,
+    Arguments, Compression, Headers, Message, Properties, QueueName, Serializer, TaskId, TaskName,
+    TimeLimits, Timestamp, Value, body, repr,
 };
 use celeriac_store::{Publish, Route};
 
+use crate::canvas::Parent;
 use crate::client::origin;
 use crate::producer::SendError;
 use crate::signals::{self, Publishing};
 use crate::signature::SendOptions;
 use crate::task::TaskOptions;
-use crate::{App, Context, Settings, Signature};
+use crate::{App, Settings, Signature};
 
 /// The header with the time at which a task was first sent, in microseconds since the Unix epoch. Retries keep it, so
 /// that time to resolution can be measured.
@@ -31,17 +32,46 @@ pub fn sent_at(headers: &Headers) -> Option<Timestamp> {
     micros.as_i64().map(Timestamp::from_micros)
 }
 
+/// A call on its way into a message.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) task: TaskName,
+    pub(crate) arguments: Arguments,
+    /// The options of the task itself, where the call comes from the task; else those of the registered one count.
+    pub(crate) defaults: Option<&'static TaskOptions>,
+    pub(crate) call: Option<&'a SendOptions>,
+    pub(crate) place: Option<Place>,
+}
+
+/// Where a call stands in its workflow, and what only workflows say of a call.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) group: Option<Box<str>>,
+    pub(crate) group_index: Option<i64>,
+    pub(crate) root_id: Option<TaskId>,
+    pub(crate) parent_id: Option<TaskId>,
+    pub(crate) retries: u32,
+    pub(crate) replaced_task_nesting: i64,
+    pub(crate) reply_to: Option<Box<str>>,
+    pub(crate) delivery_mode: Option<u8>,
+    /// The name that routes look at, where it is not the task's own.
+    pub(crate) route_name: Option<Box<str>>,
+    /// The stamps, in the order of their names' list.
+    pub(crate) stamps: Vec<(Box<str>, Value)>,
+    /// Other AMQP properties.
+    pub(crate) properties: Vec<(Box<str>, Value)>,
+}
+
 /// Makes messages of signatures: what all calls of one sending have in common, looked up once.
 pub(crate) struct Composer<'a> {
     app: &'a App,
-    parent: Option<&'a Context>,
+    parent: Option<Parent>,
     now: Timestamp,
     default_queue: QueueName,
     announce: bool,
 }
 
 impl<'a> Composer<'a> {
-    pub(crate) fn new(app: &'a App, parent: Option<&'a Context>) -> Self {
+    pub(crate) fn new(app: &'a App, parent: Option<Parent>) -> Self {
         Self {
             app,
             parent,
@@ -51,36 +81,58 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// Source: `celery/app/amqp.py`, `AMQP.as_task_v2`, and `celery/app/task.py`, `Task.apply_async`, Celery 5.7.0.
-    /// What the call says goes before what the task says, and that before the routes and the settings.
     pub(crate) fn compose<T>(&self, mut signature: Signature<T>) -> Result<(TaskId, Publish), SendError> {
         if let Some(source) = signature.error.take() {
             return Err(SendError::Encode { task: signature.task, source });
         }
-        let registered = match signature.defaults {
-            Some(_) => None,
-            None => self.app.find_task(signature.task.as_str()),
-        };
-        let task = signature.defaults.or(registered.map(|task| &task.options));
-        let call = signature.options();
-        let options = Merged { call, task, settings: self.app.config() };
+        let Signature { task, arguments, defaults, ref options, .. } = signature;
+        self.compose_call(Outgoing { task, arguments, defaults, call: options.as_deref(), place: None })
+    }
 
-        let id = call.and_then(|call| call.task_id.clone()).unwrap_or_else(TaskId::fresh);
-        let (queue, priority) = self.route(&signature.task, &options)?;
+    /// Source: `celery/app/amqp.py`, `AMQP.as_task_v2`, and `celery/app/task.py`, `Task.apply_async`, Celery 5.7.0.
+    /// What the call says goes before what the task says, and that before the routes and the settings.
+    pub(crate) fn compose_call(&self, out: Outgoing<'_>) -> Result<(TaskId, Publish), SendError> {
+        let registered = match out.defaults {
+            Some(_) => None,
+            None => self.app.find_task(out.task.as_str()),
+        };
+        let task = out.defaults.or(registered.map(|task| &task.options));
+        let options = Merged { call: out.call, task, settings: self.app.config() };
+
+        let id = out.call.and_then(|call| call.task_id.clone()).unwrap_or_else(TaskId::fresh);
+        let route_name = out.place.as_ref().and_then(|place| place.route_name.as_deref());
+        let (queue, priority) = self.route(&out.task, route_name, &options)?;
         let due = options.due(self.now);
-        let coding = options.coding().map_err(|reason| self.refuse(&signature.task, reason))?;
-        let body = body::encode(&signature.arguments, coding.0, coding.1)
-            .map_err(|source| SendError::Encode { task: signature.task.clone(), source })?;
-        let timelimit = self.time_limits(&signature.task, &options)?;
-        let headers = Headers { eta: due, timelimit, ..self.headers(&signature, &options, &id, coding.1) };
-        let message = self.message(headers, &id, priority, coding.0, body);
-        let publish = self.announced(Publish { route: Route::to(&queue), message, due }, &signature.task);
+        let coding = options.coding().map_err(|reason| self.refuse(&out.task, reason))?;
+        let body = body::encode(&out.arguments, coding.0, coding.1)
+            .map_err(|source| SendError::Encode { task: out.task.clone(), source })?;
+        let timelimit = self.time_limits(&out.task, &options)?;
+        let headers = Headers { eta: due, timelimit, ..self.headers(&out, &options, &id, coding.1) };
+        let mut message = self.message(headers, &id, priority, coding.0, body);
+        if let Some(place) = out.place {
+            place.complete(&mut message);
+        }
+        let publish = self.announced(Publish { route: Route::to(&queue), message, due }, &out.task);
         Ok((id, publish))
     }
 
-    fn route(&self, task: &TaskName, options: &Merged<'_>) -> Result<(QueueName, Option<u8>), SendError> {
+    /// Whether 0 is the highest priority in the options of signatures: on Redis, where kombu counts down.
+    pub(crate) fn counts_down(&self) -> bool {
+        self.app.counts_down()
+    }
+
+    pub(crate) fn result_lifetime(&self) -> Duration {
+        self.app.config().result_lifetime()
+    }
+
+    fn route(
+        &self,
+        task: &TaskName,
+        route_name: Option<&str>,
+        options: &Merged<'_>,
+    ) -> Result<(QueueName, Option<u8>), SendError> {
         let settings = options.settings;
-        let target = settings.task_routes.find(task.as_str());
+        let target = settings.task_routes.find(route_name.unwrap_or(task.as_str()));
         let queue = options.pick(|call| call.queue.clone(), |task| task.queue.clone());
         let queue = queue
             .or_else(|| target.and_then(|target| target.queue.clone()))
@@ -107,9 +159,9 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn headers<T>(
+    fn headers(
         &self,
-        signature: &Signature<T>,
+        out: &Outgoing<'_>,
         options: &Merged<'_>,
         id: &TaskId,
         compression: Option<Compression>,
@@ -120,14 +172,14 @@ impl<'a> Composer<'a> {
         other.extend(call.into_iter().flat_map(|call| call.headers.iter().cloned()));
         Headers {
             lang: Some("rust".into()),
-            task: Some(signature.task.clone()),
+            task: Some(out.task.clone()),
             id: Some(id.clone()),
             shadow: call.and_then(|call| call.shadow.clone()),
             expires: options.expires(self.now),
-            root_id: Some(self.parent.map_or(id, Context::root_id).clone()),
-            parent_id: self.parent.map(|parent| parent.id().clone()),
-            argsrepr: Some(repr::args(&signature.arguments.args, REPR_LIMIT).into()),
-            kwargsrepr: Some(repr::kwargs(&signature.arguments.kwargs, REPR_LIMIT).into()),
+            root_id: Some(self.parent.as_ref().map_or(id, |parent| &parent.root_id).clone()),
+            parent_id: self.parent.as_ref().map(|parent| parent.id.clone()),
+            argsrepr: Some(repr::args(&out.arguments.args, REPR_LIMIT).into()),
+            kwargsrepr: Some(repr::kwargs(&out.arguments.kwargs, REPR_LIMIT).into()),
             origin: Some(origin().into()),
             ignore_result: Some(
                 options
@@ -175,6 +227,28 @@ impl<'a> Composer<'a> {
 
     fn refuse(&self, task: &TaskName, reason: impl Into<String>) -> SendError {
         SendError::Option { task: task.clone(), reason: reason.into() }
+    }
+}
+
+impl Place {
+    /// Adds to a message what is known of its place.
+    fn complete(self, message: &mut Message) {
+        let headers = &mut message.headers;
+        headers.group = self.group;
+        headers.group_index = self.group_index;
+        headers.retries = self.retries;
+        headers.replaced_task_nesting = self.replaced_task_nesting;
+        headers.root_id = self.root_id.or(headers.root_id.take());
+        headers.parent_id = self.parent_id.or(headers.parent_id.take());
+        if !self.stamps.is_empty() {
+            let names = self.stamps.iter().map(|(name, _)| Value::from(&**name)).collect();
+            headers.other.push(("stamped_headers".into(), Value::List(names)));
+            headers.other.push(("stamps".into(), Value::Map(self.stamps)));
+        }
+        let properties = &mut message.properties;
+        properties.reply_to = self.reply_to;
+        properties.delivery_mode = self.delivery_mode.or(properties.delivery_mode);
+        properties.other.extend(self.properties);
     }
 }
 

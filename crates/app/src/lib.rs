@@ -7,6 +7,7 @@ mod app;
 mod args;
 mod async_result;
 mod cancellation;
+pub mod canvas;
 mod client;
 mod composer;
 mod context;

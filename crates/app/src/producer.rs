@@ -159,7 +159,7 @@ impl App {
         parent: Option<&Context>,
         signature: Signature<T>,
     ) -> Result<AsyncResult<T>, SendError> {
-        let composer = Composer::new(self, parent);
+        let composer = Composer::new(self, parent.map(Into::into));
         let (id, publish) = composer.compose(signature)?;
         let result = AsyncResult::of(id, &publish, self.clone());
         self.publish(vec![publish]).await?;
@@ -181,7 +181,7 @@ impl App {
         parent: Option<&Context>,
         signature: Signature<T>,
     ) -> Result<AsyncResult<T>, SendError> {
-        let (id, publish) = Composer::new(self, parent).compose(signature)?;
+        let (id, publish) = Composer::new(self, parent.map(Into::into)).compose(signature)?;
         let (app, result) = (self.clone(), AsyncResult::of(id, &publish, self.clone()));
         self.client().block_on(async move { app.publish(vec![publish]).await })?;
         Ok(result)
@@ -213,7 +213,7 @@ impl App {
         parent: Option<&Context>,
         signature: Signature<T>,
     ) -> Result<(TaskId, Publish), SendError> {
-        Composer::new(self, parent).compose(signature)
+        Composer::new(self, parent.map(Into::into)).compose(signature)
     }
 
     /// The messages of any number of calls, and what will become of them.
@@ -222,7 +222,7 @@ impl App {
         parent: Option<&Context>,
         signatures: impl IntoIterator<Item = Signature<T>>,
     ) -> Result<(Vec<AsyncResult<T>>, Vec<Publish>), SendError> {
-        let composer = Composer::new(self, parent);
+        let composer = Composer::new(self, parent.map(Into::into));
         let signatures = signatures.into_iter();
         let expected = signatures.size_hint().0;
         let (mut results, mut messages) = (Vec::with_capacity(expected), Vec::with_capacity(expected));

@@ -32,7 +32,7 @@ pub struct Signature<T = Value> {
     /// The first argument that could not be encoded; sending reports it.
     pub(crate) error: Option<EncodeError>,
     /// Most calls have none, so that a call stays small.
-    options: Option<Box<SendOptions>>,
+    pub(crate) options: Option<Box<SendOptions>>,
     result: PhantomData<fn() -> T>,
 }
 
@@ -122,10 +122,6 @@ impl<T> Signature<T> {
     /// Its arguments.
     pub fn arguments(&self) -> &Arguments {
         &self.arguments
-    }
-
-    pub(crate) fn options(&self) -> Option<&SendOptions> {
-        self.options.as_deref()
     }
 
     /// Gives the call an id of the caller's own.
