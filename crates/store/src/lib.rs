@@ -9,6 +9,7 @@ mod capabilities;
 pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod elsewhere;
 mod error;
 mod failed;
 mod groups;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use celeriac_protocol::TaskId;
 
 use crate::clock::Clock;
+use crate::elsewhere::Servers;
 use crate::memory::MemoryStore;
 use crate::{
     Broker, Error, FailedTasks, Finish, Groups, Presence, Publication, RedisOptions, Result, ResultBackend,
@@ -240,36 +241,31 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Broker::publish`].
-    pub async fn publish(&self, mut publication: Publication) -> Result<()> {
-        if self.results_elsewhere {
-            self.groups.begin(std::mem::take(&mut publication.chords)).await?;
-            self.groups.extend(std::mem::take(&mut publication.extended)).await?;
-            self.groups.save(std::mem::take(&mut publication.groups)).await?;
+    pub async fn publish(&self, publication: Publication) -> Result<()> {
+        match self.results_elsewhere {
+            true => self.servers().publish(publication).await,
+            false => self.broker.publish(publication).await,
         }
-        self.broker.publish(publication).await
     }
 
-    /// Makes outcomes durable: as one step where messages and results are on one server that can, else follow-ups
-    /// first, then results, then the settlements.
+    /// Makes outcomes durable: as one step where messages and results are on one server that can, else first what is
+    /// kept with results, then messages, then the closing of chords, then the settlements.
     ///
-    /// The answers are those of [`Settler::finish`]. With results on another server, the follow-ups and the result
-    /// of a delivery that turns out to be lost have taken effect already.
+    /// The answers are those of [`Settler::finish`]. With results on another server, a delivery that turns out to be lost
+    /// has taken effect already but for its settlement. Where the last members of a chord end at the same moment, the
+    /// result of one that is answered [`Settled::Completes`] may be stored already.
     ///
     /// # Errors
     /// Those of the servers. What was done before the error stays done; the same call may be repeated.
-    pub async fn finish(&self, settler: &dyn Settler, mut finishes: Vec<Finish>) -> Result<Vec<Settled>> {
-        if self.results_elsewhere {
-            let follow_ups: Vec<_> =
-                finishes.iter_mut().flat_map(|finish| std::mem::take(&mut finish.follow_ups)).collect();
-            let results: Vec<_> = finishes.iter_mut().filter_map(|finish| finish.result.take()).collect();
-            if !follow_ups.is_empty() {
-                self.broker.publish(follow_ups.into()).await?;
-            }
-            if !results.is_empty() {
-                self.results.store(results).await?;
-            }
+    pub async fn finish(&self, settler: &dyn Settler, finishes: Vec<Finish>) -> Result<Vec<Settled>> {
+        match self.results_elsewhere {
+            true => self.servers().finish(settler, finishes).await,
+            false => settler.finish(finishes).await,
         }
-        settler.finish(finishes).await
+    }
+
+    fn servers(&self) -> Servers<'_> {
+        Servers { broker: &*self.broker, results: &*self.results, groups: &*self.groups }
     }
 
     /// Requeues failed tasks as [`FailedTasks::requeue`] does, and forgets their results wherever those are kept.

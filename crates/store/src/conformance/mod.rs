@@ -11,11 +11,13 @@
 //! Laws never sleep to wait. They wait for what must happen, with a deadline, and show that something does not happen
 //! by letting the store answer other questions meanwhile. Time passes when a law moves the clock of the store.
 
+pub mod chords;
 mod consuming;
 pub mod crowds;
 pub mod failing;
 pub mod fetching;
 pub mod finishing;
+pub mod groups;
 pub mod leases;
 pub mod presence;
 pub mod publishing;
@@ -25,6 +27,7 @@ pub mod revoking;
 pub mod scheduling;
 pub mod settling;
 mod subject;
+pub mod workflows;
 
 use self::consuming::Consuming;
 pub use self::subject::{FreshServer, StoreUnderTest};
@@ -167,6 +170,58 @@ macro_rules! store_laws {
                 a_result_may_be_kept_for_ever,
             }
 
+            groups: {
+                saved_groups_are_restored,
+                a_group_saved_again_is_replaced,
+                a_forgotten_group_is_unknown,
+                a_saved_group_expires,
+                a_group_over_the_limit_saves_nothing,
+                no_groups_are_no_error,
+            }
+
+            chords: {
+                a_chord_tells_what_it_waits_for,
+                each_member_counts_once,
+                the_last_success_closes_its_chord,
+                the_first_failure_closes_its_chord,
+                a_failure_may_ask_too,
+                a_part_that_closes_nothing_brings_nothing,
+                foreseeing_counts_nothing,
+                members_may_report_before_their_chord_begins,
+                an_early_failure_closes_its_chord_later,
+                an_open_chord_that_begins_again_counts_on,
+                a_closed_chord_begins_anew,
+                an_extended_chord_waits_for_more,
+                reports_come_in_the_order_of_their_places,
+                a_chord_expires,
+                a_closed_chord_is_forgotten_in_the_end,
+                a_closing_reaches_outer_chords,
+                counting_publishes_nothing,
+                a_part_over_the_limit_counts_nothing,
+                a_chord_may_be_kept_for_ever,
+            }
+
+            workflows: {
+                a_publication_does_all_its_parts,
+                a_chord_begins_with_its_header,
+                a_refused_publication_begins_nothing,
+                a_finish_brings_about_its_consequences,
+                the_last_member_comes_twice_with_the_body,
+                what_completes_a_chord_is_still_ours,
+                a_member_that_runs_again_counts_once,
+                a_lost_member_counts_nothing,
+                a_failed_member_closes_its_chord,
+                a_failed_member_closes_outer_chords_too,
+                a_whole_chord_may_finish_in_one_call,
+                one_finish_may_report_several_members,
+                a_finish_that_completes_a_chord_counts_in_no_other,
+                a_closing_that_comes_too_early_does_not_happen,
+                a_closing_over_the_limit_finishes_nothing,
+                one_of_many_consumers_closes_a_chord,
+                chords_may_be_kept_in_another_store,
+                chords_of_another_stores_messages_may_be_kept,
+            }
+
             revoking: {
                 a_revoked_task_is_known_to_all,
                 a_task_revoked_before_it_is_sent_comes_marked,
@@ -255,10 +310,12 @@ mod tests {
     fn every_law_is_listed() {
         let list = include_str!("mod.rs");
         let parts = [
+            include_str!("chords.rs"),
             include_str!("crowds.rs"),
             include_str!("failing.rs"),
             include_str!("fetching.rs"),
             include_str!("finishing.rs"),
+            include_str!("groups.rs"),
             include_str!("leases.rs"),
             include_str!("presence.rs"),
             include_str!("publishing.rs"),
@@ -267,6 +324,7 @@ mod tests {
             include_str!("revoking.rs"),
             include_str!("scheduling.rs"),
             include_str!("settling.rs"),
+            include_str!("workflows.rs"),
         ];
         let laws =
             parts.iter().flat_map(|part| part.lines()).filter_map(|line| line.strip_prefix("pub async fn "));

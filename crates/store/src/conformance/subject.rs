@@ -9,8 +9,8 @@ use celeriac_protocol::{Message, QueueName, ResultRecord, State, TaskId, TaskNam
 use super::Consuming;
 use crate::clock::{Clock, Hand};
 use crate::{
-    Broker, Capabilities, ConnectOptions, ConsumeOptions, FailedTasks, FailureReason, Presence, Publish,
-    QueueStats, ResultBackend, Revocation, Revocations, Route, Schedule, Store, StoreResult,
+    Broker, Capabilities, ConnectOptions, ConsumeOptions, FailedTasks, FailureReason, Groups, Presence,
+    Publish, QueueStats, ResultBackend, Revocation, Revocations, Route, Schedule, Store, StoreResult,
 };
 
 /// When every law begins.
@@ -75,6 +75,10 @@ impl StoreUnderTest {
 
     pub(super) fn results(&self) -> &dyn ResultBackend {
         &**self.store.results()
+    }
+
+    pub(super) fn groups(&self) -> &dyn Groups {
+        &**self.store.groups()
     }
 
     pub(super) fn schedule(&self) -> &dyn Schedule {

@@ -1,0 +1,241 @@
+//! Publishing and finishing where results, groups and chords live on another server than messages.
+//!
+//! Nothing is one step then, so the order is what keeps workflows whole: a chord begins before its header is published,
+//! and what a chord closes with is published before the part that closes it is counted. After a crash in between, the
+//! same is done again: each member counts once, and messages keep the ids of their tasks.
+
+use std::mem::take;
+
+use celeriac_protocol::Value;
+
+use crate::{
+    Broker, ChordPart, Closing, Consequences, Counted, Finish, Groups, Publication, Result, ResultBackend,
+    Settled, Settler,
+};
+
+/// The two servers.
+pub(crate) struct Servers<'a> {
+    pub broker: &'a dyn Broker,
+    pub results: &'a dyn ResultBackend,
+    pub groups: &'a dyn Groups,
+}
+
+/// What one finish means for chords, and what it publishes.
+#[derive(Default)]
+struct Ending {
+    publication: Publication,
+    parts: Vec<(ChordPart, Counted)>,
+}
+
+impl Servers<'_> {
+    /// Publishes messages, after what must be there before them.
+    pub(crate) async fn publish(&self, mut publication: Publication) -> Result<()> {
+        self.prepare(&mut publication).await?;
+        if publication.messages.is_empty() {
+            return Ok(());
+        }
+        self.broker.publish(publication).await
+    }
+
+    /// Does everything but publishing the messages, which are left.
+    async fn prepare(&self, publication: &mut Publication) -> Result<()> {
+        let Publication { messages: _, chords, extended, groups } = publication;
+        if !chords.is_empty() {
+            self.groups.begin(take(chords)).await?;
+        }
+        if !extended.is_empty() {
+            self.groups.extend(take(extended)).await?;
+        }
+        if !groups.is_empty() {
+            self.groups.save(take(groups)).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Settler::finish`].
+    pub(crate) async fn finish(
+        &self,
+        settler: &dyn Settler,
+        mut finishes: Vec<Finish>,
+    ) -> Result<Vec<Settled>> {
+        let mut completes = vec![false; finishes.len()];
+        let mut endings = self.foresee(&mut finishes, &mut completes).await?;
+        self.find_closings(&mut endings).await?;
+        for ending in &mut endings {
+            self.prepare(&mut ending.publication).await?;
+        }
+        self.store_results(&mut finishes, &completes).await?;
+        // A part that closes nothing takes nothing with it. If it turns out to be the last, what comes with it waits.
+        self.count_open(&mut endings, &mut completes).await?;
+        let messages: Publication = endings
+            .iter_mut()
+            .zip(&completes)
+            .filter(|(_, completes)| !**completes)
+            .flat_map(|(ending, _)| take(&mut ending.publication.messages))
+            .collect();
+        if !messages.messages.is_empty() {
+            self.broker.publish(messages).await?;
+        }
+        self.count_closing(endings).await?;
+        settle(settler, finishes, &completes).await
+    }
+
+    /// Takes what is to be published and counted out of the finishes, except of those that complete a chord.
+    async fn foresee(&self, finishes: &mut [Finish], completes: &mut [bool]) -> Result<Vec<Ending>> {
+        let parts = finishes.iter().flat_map(|finish| &finish.workflow).flat_map(|workflow| &workflow.parts);
+        let counted = self.ask(&parts.map(outline).collect::<Vec<_>>()).await?;
+        let mut counted = counted.into_iter();
+        let mut endings = Vec::with_capacity(finishes.len());
+        for (finish, completes) in finishes.iter_mut().zip(completes) {
+            let parts = finish.workflow.iter().flat_map(|workflow| &workflow.parts);
+            let of_parts: Vec<Counted> = counted.by_ref().take(parts.clone().count()).collect();
+            let extended = finish.workflow.iter().flat_map(|workflow| &workflow.publication.extended);
+            let is_extended = |part: &ChordPart| extended.clone().any(|(chord, _)| *chord == part.chord);
+            *completes = parts.zip(&of_parts).any(|(part, counted)| {
+                counted.closes() && matches!(part.closing, Closing::Ask) && !is_extended(part)
+            });
+            endings.push(if *completes { Ending::default() } else { Ending::of(finish, of_parts) });
+        }
+        Ok(endings)
+    }
+
+    /// Adds what chords close with to what is published, outer chords included.
+    async fn find_closings(&self, endings: &mut [Ending]) -> Result<()> {
+        let mut found: Vec<Publication> = endings.iter().map(|_| Publication::default()).collect();
+        let mut level = Vec::new();
+        for (index, ending) in endings.iter_mut().enumerate() {
+            for (part, counted) in &mut ending.parts {
+                close(part, *counted, (index, &mut found[index]), &mut level);
+            }
+        }
+        while !level.is_empty() {
+            let parts: Vec<ChordPart> = level.iter().map(|(_, part)| outline(part)).collect();
+            let mut outer = Vec::new();
+            for ((index, part), counted) in level.into_iter().zip(self.ask(&parts).await?) {
+                close(part, counted, (index, &mut found[index]), &mut outer);
+            }
+            level = outer;
+        }
+        endings.iter_mut().zip(found).for_each(|(ending, found)| add(&mut ending.publication, found));
+        Ok(())
+    }
+
+    async fn ask(&self, parts: &[ChordPart]) -> Result<Vec<Counted>> {
+        if parts.is_empty() { Ok(Vec::new()) } else { self.groups.foresee(parts).await }
+    }
+
+    async fn store_results(&self, finishes: &mut [Finish], completes: &[bool]) -> Result<()> {
+        let mut results = Vec::new();
+        for (finish, completes) in finishes.iter_mut().zip(completes) {
+            if !completes {
+                results.extend(finish.result.take());
+                results.extend(finish.workflow.iter_mut().flat_map(|workflow| take(&mut workflow.results)));
+            }
+        }
+        if results.is_empty() { Ok(()) } else { self.results.store(results).await }
+    }
+
+    /// Counts the parts that close nothing, as far as could be foreseen.
+    async fn count_open(&self, endings: &mut [Ending], completes: &mut [bool]) -> Result<()> {
+        let mut of = Vec::new();
+        let mut open = Vec::new();
+        for (index, ending) in endings.iter_mut().enumerate() {
+            for (part, _) in ending.parts.extract_if(.., |(_, counted)| !counted.closes()) {
+                of.push(index);
+                // Without what it would close with, which is not published.
+                open.push(ChordPart { closing: Closing::Ask, ..part });
+            }
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        let counted = self.groups.count(open).await?;
+        for (index, _) in of.into_iter().zip(counted).filter(|(_, counted)| counted.closes()) {
+            completes[index] = true;
+            endings[index].parts.clear();
+        }
+        Ok(())
+    }
+
+    /// Counts the parts that close chords: what these close with has been published.
+    async fn count_closing(&self, endings: Vec<Ending>) -> Result<()> {
+        let closing: Vec<ChordPart> =
+            endings.into_iter().flat_map(|ending| ending.parts).map(|(part, _)| part).collect();
+        if !closing.is_empty() {
+            self.groups.count(closing).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Ending {
+    fn of(finish: &mut Finish, counted: Vec<Counted>) -> Self {
+        let mut publication: Publication = take(&mut finish.follow_ups).into();
+        let Some(workflow) = &mut finish.workflow else { return Self { publication, parts: Vec::new() } };
+        add(&mut publication, take(&mut workflow.publication));
+        let mut parts: Vec<_> = take(&mut workflow.parts).into_iter().zip(counted).collect();
+        for (part, counted) in &mut parts {
+            // One that asks gets here only if its own finish extends its chord.
+            if counted.closes() && matches!(part.closing, Closing::Ask) {
+                *counted = Counted::Open;
+            }
+        }
+        // Its member had reported, or another part of this batch closes its chord first.
+        parts.retain(|(_, counted)| *counted != Counted::Over);
+        Self { publication, parts }
+    }
+}
+
+/// If this part closes its chord: moves what that publishes to what was found, and adds its parts of outer chords.
+fn close<'part>(
+    part: &'part mut ChordPart,
+    counted: Counted,
+    (index, found): (usize, &mut Publication),
+    outer: &mut Vec<(usize, &'part mut ChordPart)>,
+) {
+    if let (true, Closing::Known(closing)) = (counted.closes(), &mut part.closing) {
+        add(found, take(&mut closing.publication));
+        outer.extend(closing.parts.iter_mut().map(|part| (index, part)));
+    }
+}
+
+fn add(publication: &mut Publication, other: Publication) {
+    let Publication { messages, chords, extended, groups } = other;
+    publication.messages.extend(messages);
+    publication.chords.extend(chords);
+    publication.extended.extend(extended);
+    publication.groups.extend(groups);
+}
+
+/// A part without what is large, to ask what it would bring.
+fn outline(part: &ChordPart) -> ChordPart {
+    let closing = match part.closing {
+        Closing::Ask => Closing::Ask,
+        Closing::Known(_) => Closing::Known(Box::new(Consequences::default())),
+    };
+    ChordPart {
+        chord: part.chord.clone(),
+        member: part.member.clone(),
+        index: None,
+        state: part.state.clone(),
+        result: Value::Null,
+        expires_after: part.expires_after,
+        closing,
+    }
+}
+
+/// Settles what does not complete a chord; what it brings about has been done.
+async fn settle(settler: &dyn Settler, finishes: Vec<Finish>, completes: &[bool]) -> Result<Vec<Settled>> {
+    let left: Vec<Finish> = finishes
+        .into_iter()
+        .zip(completes)
+        .filter(|(_, completes)| !**completes)
+        .map(|(finish, _)| Finish { workflow: None, ..finish })
+        .collect();
+    let mut settled = if left.is_empty() { Vec::new() } else { settler.finish(left).await? }.into_iter();
+    let answer = |completes: &bool| match completes {
+        true => Some(Settled::Completes),
+        false => settled.next(),
+    };
+    Ok(completes.iter().map_while(answer).collect())
+}
