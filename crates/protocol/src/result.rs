@@ -202,15 +202,7 @@ impl ResultRecord {
     ///
     /// When the bytes are no such record, or larger than [`compression::DEFAULT_LIMIT`].
     pub fn decode_as(bytes: &[u8], serializer: Serializer) -> Result<Self, DecodeError> {
-        let plain = match bytes.strip_prefix(COMPRESSED) {
-            None => Cow::Borrowed(bytes),
-            Some(payload) => {
-                let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
-                let name = String::from_utf8_lossy(&payload[..end]);
-                let body = payload.get(end + 1..).unwrap_or_default();
-                compression::plain_body(body, Some(&name), compression::DEFAULT_LIMIT)?
-            }
-        };
+        let plain = plain_payload(bytes)?;
         let mut reading = Reading::default();
         match serializer {
             Serializer::Json => {
@@ -239,6 +231,15 @@ impl ResultRecord {
 ///
 /// Source: `celery/backends/base.py`, `COMPRESSED_PAYLOAD_MAGIC`, Celery 5.7.0.
 const COMPRESSED: &[u8] = b"\0celery-compressed\0";
+
+/// A stored payload, decompressed if it was compressed.
+pub(crate) fn plain_payload(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+    let Some(payload) = bytes.strip_prefix(COMPRESSED) else { return Ok(Cow::Borrowed(bytes)) };
+    let end = payload.iter().position(|byte| *byte == 0).unwrap_or(payload.len());
+    let name = String::from_utf8_lossy(&payload[..end]);
+    let body = payload.get(end + 1..).unwrap_or_default();
+    compression::plain_body(body, Some(&name), compression::DEFAULT_LIMIT)
+}
 
 /// A record whose fields come one by one.
 #[derive(Default)]
