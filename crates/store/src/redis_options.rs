@@ -18,6 +18,9 @@ pub struct RedisOptions {
     pub global_keyprefix: String,
     /// What the keys of results begin with: `global_keyprefix` of Celery's result backend, with the `_` that Celery adds.
     pub result_keyprefix: String,
+    /// Whether the results of a chord's header come in the order of its members, as Celery's result backend has it, or in
+    /// that of their ends. Default: true.
+    pub result_chord_ordered: bool,
     /// Where the priorities of a queue's lists begin, in rising order. The first is consumed first. Default: 0, 3, 6, 9.
     pub priority_steps: Vec<u8>,
     /// What stands between a queue and its priority, and between the parts of a binding.
@@ -72,6 +75,7 @@ impl Default for RedisOptions {
             visibility_timeout: Duration::from_secs(3600),
             global_keyprefix: String::new(),
             result_keyprefix: String::new(),
+            result_chord_ordered: true,
             priority_steps: vec![0, 3, 6, 9],
             sep: "\x06\x16".to_owned(),
             queue_order_strategy: QueueOrder::RoundRobin,
@@ -211,8 +215,9 @@ impl RedisOptions {
             // Where broker and results have sentinels of their own, `?master_name=` in the URL tells them apart.
             "master_name" if self.master_name.is_none() => self.set(name, value)?,
             "sentinel_kwargs" if self.sentinel_kwargs == SentinelLogin::default() => self.set(name, value)?,
-            // Celery reads it for the results of a group, which this release does not collect.
-            "result_chord_ordered" => {}
+            "result_chord_ordered" => {
+                self.result_chord_ordered = value.as_bool().ok_or_else(|| refuse("true or false"))?;
+            }
             name if HONOURED.contains(&name) || MEANINGLESS.contains(&name) => {}
             _ => return Err(unknown(name, "an option of Celery's result backend on Redis")),
         }
@@ -352,5 +357,14 @@ mod tests {
             options.set_for_results("global_keyprefix", &Value::from(given)).unwrap();
             assert_eq!((options.result_keyprefix.as_str(), options.global_keyprefix.as_str()), (prefix, ""));
         }
+    }
+
+    #[test]
+    fn the_results_of_a_chord_are_in_order_unless_that_is_off() {
+        let mut options = RedisOptions::default();
+        assert!(options.result_chord_ordered);
+        options.set_for_results("result_chord_ordered", &Value::Bool(false)).unwrap();
+        assert!(!options.result_chord_ordered);
+        assert!(options.set_for_results("result_chord_ordered", &Value::from("no")).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The names of the keys.
 
-use celeriac_protocol::{QueueName, TaskId};
+use celeriac_protocol::{GroupId, QueueName, TaskId};
 
 use crate::RedisOptions;
 
@@ -99,6 +99,13 @@ impl Keys {
         format!("{}celery-task-meta-{id}", self.options.result_keyprefix)
     }
 
+    /// The key of what a group is made of, and with an ending each the keys of the chord whose header it is.
+    ///
+    /// Source: `KeyValueStoreBackend.get_key_for_group`, `celery/backends/base.py`, Celery 5.7.0.
+    pub(super) fn group(&self, id: &GroupId) -> String {
+        format!("{}celery-taskset-meta-{id}", self.options.result_keyprefix)
+    }
+
     /// The set of what is bound to an exchange, and the one that keeps it from being swept.
     ///
     /// Source: `Channel._queue_bind`, `kombu/transport/redis.py`, kombu 5.7.0.
@@ -163,5 +170,6 @@ mod tests {
         assert_eq!(keys.bindings("q"), ["tea:_kombu.binding.q", "tea:_kombu.binding_permanent.q"]);
         assert_eq!(keys.binding(&QueueName::new("q")), "q||q");
         assert_eq!(keys.result(&TaskId::new("1")), "cup_celery-task-meta-1");
+        assert_eq!(keys.group(&GroupId::new("1")), "cup_celery-taskset-meta-1");
     }
 }

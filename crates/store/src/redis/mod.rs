@@ -9,10 +9,12 @@
 mod backoff;
 mod bindings;
 mod claim;
+mod consequences;
 mod consumer;
 mod dial;
 mod failed;
 mod failure;
+mod groups;
 mod io;
 mod keys;
 mod lease;
@@ -79,7 +81,7 @@ struct Shared {
 /// # Errors
 /// [`crate::Error::Misconfigured`] for a URL or a password that is wrong, [`crate::Error::Unreachable`] if nobody answers.
 pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
-    Ok(Store::without_groups(url, &Arc::new(RedisStore::open(url, options).await?)))
+    Ok(Store::of(url, &Arc::new(RedisStore::open(url, options).await?)))
 }
 
 impl RedisStore {

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use celeriac_protocol::{Envelope, Message, QueueName, TaskId, Timestamp};
 use redis::cmd;
 
+use super::consequences::NewGroups;
 use super::keys::LOWEST;
-use super::script::{Call, PUBLISH, PURGE, read};
+use super::script::{Arguments, PUBLISH, PURGE, read};
 use super::{RedisStore, Shared, consumer, lock};
 use crate::{
     Broker, Capabilities, ConsumeOptions, Error, Publication, Publish, QueueStats, Result, Subscription,
@@ -42,7 +43,7 @@ impl NewMessage {
     }
 
     /// Adds what the scripts take of a message.
-    pub(super) fn add_to(&self, call: &mut Call) {
+    pub(super) fn add_to(&self, call: &mut impl Arguments) {
         call.arg(&self.list).arg(self.task.as_ref().map_or("", |task| task.as_str())).arg(&self.envelope[..]);
         call.arg(self.due.map_or(String::new(), |due| due.as_micros().to_string()));
     }
@@ -85,31 +86,37 @@ impl Broker for RedisStore {
         }
     }
 
-    async fn publish(&self, publication: Publication) -> Result<()> {
+    async fn publish(&self, mut publication: Publication) -> Result<()> {
+        let shared = &self.shared;
+        let groups = NewGroups::of(&mut publication, shared)?;
         let messages = publication.messages;
-        if messages.is_empty() {
+        if messages.is_empty() && groups.is_empty() {
             return Ok(());
         }
-        let shared = &self.shared;
         let queues: Vec<QueueName> = messages.iter().map(|publish| publish.route.queue().clone()).collect();
         let messages = NewMessage::all(messages, shared)?;
         shared.declare(&queues).await?;
         if messages.iter().any(|message| message.due.is_some()) {
             let mut call = shared.plain_script(&PUBLISH);
+            groups.add_to(&mut call);
             messages.iter().for_each(|message| message.add_to(&mut call));
             call.run("publish", &shared.link).await?;
             return Ok(());
         }
         let mut pipeline = redis::pipe();
-        let mut lists = 0;
+        let mut steps = 0;
+        if !groups.is_empty() {
+            pipeline.add_command(groups.command());
+            steps += 1;
+        }
         for run in messages.chunk_by(|one, next| one.list == next.list) {
             let push = pipeline.cmd("LPUSH").arg(&run[0].list);
             run.iter().for_each(|message| {
                 push.arg(&message.envelope[..]);
             });
-            lists += 1;
+            steps += 1;
         }
-        if lists > 1 {
+        if steps > 1 {
             pipeline.atomic();
         }
         shared.link.ask("publish", pipeline).await?;

@@ -9,7 +9,7 @@ use redis::cmd;
 use tokio::time::{Instant, sleep};
 
 use super::pushes::{Listening, Topic};
-use super::script::{Call, read};
+use super::script::{Arguments, read};
 use super::{RedisStore, Shared};
 use crate::{Error, Result, ResultBackend, StoreResult};
 
@@ -26,7 +26,7 @@ pub(super) struct NewResult {
     key: String,
     state: Box<str>,
     record: Vec<u8>,
-    life: Option<Duration>,
+    life: String,
 }
 
 impl NewResult {
@@ -41,15 +41,22 @@ impl NewResult {
             key: shared.keys.result(&record.task_id),
             state: record.state.as_str().into(),
             record: encoded,
-            life: Some(expires_after).filter(|life| *life < LONGEST_LIFE),
+            life: life(expires_after),
         })
     }
 
-    /// Adds what the script takes of a result.
-    pub(super) fn add_to(&self, call: &mut Call) {
-        call.arg("result").arg(&self.key).arg(&*self.state).arg(&self.record[..]);
+    /// Adds what the scripts take of a result.
+    pub(super) fn add_to(&self, call: &mut impl Arguments) {
+        call.arg(&self.key).arg(&*self.state).arg(&self.record[..]).arg(&self.life);
+    }
+}
+
+/// A time to live in milliseconds; empty for one without end.
+pub(super) fn life(expires_after: Duration) -> String {
+    match expires_after < LONGEST_LIFE {
         // A life of nothing is not one that Redis takes.
-        call.arg(self.life.map_or(String::new(), |life| life.as_millis().max(1).to_string()));
+        true => expires_after.as_millis().max(1).to_string(),
+        false => String::new(),
     }
 }
 

@@ -16,27 +16,30 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(text: &str) -> Self {
-        let source = format!("{}\n{text}", include_str!("lua/shared.lua"));
+    fn new(texts: &[&str]) -> Self {
+        let source = texts.join("\n");
         Self { hash: redis::Script::new(&source).get_hash().to_owned(), source }
     }
 }
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {
-        $(pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));)*
+    ($($name:ident = $($file:literal),+;)*) => {
+        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(&[include_str!("lua/shared.lua"), $(include_str!(concat!("lua/", $file))),+])
+        });)*
     };
 }
 
 scripts! {
     ANNOUNCE = "announce.lua";
     CANCEL = "cancel.lua";
+    CHORD = "groups.lua", "results.lua", "chords.lua", "chord.lua";
     CLOSE = "close.lua";
+    COUNT = "groups.lua", "results.lua", "chords.lua", "count.lua";
     FETCH = "fetch.lua";
-    FINISH = "finish.lua";
+    FINISH = "groups.lua", "results.lua", "chords.lua", "finish.lua";
     OVERDUE = "overdue.lua";
-    PUBLISH = "publish.lua";
+    PUBLISH = "groups.lua", "publish.lua";
     PURGE = "purge.lua";
     RENEW = "renew.lua";
     RESTORE = "restore.lua";
@@ -100,6 +103,24 @@ impl Call {
             }
         }
         Err(link.failed("the server forgets its scripts at once".to_owned()))
+    }
+}
+
+/// What takes arguments, one after the other.
+pub(super) trait Arguments {
+    /// Adds one.
+    fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self;
+}
+
+impl Arguments for Call {
+    fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        Call::arg(self, argument)
+    }
+}
+
+impl Arguments for Cmd {
+    fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        Cmd::arg(self, argument)
     }
 }
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use celeriac_protocol::{TaskId, Value, json};
 
 use super::Shared;
+use super::consequences::NewConsequences;
 use super::consumer::Consuming;
 use super::lending::Lent;
 use super::publish::NewMessage;
@@ -63,16 +64,18 @@ struct Ending {
     settle: Settle,
     result: Option<NewResult>,
     follow_ups: Vec<NewMessage>,
+    workflow: Option<NewConsequences>,
 }
 
 impl Ending {
     fn of(finish: Finish, shared: &Shared) -> Result<Self> {
-        let Finish { delivery, settle, result, follow_ups, workflow: _ } = finish;
+        let Finish { delivery, settle, result, follow_ups, workflow } = finish;
         Ok(Self {
             tag: delivery,
             settle,
             result: result.map(|result| NewResult::of(result, shared)).transpose()?,
             follow_ups: NewMessage::all(follow_ups, shared)?,
+            workflow: workflow.map(|workflow| NewConsequences::of(*workflow, shared)).transpose()?,
         })
     }
 }
@@ -89,13 +92,16 @@ impl Consuming {
         } else {
             Vec::new()
         };
-        self.lending.remove(endings.iter().filter_map(|ending| ending.tag));
         let mut answers = answers.into_iter();
-        let settled = held.into_iter().map(|held| match held && answers.next() == Some(1) {
-            true => Settled::Done,
-            false => Settled::Lost,
+        let settled = held.into_iter().map(|held| match held.then(|| answers.next()).flatten() {
+            Some(1) => Settled::Done,
+            Some(2) => Settled::Completes,
+            _ => Settled::Lost,
         });
-        Ok(settled.collect())
+        let settled: Vec<Settled> = settled.collect();
+        let ended = endings.iter().zip(&settled).filter(|(_, settled)| **settled != Settled::Completes);
+        self.lending.remove(ended.filter_map(|(ending, _)| ending.tag));
+        Ok(settled)
     }
 
     /// Moves what is no message to the failed tasks.
@@ -105,6 +111,7 @@ impl Consuming {
             settle: Settle::Fail(reason),
             result: None,
             follow_ups: Vec::new(),
+            workflow: None,
         };
         self.finish(failures.into_iter().map(ending).collect()).await?;
         Ok(())
@@ -112,20 +119,28 @@ impl Consuming {
 
     /// Adds one finish to the call, unless its delivery is not in our hands.
     fn add_ending(&self, ending: &Ending, call: &mut Call) -> bool {
-        match ending.tag {
-            None => {
+        let lent = ending.tag.map(|tag| (tag, self.lending.get(tag)));
+        if let Some((_, None)) = lent {
+            return false;
+        }
+        if let Some(workflow) = &ending.workflow {
+            call.arg("workflow").arg(workflow.arguments());
+            workflow.add_to(call);
+        }
+        match lent {
+            Some((tag, Some(lent))) => self.add_settlement(tag, &lent, &ending.settle, call),
+            _ => {
                 call.arg("").arg("ack");
             }
-            Some(tag) => match self.lending.get(tag) {
-                None => return false,
-                Some(lent) => self.add_settlement(tag, &lent, &ending.settle, call),
-            },
         }
         match &ending.result {
             None => {
                 call.arg("");
             }
-            Some(result) => result.add_to(call),
+            Some(result) => {
+                call.arg("result");
+                result.add_to(call);
+            }
         }
         call.arg(ending.follow_ups.len());
         ending.follow_ups.iter().for_each(|message| message.add_to(call));
@@ -168,7 +183,7 @@ impl Shared {
         let mut call = self.plain_script(&FINISH);
         call.arg("");
         for result in results {
-            call.arg("").arg("ack");
+            call.arg("").arg("ack").arg("result");
             result.add_to(&mut call);
             call.arg(0);
         }

@@ -2,8 +2,9 @@
 --
 -- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
 -- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
--- '', the number of follow-ups, and for each its list, task id, message and due time.
--- Answers one digit for each finish: 1 done, 0 lost.
+-- '', the number of follow-ups, and for each its list, task id, message and due time. Before a finish with a workflow stand
+-- 'workflow', how many arguments that has, and these, as `apply` in `chords.lua` takes them.
+-- Answers one digit for each finish: 1 done, 0 lost, 2 for one that would complete a chord and has to say what follows.
 local consumer = ARGV[3]
 local at = 3
 local function take()
@@ -11,35 +12,19 @@ local function take()
   return ARGV[at]
 end
 
-local READY = { SUCCESS = true, FAILURE = true, REVOKED = true }
-
--- A success stays for ever, and nothing that is final is replaced by what is not.
-local function store_result(key, state, value, ttl)
-  local stored
-  if ttl == '' then stored = redis.call('SET', key, value, 'NX')
-  else stored = redis.call('SET', key, value, 'NX', 'PX', ttl) end
-  if stored then
-    redis.call('PUBLISH', key, value)
-    return
-  end
-  local ok, old = pcall(cjson.decode, redis.call('GET', key))
-  local before = ok and type(old) == 'table' and old.status
-  if before == 'SUCCESS' or (READY[before] and not READY[state]) then return end
-  if ttl == '' then redis.call('SET', key, value)
-  else redis.call('SET', key, value, 'PX', ttl) end
-  redis.call('PUBLISH', key, value)
-end
-
 local prefix = tag_of(consumer, '')
 local answers, tags, numbers, back = {}, {}, {}, {}
 while at < #ARGV do
+  local workflow = ARGV[at + 1] == 'workflow' and at + 2
+  if workflow then at = workflow + ARGV[workflow] end
   local number, settle = take(), take()
   local list, tail, id, facts
   if settle == 'fail' then id, facts = take(), take() end
   if settle ~= 'ack' then list, tail = take(), take() end
   local tag = prefix .. number
-  local ours = true
-  if number ~= '' then
+  local completes = workflow and (number == '' or redis.call('HEXISTS', unacked, tag) == 1) and asks(workflow)
+  local ours = not completes
+  if ours and number ~= '' then
     local entry = settle ~= 'ack' and redis.call('HGET', unacked, tag)
     ours = redis.call('HDEL', unacked, tag) == 1
     if ours then
@@ -55,7 +40,7 @@ while at < #ARGV do
       redis.call('HSET', own .. 'failed:tasks', id, failed)
     end
   end
-  answers[#answers + 1] = ours and 1 or 0
+  answers[#answers + 1] = ours and 1 or completes and 2 or 0
   if take() == 'result' then
     local key, state, value, ttl = take(), take(), take(), take()
     if ours then store_result(key, state, value, ttl) end
@@ -64,7 +49,9 @@ while at < #ARGV do
     local to, of, raw, due = take(), take(), take(), take()
     if ours then publish(to, of, raw, due) end
   end
+  if workflow and ours then apply(workflow) end
 end
+prolong()
 -- The head of a list is its right end, so the first goes there last.
 for of = #back, 1, -1 do
   redis.call('RPUSH', back[of][1], back[of][2])

@@ -1,5 +1,6 @@
--- Publishes messages of which some are for later. ARGV: own, now, then for each its list, task id, message and due time.
-for at = 3, #ARGV, 4 do
+-- Publishes messages of which some are for later. ARGV: own, now, what begins with them as `begin` takes it, then for each its list,
+-- task id, message and due time.
+for at = begin(2) + 1, #ARGV, 4 do
   publish(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
 end
 return #ARGV

@@ -27,7 +27,7 @@ pub(super) async fn open(url: &str) -> Store {
 }
 
 pub(super) async fn open_with(url: &str, options: &ConnectOptions) -> Store {
-    Store::without_groups(url, &Arc::new(RedisStore::open(url, options).await.unwrap()))
+    Store::of(url, &Arc::new(RedisStore::open(url, options).await.unwrap()))
 }
 
 pub(super) fn queue() -> QueueName {

@@ -25,7 +25,7 @@ impl Fresh {
 impl FreshServer for Fresh {
     async fn open(&self, options: &ConnectOptions) -> Store {
         let url = self.0.url(0);
-        Store::without_groups(&url, &Arc::new(RedisStore::open(&url, options).await.unwrap()))
+        Store::of(&url, &Arc::new(RedisStore::open(&url, options).await.unwrap()))
     }
 
     async fn publish_undecodable(&self, queue: &QueueName, bytes: &[u8]) {

@@ -1,5 +1,6 @@
 //! The laws of all stores, on servers of the tests' own, and what only a server can do to a client.
 
+mod chords;
 mod claims;
 mod desk;
 #[cfg(feature = "tls")]

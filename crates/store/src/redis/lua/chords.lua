@@ -1,0 +1,176 @@
+-- Counting the members of chords, and what follows when one is closed. Put behind `shared.lua` and `groups.lua`.
+
+-- What an early failure adds to `.d`: one that came before anybody had said how many members there are.
+local FAILED = 'failed'
+
+-- Which chords had something added, with their new time to live.
+local touched = {}
+
+local function chord_of(key)
+  local chord = chords[key]
+  if chord then return chord end
+  local found = redis.call('MGET', key .. '.c', key .. '.s', key .. '.t')
+  local kind = redis.call('TYPE', key .. '.j').ok
+  chord = { key = key, claim = found[1], kind = kind, more = tonumber(found[3]) or 0, seen = {}, count = 0 }
+  chord.over = is_over(found[1], found[2])
+  chord.size = tonumber(found[2])
+  if kind == 'zset' then chord.count = redis.call('ZCARD', key .. '.j') end
+  if kind == 'list' then chord.count = redis.call('LLEN', key .. '.j') end
+  chord.failed = redis.call('SISMEMBER', key .. '.d', FAILED) == 1
+  -- Workers before 5.7 count without `.d`.
+  chord.known = redis.call('SCARD', key .. '.d') - (chord.failed and 1 or 0)
+  chords[key] = chord
+  return chord
+end
+
+-- Whether a worker before 5.7 has counted this part: it then knows the member by what it reported at this place.
+local function is_counted_elsewhere(chord, part)
+  if chord.count <= chord.known then return false end
+  if chord.kind == 'list' then
+    return redis.call('LPOS', chord.key .. '.j', part.value, 'RANK', -1, 'MAXLEN', 1000) and true
+  end
+  local whose = string.match(part.value, '^%[1, ".-", "')
+  for _, value in ipairs(redis.call('ZRANGEBYSCORE', chord.key .. '.j', part.place, part.place)) do
+    if whose and string.sub(value, 1, #whose) == whose then return true end
+  end
+  return false
+end
+
+-- What a part would bring: 'open', 'last', 'failed' or 'over'.
+local function judge(chord, part)
+  -- Who has the claim sends the body. If it dies before, the redelivery of its own message does that once the claim has expired.
+  if chord.over or chord.claim then return 'over' end
+  local total = chord.size and chord.size + chord.more
+  local is_new = not chord.seen[part.member] and (chord.is_new
+    or redis.call('SISMEMBER', chord.key .. '.d', part.member) == 0 and not is_counted_elsewhere(chord, part))
+  -- All have reported and nobody claims the body: who should have sent it has died.
+  if not is_new and not (total and chord.count >= total) then return 'over' end
+  -- Before the size is known a failure is only kept: it might be late, of a chord that is forgotten.
+  if not total then return 'open' end
+  if part.fails or chord.failed then return 'failed' end
+  return (not is_new or chord.count + 1 >= total) and 'last' or 'open'
+end
+
+local function add(chord, part)
+  local key = chord.key
+  redis.call('SADD', key .. '.d', part.member)
+  if part.fails then redis.call('SADD', key .. '.d', FAILED) end
+  if chord.kind == 'none' then chord.kind = not part.is_ordered and 'list' or 'zset' end
+  if chord.kind == 'list' then
+    redis.call('RPUSH', key .. '.j', part.value)
+  else
+    local value = part.value
+    -- A sorted set keeps equal texts once, but a call may stand at two places, and JSON may end in blanks.
+    while redis.call('ZADD', key .. '.j', 'NX', part.place, value) == 0 do value = value .. ' ' end
+  end
+  chord.count, chord.known, chord.failed = chord.count + 1, chord.known + 1, chord.failed or part.fails
+  touched[key] = part.ttl
+end
+
+-- Closes a chord. Who reports later finds it over, for as long as it would have waited.
+local function close(chord, ttl)
+  local key = chord.key
+  redis.call('DEL', key .. '.j', key .. '.t', key .. '.s', key .. '.d')
+  set(key .. '.c', 'done', ttl)
+  chord.over, touched[key] = true, nil
+end
+
+local PART = 7
+
+-- One part in ARGV behind `at`: chord, ID:PLACE, '1' where places order the results, '1' if it is a failure, what Celery keeps of
+-- it, time to live, and of how many arguments the consequences of closing the chord consist that follow it: '' for unknown ones.
+local function part_at(at)
+  return {
+    chord = ARGV[at + 1], member = ARGV[at + 2], place = string.match(ARGV[at + 2], '[^:]*$'), is_ordered = ARGV[at + 3] == '1',
+    fails = ARGV[at + 4] == '1', value = ARGV[at + 5], ttl = ARGV[at + 6], closing = tonumber(ARGV[at + 7]),
+  }
+end
+
+local apply
+
+-- Counts one part, with what follows; answers where it ends and what it brought.
+local function count(at)
+  local part = part_at(at)
+  local chord = chord_of(part.chord)
+  local brought = judge(chord, part)
+  at = at + PART
+  if brought == 'open' then
+    add(chord, part)
+  elseif brought ~= 'over' and part.closing then
+    close(chord, part.ttl)
+    apply(at)
+  end
+  return at + (part.closing or 0), brought
+end
+
+-- Does what ARGV says behind `at`: what begins, results (key, state, record, time to live), messages (list, task id, envelope, due
+-- time), parts. Answers where that ends.
+function apply(at)
+  at = begin(at)
+  local ends = at + 1 + 4 * ARGV[at + 1]
+  for of = at + 2, ends, 4 do store_result(ARGV[of], ARGV[of + 1], ARGV[of + 2], ARGV[of + 3]) end
+  at, ends = ends, ends + 1 + 4 * ARGV[ends + 1]
+  for of = at + 2, ends, 4 do publish(ARGV[of], ARGV[of + 1], ARGV[of + 2], ARGV[of + 3]) end
+  at = ends + 1
+  for _ = 1, tonumber(ARGV[ends + 1]) do at = count(at) end
+  return at
+end
+
+-- A chord as it would be; what is done to this is not done to the chord.
+local function foreseen(chords_then, key)
+  local chord = chords_then[key]
+  if not chord then
+    chord = setmetatable({ seen = {} }, { __index = chord_of(key) })
+    chords_then[key] = chord
+  end
+  return chord
+end
+
+-- What a part would bring, after those foreseen before.
+local function foresee(chords_then, part)
+  local chord = foreseen(chords_then, part.chord)
+  local brings = judge(chord, part)
+  if brings == 'open' then
+    chord.seen[part.member], chord.count, chord.failed = true, chord.count + 1, chord.failed or part.fails
+  end
+  chord.over = chord.over or (brings ~= 'open' and brings ~= 'over' and part.closing ~= nil)
+  return brings
+end
+
+-- Whether something that `apply` would do asks first: a part that would close its chord without knowing what follows.
+local function asks(at)
+  local chords_then = {}
+  local ends = at + 1 + 3 * ARGV[at + 1]
+  for of = at + 2, ends, 3 do
+    local chord = foreseen(chords_then, ARGV[of])
+    if chord.over then
+      chord.is_new, chord.over, chord.claim, chord.count, chord.more, chord.failed = true, false, false, 0, 0, false
+    end
+    chord.size = tonumber(ARGV[of + 1])
+  end
+  at, ends = ends, ends + 1 + 2 * ARGV[ends + 1]
+  for of = at + 2, ends, 2 do
+    local chord = foreseen(chords_then, ARGV[of])
+    chord.more = chord.more + ARGV[of + 1]
+  end
+  for _, width in ipairs({ 3, 4, 4 }) do ends = ends + 1 + width * ARGV[ends + 1] end
+  at = ends + 1
+  for _ = 1, tonumber(ARGV[at]) do
+    local part = part_at(at)
+    local brings = foresee(chords_then, part)
+    if not part.closing and (brings == 'last' or brings == 'failed') then return true end
+    at = at + PART + (part.closing or 0)
+  end
+  return false
+end
+
+-- Once all is counted: what members have reported lives on from now, and what a saved group is made of at least as long.
+local function prolong()
+  for key, ttl in pairs(touched) do
+    if ttl ~= '' then
+      for _, ending in ipairs({ '.j', '.t', '.s', '.d' }) do redis.call('PEXPIRE', key .. ending, ttl) end
+      local left = redis.call('PTTL', key)
+      if left >= 0 and left < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
+    end
+  end
+end

@@ -1,0 +1,197 @@
+//! Chords beside workers of Celery, which are played here by the commands that they send. What they do is in
+//! `celery/backends/redis.py`, 5.7.0 and 5.6.3.
+
+use std::time::Duration;
+
+use celeriac_protocol::{GroupId, State, TaskId, Value};
+
+use super::desk::{open, open_with, options};
+use super::server::Server;
+use crate::{ChordPart, Closing, Counted, NewChord, Reported, Store};
+
+const LIFE: Duration = Duration::from_secs(600);
+
+fn chord() -> GroupId {
+    GroupId::new("g")
+}
+
+fn key(ending: &str) -> String {
+    format!("celery-taskset-meta-g{ending}")
+}
+
+/// A member's success, with what follows if it is the last.
+fn part(member: &str, index: i64) -> ChordPart {
+    ChordPart {
+        chord: chord(),
+        member: TaskId::new(member),
+        index: Some(index),
+        state: State::Success,
+        result: Value::Int(index * 10),
+        expires_after: LIFE,
+        closing: Closing::Known(Box::default()),
+    }
+}
+
+fn failure(member: &str, index: i64) -> ChordPart {
+    ChordPart { state: State::Failure, ..part(member, index) }
+}
+
+async fn begin(store: &Store, size: u64) {
+    let begins = NewChord { id: chord(), size, expires_after: LIFE };
+    store.groups().begin(vec![begins]).await.unwrap();
+}
+
+async fn count(store: &Store, part: ChordPart) -> Counted {
+    store.groups().count(vec![part]).await.unwrap()[0]
+}
+
+fn ask<T: redis::FromRedisValue>(server: &Server, command: &[&str]) -> T {
+    let mut question = redis::cmd(command[0]);
+    question.arg(&command[1..]).query(&mut server.connection()).unwrap()
+}
+
+/// A worker before 5.7 counts a success.
+fn older_worker_counts(server: &Server, member: &str, index: &str, result: i64) {
+    let record = format!(r#"[1, "{member}", "SUCCESS", {result}]"#);
+    ask::<u64>(server, &["ZADD", &key(".j"), index, &record]);
+}
+
+#[tokio::test]
+async fn what_members_report_is_kept_as_celery_keeps_it() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    begin(&store, 3).await;
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Open);
+    assert_eq!(count(&store, ChordPart { index: None, ..part("b", 1) }).await, Counted::Open);
+    let reported: Vec<(String, String)> = ask(&server, &["ZRANGE", &key(".j"), "0", "-1", "WITHSCORES"]);
+    let expected = [(r#"[1, "a", "SUCCESS", 0]"#, "0"), (r#"[1, "b", "SUCCESS", 10]"#, "inf")];
+    assert_eq!(reported, expected.map(|(record, place)| (record.to_owned(), place.to_owned())));
+    let mut who: Vec<String> = ask(&server, &["SMEMBERS", &key(".d")]);
+    who.sort_unstable();
+    assert_eq!(who, ["a:0", "b:+inf"]);
+    assert_eq!(ask::<String>(&server, &["GET", &key(".s")]), "3");
+    assert_eq!(count(&store, part("c", 2)).await, Counted::Last);
+    assert_eq!(ask::<Vec<String>>(&server, &["KEYS", "*taskset*"]), [key(".c")]);
+    assert_eq!(ask::<String>(&server, &["GET", &key(".c")]), "done");
+}
+
+/// Its report has a place in `.j` and none in `.d`.
+#[tokio::test]
+async fn a_member_that_an_older_worker_counted_does_not_count_again() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    begin(&store, 3).await;
+    older_worker_counts(&server, "a", "0", 7);
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Over);
+    assert_eq!(count(&store, part("b", 1)).await, Counted::Open);
+    assert_eq!(count(&store, failure("a", 0)).await, Counted::Over);
+    let parts = store.groups().chord(&chord()).await.unwrap().unwrap().parts;
+    let results: Vec<Value> = parts.into_iter().map(|part| part.result).collect();
+    assert_eq!(results, [Value::Int(7), Value::Int(10)]);
+    assert_eq!(count(&store, part("c", 2)).await, Counted::Last);
+}
+
+/// Celery's producers say the size before they send the last task only.
+#[tokio::test]
+async fn members_may_be_faster_than_their_sender() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Open);
+    older_worker_counts(&server, "b", "1", 10);
+    // `set_chord_size` of 5.7.0.
+    ask::<u64>(&server, &["DEL", &key(".c")]);
+    ask::<()>(&server, &["SET", &key(".s"), "3", "EX", "600"]);
+    let ask_first = ChordPart { closing: Closing::Ask, ..part("c", 2) };
+    assert_eq!(count(&store, ask_first).await, Counted::Last);
+    assert_eq!(store.groups().chord(&chord()).await.unwrap().unwrap().parts.len(), 2);
+    assert_eq!(count(&store, part("c", 2)).await, Counted::Last);
+}
+
+#[tokio::test]
+async fn an_early_failure_closes_the_chord_with_the_next_report_that_finds_a_size() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    assert_eq!(count(&store, failure("a", 0)).await, Counted::Open);
+    assert_eq!(count(&store, part("b", 1)).await, Counted::Open);
+    ask::<()>(&server, &["SET", &key(".s"), "4", "EX", "600"]);
+    assert_eq!(count(&store, part("c", 2)).await, Counted::Failed);
+    assert_eq!(count(&store, part("d", 3)).await, Counted::Over);
+}
+
+#[tokio::test]
+async fn who_has_claimed_the_body_sends_it() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    begin(&store, 2).await;
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Open);
+    // A worker of 5.7 counts the last member, claims the body, and dies.
+    older_worker_counts(&server, "b", "1", 10);
+    ask::<u64>(&server, &["SADD", &key(".d"), "b:1"]);
+    ask::<()>(&server, &["SET", &key(".c"), "0123456789abcdef", "EX", "6"]);
+    assert_eq!(count(&store, part("b", 1)).await, Counted::Over);
+    ask::<u64>(&server, &["DEL", &key(".c")]);
+    // Its message comes back, and its claim has expired.
+    assert_eq!(count(&store, part("b", 1)).await, Counted::Last);
+}
+
+#[tokio::test]
+async fn what_a_stock_worker_found_failed_is_over() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    begin(&store, 2).await;
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Open);
+    ask::<()>(&server, &["SET", &key(".c"), "0123456789abcdef", "EX", "6"]);
+    ask::<u64>(&server, &["DEL", &key(".s")]);
+    assert_eq!(count(&store, failure("b", 1)).await, Counted::Over);
+    assert_eq!(store.groups().chord(&chord()).await.unwrap(), None);
+}
+
+/// As `group(add.s(1), add.s(1))` of one frozen signature does, which Celery itself never completes.
+#[tokio::test]
+async fn one_call_may_stand_at_two_places() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    begin(&store, 3).await;
+    for index in [0, 1] {
+        let same = ChordPart { result: Value::Int(1), ..part("a", index) };
+        assert_eq!(count(&store, same).await, Counted::Open);
+    }
+    let parts = store.groups().chord(&chord()).await.unwrap().unwrap().parts;
+    assert_eq!(parts.iter().map(|part| part.index).collect::<Vec<_>>(), [Some(0), Some(1)]);
+    assert_eq!(count(&store, part("b", 2)).await, Counted::Last);
+}
+
+#[tokio::test]
+async fn results_may_come_in_the_order_of_their_ends() {
+    let server = Server::start();
+    let mut options = options();
+    options.redis.result_chord_ordered = false;
+    let store = open_with(&server.url(0), &options).await;
+    begin(&store, 4).await;
+    assert_eq!(count(&store, part("b", 1)).await, Counted::Open);
+    // A worker before 5.7.
+    ask::<u64>(&server, &["RPUSH", &key(".j"), r#"[1, "c", "SUCCESS", 20]"#]);
+    assert_eq!(count(&store, part("c", 2)).await, Counted::Over);
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Open);
+    let parts = store.groups().chord(&chord()).await.unwrap().unwrap().parts;
+    let members: Vec<&str> = parts.iter().map(|part: &Reported| part.member.as_str()).collect();
+    assert_eq!(members, ["b", "c", "a"]);
+    assert_eq!(count(&store, part("d", 3)).await, Counted::Last);
+}
+
+/// A saved group that says how the header is nested is kept for as long as the chord, which reads it.
+#[tokio::test]
+async fn reports_keep_the_whole_chord_alive() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    begin(&store, 2).await;
+    store.groups().extend(vec![(chord(), 1)]).await.unwrap();
+    let saved = crate::SavedGroup { id: chord(), result: Value::List(Vec::new()), expires_after: LIFE };
+    store.groups().save(vec![saved]).await.unwrap();
+    let long = ChordPart { expires_after: LIFE * 2, ..part("a", 0) };
+    assert_eq!(count(&store, long).await, Counted::Open);
+    for ending in ["", ".j", ".t", ".s", ".d"] {
+        let left: i64 = ask(&server, &["TTL", &key(ending)]);
+        assert!(left > 600, "{ending}: {left}");
+    }
+}
