@@ -11,8 +11,6 @@ mod laws;
 mod ordeal;
 mod ordering;
 mod places;
-mod proxy;
 mod remains;
 mod restarts;
 mod restoring;
-mod server;
