@@ -1,5 +1,6 @@
 -- Settles deliveries, stores results and publishes follow-ups, all at once.
 --
+-- KEYS[3..]: the lists that something goes to.
 -- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
 -- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
 -- '', the number of follow-ups, and for each its list, task id, message and due time.
@@ -19,17 +20,20 @@ local function store_result(key, state, value, ttl)
   if ttl == '' then stored = redis.call('SET', key, value, 'NX')
   else stored = redis.call('SET', key, value, 'NX', 'PX', ttl) end
   if stored then
-    redis.call('PUBLISH', key, value)
+    tell(key, value)
     return
   end
-  local ok, old = pcall(cjson.decode, redis.call('GET', key))
+  -- What is no text is no result, and gives way.
+  local ok, old = pcall(cjson.decode, redis.pcall('GET', key))
   local before = ok and type(old) == 'table' and old.status
   if before == 'SUCCESS' or (READY[before] and not READY[state]) then return end
   if ttl == '' then redis.call('SET', key, value)
   else redis.call('SET', key, value, 'PX', ttl) end
-  redis.call('PUBLISH', key, value)
+  tell(key, value)
 end
 
+local wrong = no_list_among_keys()
+if wrong then return wrong end
 local prefix = tag_of(consumer, '')
 local answers, tags, numbers, back = {}, {}, {}, {}
 while at < #ARGV do

@@ -14,3 +14,4 @@ mod places;
 mod remains;
 mod restarts;
 mod restoring;
+mod strangers;
