@@ -38,7 +38,8 @@ fn install_peers() -> Result<()> {
         std::fs::copy(run::root().join("benches/peers/bullmq").join(file), bullmq.join(file))
             .map_err(failed)?;
     }
-    run::run(Command::new("npm").args(["ci", "--silent"]).current_dir(&bullmq))?;
+    // Not `npm ci`: it refuses a lock file without the optional packages of every platform. This keeps the versions too.
+    run::run(Command::new("npm").args(["install", "--silent"]).current_dir(&bullmq))?;
     let mut apalis = Command::new(env!("CARGO"));
     apalis.args(["build", "--release", "--locked", "--target-dir"]).arg(peers.join("apalis"));
     run::run(apalis.current_dir(run::root().join("benches/peers/apalis")))?;

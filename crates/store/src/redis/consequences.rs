@@ -107,6 +107,12 @@ impl NewConsequences {
         })
     }
 
+    /// The lists that something of this may go to.
+    pub(super) fn lists(&self) -> Vec<&str> {
+        let closings = self.parts.iter().filter_map(|part| part.closing.as_ref());
+        self.messages.iter().map(NewMessage::list).chain(closings.flat_map(Self::lists)).collect()
+    }
+
     /// How many arguments [`NewConsequences::add_to`] adds.
     pub(super) fn arguments(&self) -> usize {
         let parts = self.parts.iter().map(NewPart::arguments).sum::<usize>();

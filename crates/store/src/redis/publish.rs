@@ -1,5 +1,7 @@
 //! Publishing: a message becomes kombu's envelope in a list, or in our schedule.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use celeriac_protocol::{Envelope, Message, QueueName, TaskId, Timestamp};
 use redis::cmd;
@@ -40,6 +42,11 @@ impl NewMessage {
     /// Encodes all of these, or says which is too large.
     pub(super) fn all(messages: Vec<Publish>, shared: &Shared) -> Result<Vec<Self>> {
         messages.into_iter().map(|publish| Self::of(publish, shared)).collect()
+    }
+
+    /// The list it goes to, now or when it is due.
+    pub(super) fn list(&self) -> &str {
+        &self.list
     }
 
     /// Adds what the scripts take of a message.
@@ -97,7 +104,8 @@ impl Broker for RedisStore {
         let messages = NewMessage::all(messages, shared)?;
         shared.declare(&queues).await?;
         if messages.iter().any(|message| message.due.is_some()) {
-            let mut call = shared.plain_script(&PUBLISH);
+            let lists: BTreeSet<&str> = messages.iter().map(NewMessage::list).collect();
+            let mut call = shared.script(&PUBLISH, lists.into_iter());
             groups.add_to(&mut call);
             messages.iter().for_each(|message| message.add_to(&mut call));
             call.run("publish", &shared.link).await?;

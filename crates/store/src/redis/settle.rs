@@ -1,5 +1,6 @@
 //! Finishing: the delivery is settled, its result stored and its follow-ups published, in one script.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -83,7 +84,8 @@ impl Ending {
 impl Consuming {
     async fn finish(&self, endings: Vec<Ending>) -> Result<Vec<Settled>> {
         let shared = &self.shared;
-        let mut call = shared.plain_script(&FINISH);
+        let lists: BTreeSet<&str> = endings.iter().flat_map(|ending| self.lists_of(ending)).collect();
+        let mut call = shared.script(&FINISH, lists.into_iter());
         call.arg(&self.id);
         // What this process does not hold any more is not asked about.
         let held: Vec<bool> = endings.iter().map(|ending| self.add_ending(ending, &mut call)).collect();
@@ -115,6 +117,17 @@ impl Consuming {
         };
         self.finish(failures.into_iter().map(ending).collect()).await?;
         Ok(())
+    }
+
+    /// The lists that something of this goes to.
+    fn lists_of<'ending>(&'ending self, ending: &'ending Ending) -> impl Iterator<Item = &'ending str> {
+        let home = match ending.settle {
+            Settle::Requeue | Settle::Release => ending.tag.and_then(|tag| self.lending.get(tag)),
+            Settle::Ack | Settle::Fail(_) => None,
+        };
+        let home = home.map(|lent| &*self.lists[lent.place].key);
+        let workflow = ending.workflow.iter().flat_map(NewConsequences::lists);
+        home.into_iter().chain(ending.follow_ups.iter().map(NewMessage::list)).chain(workflow)
     }
 
     /// Adds one finish to the call, unless its delivery is not in our hands.

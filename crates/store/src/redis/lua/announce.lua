@@ -6,5 +6,5 @@ for _, silent in ipairs(redis.call('ZRANGEBYSCORE', own .. 'workers:until', '-in
 end
 redis.call('HSET', own .. 'workers', ARGV[3], ARGV[4])
 redis.call('ZADD', own .. 'workers:until', math.min(tonumber(ARGV[5]), 9e15), ARGV[3])
-redis.call('PUBLISH', own .. 'announced', ARGV[3])
+tell(own .. 'announced', ARGV[3])
 return 1

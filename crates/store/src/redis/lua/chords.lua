@@ -16,9 +16,14 @@ local function chord_of(key)
   chord.size = tonumber(found[2])
   if kind == 'zset' then chord.count = redis.call('ZCARD', key .. '.j') end
   if kind == 'list' then chord.count = redis.call('LLEN', key .. '.j') end
-  chord.failed = redis.call('SISMEMBER', key .. '.d', FAILED) == 1
+  local known = redis.pcall('SCARD', key .. '.d')
+  if failed(known) or kind ~= 'zset' and kind ~= 'list' and kind ~= 'none' then
+    -- Somebody else's keys. Nothing can be counted, and a script that fails here would be half done.
+    chord.over, known = true, 0
+  end
+  chord.failed = not chord.over and redis.call('SISMEMBER', key .. '.d', FAILED) == 1
   -- Workers before 5.7 count without `.d`.
-  chord.known = redis.call('SCARD', key .. '.d') - (chord.failed and 1 or 0)
+  chord.known = known - (chord.failed and 1 or 0)
   chords[key] = chord
   return chord
 end

@@ -35,12 +35,19 @@ if again then
   if #answer > 4 then return answer end
 end
 
+-- Fails here if these keys are of another kind, and not when there is something to record.
+redis.call('HLEN', unacked)
+redis.call('ZCARD', unacked_index)
 local prefix, score = tag_of(consumer, ''), string.format('%.6f', now / 1000000)
 local bodies, scores, lent, taken = {}, {}, {}, 0
+local trouble
 for at = 3, #KEYS do
   if taken >= limit then break end
   local place, tail = ARGV[4 + 2 * at], ARGV[5 + 2 * at]
-  for _, raw in ipairs(redis.call('RPOP', KEYS[at], limit - taken) or {}) do
+  local popped = redis.pcall('RPOP', KEYS[at], limit - taken) or {}
+  -- The other lists go on, and what came from them is recorded.
+  if failed(popped) then trouble, popped = popped, {} end
+  for _, raw in ipairs(popped) do
     local digits = string.format('%d', number)
     local tag = prefix .. digits
     local one, two = 2 * taken + 1, 2 * taken + 2
@@ -52,6 +59,7 @@ for at = 3, #KEYS do
     number, taken = number + 1, taken + 1
   end
 end
+if taken == 0 and trouble then return trouble end
 in_portions('HSET', unacked, bodies)
 in_portions('ZADD', unacked_index, scores)
 in_portions('HSET', own .. 'lent:' .. consumer, lent)

@@ -1,5 +1,6 @@
 -- Settles deliveries, stores results and publishes follow-ups, all at once.
 --
+-- KEYS[3..]: the lists that something goes to.
 -- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
 -- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
 -- '', the number of follow-ups, and for each its list, task id, message and due time. Before a finish with a workflow stand
@@ -12,6 +13,8 @@ local function take()
   return ARGV[at]
 end
 
+local wrong = no_list_among_keys()
+if wrong then return wrong end
 local prefix = tag_of(consumer, '')
 local answers, tags, numbers, back = {}, {}, {}, {}
 while at < #ARGV do

@@ -38,7 +38,8 @@ local DAY = 24 * 3600 * 1000
 local function extend_chord(key, by)
   local found = redis.call('MGET', key .. '.c', key .. '.s')
   if is_over(found[1], found[2]) then return end
-  redis.call('INCRBY', key .. '.t', by)
+  -- What is no number has never counted, and gives way.
+  if type(redis.pcall('INCRBY', key .. '.t', by)) == 'table' then redis.call('SET', key .. '.t', by) end
   local left = redis.call('PTTL', key .. (found[2] and '.s' or '.j'))
   if left ~= -1 then redis.call('PEXPIRE', key .. '.t', left > 0 and left or DAY) end
   chords[key] = nil

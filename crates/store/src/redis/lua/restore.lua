@@ -7,7 +7,9 @@ local restored, at = 0, 3
 while at < #ARGV do
   local tag, score, lists = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   at = at + 3
-  local there = redis.call('ZSCORE', unacked_index, tag) == score and redis.call('HDEL', unacked, tag) == 1
+  local wrong
+  for list = at, at + 2 * lists - 1, 2 do wrong = wrong or no_list(ARGV[list]) end
+  local there = not wrong and redis.call('ZSCORE', unacked_index, tag) == score and redis.call('HDEL', unacked, tag) == 1
   if there then
     redis.call('ZREM', unacked_index, tag)
     restored = restored + 1

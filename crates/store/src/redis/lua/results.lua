@@ -8,13 +8,14 @@ local function store_result(key, state, value, ttl)
   if ttl == '' then stored = redis.call('SET', key, value, 'NX')
   else stored = redis.call('SET', key, value, 'NX', 'PX', ttl) end
   if stored then
-    redis.call('PUBLISH', key, value)
+    tell(key, value)
     return
   end
-  local ok, old = pcall(cjson.decode, redis.call('GET', key))
+  -- What is no text is no result, and gives way.
+  local ok, old = pcall(cjson.decode, redis.pcall('GET', key))
   local before = ok and type(old) == 'table' and old.status
   if before == 'SUCCESS' or (READY[before] and not READY[state]) then return end
   if ttl == '' then redis.call('SET', key, value)
   else redis.call('SET', key, value, 'PX', ttl) end
-  redis.call('PUBLISH', key, value)
+  tell(key, value)
 end

@@ -23,9 +23,35 @@ local function goes_on_when_full()
   redis.call('DEL', own .. 'nothing')
 end
 
+-- Redis undoes nothing of a script that fails, so what may fail comes before the first thing that must not be half done,
+-- or is caught. An ACL may keep a user from a channel: then somebody hears late.
+local function tell(channel, text)
+  redis.pcall('PUBLISH', channel, text)
+end
+
+local function failed(answer)
+  return type(answer) == 'table' and answer.err ~= nil
+end
+
+-- Nothing can be pushed to what is something else than a list. Says so, as an error to return.
+local function no_list(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'list' and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE the key ' .. key .. ' is a ' .. kind .. ' and should be a list')
+  end
+end
+
+-- The same for the first that is none of the lists that a script names.
+local function no_list_among_keys()
+  for at = 3, #KEYS do
+    local wrong = no_list(KEYS[at])
+    if wrong then return wrong end
+  end
+end
+
 -- Makes whoever waits look again at what time brings.
 local function wake()
-  redis.call('PUBLISH', own .. 'wake', '')
+  tell(own .. 'wake', '')
 end
 
 -- How often a waiting message was delivered is noted behind its JSON: a line feed and the count in binary, a blank
@@ -105,7 +131,7 @@ local function schedule(list, id, raw, due)
   if not first[2] or due < tonumber(first[2]) then wake() end
 end
 
--- Takes one message out of the schedule: its list and itself, or nothing.
+-- Takes one message out of the schedule: its list, itself and its task's id, or nothing.
 local function unschedule(number)
   local entry = redis.call('HGET', own .. 'schedule:messages', number)
   redis.call('ZREM', own .. 'schedule', number)
@@ -125,7 +151,7 @@ local function unschedule(number)
     if #left == 0 then redis.call('HDEL', own .. 'schedule:tasks', id)
     else redis.call('HSET', own .. 'schedule:tasks', id, table.concat(left, ' ')) end
   end
-  return list, string.sub(entry, start + list_size + id_size)
+  return list, string.sub(entry, start + list_size + id_size), id
 end
 
 -- Removes the scheduled messages of a task and says how many there were.
@@ -168,18 +194,23 @@ local function give_back_all(consumer, counts)
       local place, started = string.match(places[number], '^(%d+)(s?)')
       local raw = unwrap(entry, record.tails[tonumber(place)])
       raw = returned(raw, counts and (started == 's' or noted(raw) == 0))
-      redis.call('HDEL', unacked, tag)
-      redis.call('RPUSH', record.lists[tonumber(place)], raw)
+      -- What cannot go back stays, and is overdue one day.
+      if not failed(redis.pcall('RPUSH', record.lists[tonumber(place)], raw)) then
+        redis.call('HDEL', unacked, tag)
+        redis.call('ZREM', unacked_index, tag)
+      end
+    else
+      redis.call('ZREM', unacked_index, tag)
     end
-    redis.call('ZREM', unacked_index, tag)
   end
 end
 
--- Does what time brings: due messages become ready, what silent consumers had goes back.
+-- Does what time brings: due messages become ready, what silent consumers had goes back. A message whose list is none is
+-- tried again in a minute: nobody else must wait for it.
 local function pass_time(myself)
   for _, number in ipairs(redis.call('ZRANGEBYSCORE', own .. 'schedule', '-inf', now, 'LIMIT', 0, 1000)) do
-    local list, raw = unschedule(number)
-    if list then redis.call('LPUSH', list, raw) end
+    local list, raw, id = unschedule(number)
+    if list and failed(redis.pcall('LPUSH', list, raw)) then schedule(list, id, raw, now + 60 * 1000000) end
   end
   for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', own .. 'leases', '-inf', now, 'LIMIT', 0, 10)) do
     if consumer ~= myself then give_back_all(consumer, true) end

@@ -6,7 +6,7 @@ use std::time::Duration;
 use celeriac_protocol::{GroupId, State, TaskId, Value};
 
 use super::desk::{open, open_with, options};
-use super::server::Server;
+use celeriac_faults::Server;
 use crate::{ChordPart, Closing, Counted, NewChord, Reported, Store};
 
 const LIFE: Duration = Duration::from_secs(600);

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use celeriac_faults::{Proxy, Server, Weather};
 use celeriac_protocol::TaskId;
 
 use super::desk::{DEADLINE, consume, done, fetch, ids, open, patiently, publish, soon};
-use super::proxy::{Proxy, Weather};
-use super::server::Server;
 use crate::{Revocation, Settled};
 
 const LEASE: Duration = Duration::from_secs(60);

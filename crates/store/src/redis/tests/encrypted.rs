@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use celeriac_faults::{Server, free_port};
+
 use super::desk::{consume, fetch, ids, options, publish};
-use super::server::{Server, free_port};
 use crate::{Error, Store, connect};
 
 /// A server with TLS at a port of its own, certificates in its folder, and another authority, which nobody asked.

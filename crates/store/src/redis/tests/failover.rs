@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use celeriac_faults::{Server, free_port};
+
 use super::desk::{call, consume, fetch, id, open_with, options, patiently, publish};
-use super::server::{Server, free_port};
 use crate::{ConnectOptions, Error, Finish, Settle, Settled, Store, connect};
 
 const LEASE: Duration = Duration::from_secs(60);

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use celeriac_faults::{Ending, Proxy, Server, Weather};
 use tokio::task::JoinHandle;
 
 use super::desk::{
     DEADLINE, SOON, call, consume, done, fetch, ids, open, open_with, options, passes, patiently, publish,
     soon, success,
 };
-use super::proxy::{Ending, Proxy, Weather};
-use super::server::Server;
 use crate::redis::pushes::PING_EVERY;
 use crate::{ConnectOptions, Error, Revocation, RevocationWatch, Settled, Store, Subscription};
 use celeriac_protocol::TaskId;

@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use celeriac_faults::Server;
 use celeriac_protocol::QueueName;
 
 use super::desk::{call, call_on, consuming, done, fetch, id, ids, open, patiently, queue, success};
-use super::server::Server;
 use crate::{ConsumeOptions, Delivery, Finish, Store};
 
 /// Tells a child of these tests which server to work on.

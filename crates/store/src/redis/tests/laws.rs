@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use celeriac_faults::Server;
 use celeriac_protocol::QueueName;
 
-use super::server::Server;
 use crate::clock::Hand;
 use crate::conformance::FreshServer;
 use crate::redis::RedisStore;

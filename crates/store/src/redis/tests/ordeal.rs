@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use celeriac_faults::{Ending, Proxy, Server, Weather};
 use celeriac_protocol::QueueName;
 
 use super::desk::{call, call_on, consuming, done, fetch, id, ids, open, patiently};
-use super::proxy::{Ending, Proxy, Weather};
-use super::server::Server;
 use crate::{ConsumeOptions, Delivery, Finish, Settled, Settler, Store};
 
 const TASKS: usize = 400;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use celeriac_faults::Server;
 use celeriac_protocol::{Envelope, QueueName};
 use redis::Commands;
 
-use super::server::Server;
 use crate::redis::RedisStore;
 use crate::{Broker, ConnectOptions, ConsumeOptions, QueueOrder, RedisOptions};
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use celeriac_faults::Server;
+
 use super::desk::{consume, fetch, ids, options, publish};
-use super::server::Server;
 use crate::{Error, Store, connect};
 
 /// Sends something and takes it again.

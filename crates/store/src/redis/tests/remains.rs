@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use celeriac_faults::Server;
 use celeriac_protocol::Timestamp;
 
 use super::desk::{call_on, consuming, ids, open_with, options, publish, queue};
-use super::server::Server;
 use crate::clock::Clock;
 use crate::{ConnectOptions, Finish, Settle};
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use celeriac_faults::Server;
 use celeriac_protocol::TaskId;
 
 use super::desk::{DEADLINE, call, consume, done, fetch, ids, open, patiently, publish, soon};
-use super::server::Server;
 use crate::{Error, Settled};
 
 const LEASE: Duration = Duration::from_secs(60);

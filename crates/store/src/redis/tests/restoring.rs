@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use celeriac_faults::Server;
 use celeriac_protocol::{Envelope, Message, QueueName};
 use redis::{Commands, Connection};
 
-use super::server::Server;
 use crate::redis::RedisStore;
 use crate::{Broker, ConnectOptions, ConsumeOptions, RedisOptions};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A server on a free port of the loopback, with a folder of its own; both go when this is dropped.
-pub(super) struct Server {
+pub struct Server {
     child: Child,
     port: u16,
     arguments: Vec<String>,
@@ -18,22 +18,22 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts a server and waits until it answers.
-    pub(super) fn start() -> Self {
+    pub fn start() -> Self {
         Self::with(&["--save", ""])
     }
 
     /// As [`Server::start`], with everything on the disk before it is answered.
-    pub(super) fn durable() -> Self {
+    pub fn durable() -> Self {
         Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
     }
 
     /// As [`Server::start`], with these arguments; `FOLDER` in them is the server's own.
-    pub(super) fn with(arguments: &[&str]) -> Self {
+    pub fn with(arguments: &[&str]) -> Self {
         Self::on(free_port(), arguments, |_| {})
     }
 
     /// As [`Server::with`], on this port, after `prepare` has put into its folder what it needs.
-    pub(super) fn on(port: u16, arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+    pub fn on(port: u16, arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("tests can write to the temporary folder");
         prepare(folder.path());
         let path = folder.path().to_str().unwrap();
@@ -43,41 +43,44 @@ impl Server {
         Self { child, port, arguments, folder }
     }
 
-    pub(super) fn url(&self, database: u32) -> String {
+    /// Where this database is.
+    pub fn url(&self, database: u32) -> String {
         format!("redis://127.0.0.1:{}/{database}", self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// A path in the server's folder.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A connection of a test's own.
-    pub(super) fn connection(&self) -> redis::Connection {
+    pub fn connection(&self) -> redis::Connection {
         redis::Client::open(self.url(0)).unwrap().get_connection().unwrap()
     }
 
     /// Ends the server as the machine's end would.
-    pub(super) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Starts the server again after [`Server::kill`], with what is on its disk.
-    pub(super) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.child = spawn(self.port, self.folder.path(), &self.arguments);
     }
 
     /// The server does nothing until [`Server::go_on`]; its connections stay open.
-    pub(super) fn pause(&self) {
+    pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    pub(super) fn go_on(&self) {
+    /// Ends a pause.
+    pub fn go_on(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -94,7 +97,7 @@ impl Drop for Server {
 }
 
 /// A port that nobody listens on, another for each who asks: two servers on one port would be one server to two tests.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     // Below those that the system gives to outgoing connections.
     const PORTS: std::ops::Range<u32> = 10_000..30_000;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 /// What the network does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Weather {
+pub enum Weather {
     /// Everything passes.
     Fair,
     /// What passes on the connections that there are comes this much later, also after one side has left.
@@ -31,7 +31,7 @@ pub(super) enum Weather {
 
 /// How connections end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Ending {
+pub enum Ending {
     /// In order, both sides.
     Close,
     /// By RST.
@@ -51,7 +51,7 @@ struct Orders {
 }
 
 /// A proxy before one server, on a thread of its own; it ends when this is dropped.
-pub(super) struct Proxy {
+pub struct Proxy {
     orders: watch::Sender<Orders>,
     connections: Arc<AtomicU64>,
     port: u16,
@@ -59,7 +59,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// Starts a proxy before the server at this port.
-    pub(super) fn before(server: u16) -> Self {
+    pub fn before(server: u16) -> Self {
         let orders = Orders { weather: Weather::Fair, before: 0, ending: Ending::Close, ended: 0 };
         let (orders, obeyed) = watch::channel(orders);
         let connections = Arc::new(AtomicU64::new(0));
@@ -76,17 +76,18 @@ impl Proxy {
         Self { orders, connections, port }
     }
 
-    pub(super) fn url(&self) -> String {
+    /// Where the server seems to be.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
     /// How many connections there were.
-    pub(super) fn connections(&self) -> u64 {
+    pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// Changes the weather.
-    pub(super) fn weather(&self, weather: Weather) {
+    pub fn weather(&self, weather: Weather) {
         let before = self.connections();
         self.orders.send_modify(|orders| {
             orders.weather = weather;
@@ -95,7 +96,7 @@ impl Proxy {
     }
 
     /// Ends the connections that there are.
-    pub(super) fn end(&self, ending: Ending) {
+    pub fn end(&self, ending: Ending) {
         let ended = self.connections();
         self.orders.send_modify(|orders| {
             orders.ending = ending;
