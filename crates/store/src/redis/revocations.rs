@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::TaskId;
+use celeriac_protocol::body::has_embed;
 use redis::cmd;
 use redis::streams::StreamRangeReply;
 
+use super::publish::decode;
 use super::pushes::{Listening, Topic};
-use super::script::{REVOKE, REVOKED, read};
+use super::script::{REVOKE, REVOKED, UNSCHEDULE, read};
 use super::{RedisStore, Shared};
 use crate::{Result, Revocation, RevocationWatch, Revocations};
 
@@ -25,8 +27,15 @@ impl Revocations for RedisStore {
             call.arg(revocation.task_id.as_str()).arg(u8::from(revocation.terminate));
             call.arg(u64::try_from(revocation.expires_after.as_micros()).unwrap_or(u64::MAX));
         }
-        let removed: Vec<String> = read(call.run("revoke", &shared.link).await?, &shared.link)?;
-        Ok(removed.into_iter().map(TaskId::new).collect())
+        let scheduled: Vec<Waiting> = read(call.run("revoke", &shared.link).await?, &shared.link)?;
+        if scheduled.is_empty() {
+            return Ok(Vec::new());
+        }
+        let expiry = |id: &str| {
+            let of_task = revocations.iter().rfind(|revocation| revocation.task_id.as_str() == id);
+            of_task.map_or(Duration::ZERO, |revocation| revocation.expires_after)
+        };
+        self.unschedule(scheduled, expiry).await
     }
 
     async fn revoked(&self, ids: &[TaskId]) -> Result<Vec<TaskId>> {
@@ -49,6 +58,40 @@ impl Revocations for RedisStore {
             read(self.shared.link.ask("watch revocations", last).await?, &self.shared.link)?;
         let cursor = last.ids.into_iter().next().map_or_else(|| "0-0".to_owned(), |entry| entry.id);
         Ok(Box::new(Watch { shared: Arc::clone(&self.shared), cursor, listening: None }))
+    }
+}
+
+/// A task that is revoked and has scheduled messages: its id, whether others were removed before, and number and message of
+/// each.
+type Waiting = (String, bool, Vec<(String, Vec<u8>)>);
+
+impl RedisStore {
+    /// Removes these messages, and makes ready what a worker must finish because something follows. Answers the tasks of
+    /// which nothing is left.
+    async fn unschedule(
+        &self,
+        tasks: Vec<Waiting>,
+        expiry: impl Fn(&str) -> Duration,
+    ) -> Result<Vec<TaskId>> {
+        let shared = &self.shared;
+        let mut call = shared.plain_script(&UNSCHEDULE);
+        for (id, _, messages) in &tasks {
+            let expires = u64::try_from(expiry(id).as_micros()).unwrap_or(u64::MAX);
+            for (number, message) in messages {
+                let is_awaited = decode(message).is_some_and(|(message, _)| has_embed(&message));
+                call.arg(id).arg(number).arg(if is_awaited { "ready" } else { "remove" }).arg(expires);
+            }
+        }
+        let answer = call.run("remove what is revoked", &shared.link).await?;
+        let mut is_removed = read::<Vec<bool>>(answer, &shared.link)?.into_iter();
+        let mut gone = Vec::new();
+        for (id, was_removed, messages) in tasks {
+            let removed = is_removed.by_ref().take(messages.len()).filter(|removed| *removed).count();
+            if removed == messages.len() && (removed > 0 || was_removed) {
+                gone.push(TaskId::new(id));
+            }
+        }
+        Ok(gone)
     }
 }
 

@@ -47,6 +47,7 @@ scripts! {
     REVOKE = "revoke.lua";
     REVOKED = "revoked.lua";
     STARTED = "started.lua";
+    UNSCHEDULE = "unschedule.lua";
     WITHDRAW = "withdraw.lua";
 }
 

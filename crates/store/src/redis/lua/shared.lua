@@ -131,15 +131,22 @@ local function schedule(list, id, raw, due)
   if not first[2] or due < tonumber(first[2]) then wake() end
 end
 
--- Takes one message out of the schedule: its list, itself and its task's id, or nothing.
-local function unschedule(number)
+-- One scheduled message: its list, itself and its task's id, or nothing.
+local function scheduled(number)
   local entry = redis.call('HGET', own .. 'schedule:messages', number)
-  redis.call('ZREM', own .. 'schedule', number)
   if not entry then return end
-  redis.call('HDEL', own .. 'schedule:messages', number)
   local list_size, id_size, start = string.match(entry, '^(%d+):(%d+):()')
   local list = string.sub(entry, start, start + list_size - 1)
   local id = string.sub(entry, start + list_size, start + list_size + id_size - 1)
+  return list, string.sub(entry, start + list_size + id_size), id
+end
+
+-- The same, and takes it out of the schedule.
+local function unschedule(number)
+  local list, raw, id = scheduled(number)
+  redis.call('ZREM', own .. 'schedule', number)
+  if not list then return end
+  redis.call('HDEL', own .. 'schedule:messages', number)
   if redis.call('HINCRBY', own .. 'schedule:counts', list, -1) <= 0 then
     redis.call('HDEL', own .. 'schedule:counts', list)
   end
@@ -151,7 +158,7 @@ local function unschedule(number)
     if #left == 0 then redis.call('HDEL', own .. 'schedule:tasks', id)
     else redis.call('HSET', own .. 'schedule:tasks', id, table.concat(left, ' ')) end
   end
-  return list, string.sub(entry, start + list_size + id_size), id
+  return list, raw, id
 end
 
 -- Removes the scheduled messages of a task and says how many there were.

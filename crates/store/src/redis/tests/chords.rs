@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use celeriac_protocol::{GroupId, State, TaskId, Value};
-
-use super::desk::{open, open_with, options};
+use bytes::Bytes;
 use celeriac_faults::Server;
-use crate::{ChordPart, Closing, Counted, NewChord, Reported, Store};
+use celeriac_protocol::{GroupId, State, Value};
+
+use super::desk::{call, consume, fetch, ids, member, open, open_with, options};
+use crate::clock::Clock;
+use crate::{ChordPart, Closing, Counted, NewChord, Publish, Reported, Revocation, Store};
 
 const LIFE: Duration = Duration::from_secs(600);
 
@@ -20,16 +22,8 @@ fn key(ending: &str) -> String {
 }
 
 /// A member's success, with what follows if it is the last.
-fn part(member: &str, index: i64) -> ChordPart {
-    ChordPart {
-        chord: chord(),
-        member: TaskId::new(member),
-        index: Some(index),
-        state: State::Success,
-        result: Value::Int(index * 10),
-        expires_after: LIFE,
-        closing: Closing::Known(Box::default()),
-    }
+fn part(id: &str, index: i64) -> ChordPart {
+    ChordPart { result: Value::Int(index * 10), expires_after: LIFE, ..member("g", id, index) }
 }
 
 fn failure(member: &str, index: i64) -> ChordPart {
@@ -51,8 +45,8 @@ fn ask<T: redis::FromRedisValue>(server: &Server, command: &[&str]) -> T {
 }
 
 /// A worker before 5.7 counts a success.
-fn older_worker_counts(server: &Server, member: &str, index: &str, result: i64) {
-    let record = format!(r#"[1, "{member}", "SUCCESS", {result}]"#);
+fn older_worker_counts(server: &Server, id: &str, index: &str, result: i64) {
+    let record = format!(r#"[1, "{id}", "SUCCESS", {result}]"#);
     ask::<u64>(server, &["ZADD", &key(".j"), index, &record]);
 }
 
@@ -194,4 +188,28 @@ async fn reports_keep_the_whole_chord_alive() {
         let left: i64 = ask(&server, &["TTL", &key(ending)]);
         assert!(left > 600, "{ending}: {left}");
     }
+}
+
+/// Nobody else could tell its chord that it was revoked.
+#[tokio::test]
+async fn a_revoked_task_that_a_workflow_waits_for_leaves_the_schedule_for_a_worker() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    let due = Some(Clock::system().now().saturating_add(LIFE));
+    let mut linked = Publish { due, ..call("linked") };
+    linked.message.body = Bytes::from_static(
+        br#"[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": {"task": "body"}}]"#,
+    );
+    let messages = vec![linked, Publish { due, ..call("alone") }, call("before")];
+    store.broker().publish(messages.into()).await.unwrap();
+    let revocation = |id: &str| Revocation { task_id: id.into(), terminate: false, expires_after: LIFE };
+    for _ in 0..2 {
+        let removed = store.revocations().revoke(["linked", "alone"].map(revocation).to_vec()).await.unwrap();
+        assert_eq!(removed, ["alone".into()]);
+    }
+    assert_eq!(store.schedule().scheduled(10).await.unwrap(), []);
+    let mut subscription = consume(&store, LIFE).await;
+    let deliveries = fetch(&mut subscription).await;
+    assert_eq!(ids(&deliveries), ["linked", "before"]);
+    assert_eq!(deliveries[0].revoked, Some(true));
 }

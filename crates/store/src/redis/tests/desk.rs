@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_protocol::{Message, QueueName, ResultRecord, State, TaskId, TaskName, Value};
+use celeriac_protocol::{GroupId, Message, QueueName, ResultRecord, State, TaskId, TaskName, Value};
 
 use crate::redis::RedisStore;
 use crate::{
-    ConnectOptions, ConsumeOptions, Delivery, Finish, Publish, Route, Settle, Store, StoreResult,
-    Subscription,
+    ChordPart, Closing, ConnectOptions, ConsumeOptions, Delivery, Finish, Publish, Route, Settle, Store,
+    StoreResult, Subscription,
 };
 
 /// The deadline of stores here, so that faults are noticed soon.
@@ -119,6 +119,19 @@ pub(super) fn success(id: &str) -> StoreResult {
         other: Vec::new(),
     };
     StoreResult { record, expires_after: Duration::from_secs(3600) }
+}
+
+/// The success of a member of a chord, with nothing that follows if it is the last.
+pub(super) fn member(chord: &str, id: &str, index: i64) -> ChordPart {
+    ChordPart {
+        chord: GroupId::new(chord),
+        member: TaskId::new(id),
+        index: Some(index),
+        state: State::Success,
+        result: Value::Int(index),
+        expires_after: Duration::from_secs(3600),
+        closing: Closing::Known(Box::default()),
+    }
 }
 
 /// A finish of this delivery, with its result.

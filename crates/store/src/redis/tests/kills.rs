@@ -1,4 +1,4 @@
-//! Workers killed at any point between fetch and finish: no task is lost, and what follows from each is there once.
+//! Workers killed at any point between fetch and finish: no task is lost, and what follows from each, or from several together, is there once.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -7,8 +7,11 @@ use std::time::Duration;
 use celeriac_faults::Server;
 use celeriac_protocol::QueueName;
 
-use super::desk::{call, call_on, consuming, done, fetch, id, ids, open, patiently, queue, success};
-use crate::{ConsumeOptions, Delivery, Finish, Store};
+use super::desk::{call, call_on, consuming, done, fetch, id, ids, member, open, patiently, queue};
+use crate::{
+    ChordPart, Closing, Consequences, ConsumeOptions, Delivery, Finish, NewChord, Publication, Settled,
+    Settler, Store,
+};
 
 /// Tells a child of these tests which server to work on.
 const ARGUMENT: &str = "CELERIAC_TEST_REDIS_CHILD";
@@ -26,6 +29,55 @@ fn next_step() -> QueueName {
     QueueName::new("next step")
 }
 
+fn bodies() -> QueueName {
+    QueueName::new("bodies")
+}
+
+/// How many tasks in succession are the header of one chord.
+const SIZE: usize = 4;
+
+fn number(name: &str) -> usize {
+    name.rsplit('-').next().and_then(|number| number.parse().ok()).expect("tasks are numbered")
+}
+
+/// The header that a task belongs to.
+fn header_of(name: &str) -> String {
+    format!("chord-{}", number(name) / SIZE)
+}
+
+/// The end of a task: its result, its next step, and its part of a chord.
+fn end(delivery: &Delivery, closing: Closing) -> Finish {
+    let name = id(delivery);
+    let part = ChordPart { closing, ..member(&header_of(name), name, (number(name) % SIZE) as i64) };
+    Finish {
+        follow_ups: vec![call_on(&next_step(), name)],
+        workflow: Some(Box::new(Consequences { parts: vec![part], ..Consequences::default() })),
+        ..done(delivery)
+    }
+}
+
+/// As [`end`], with the body that is sent if the chord is complete.
+fn last_end(delivery: &Delivery) -> Finish {
+    let body = vec![call_on(&bodies(), &header_of(id(delivery)))];
+    end(
+        delivery,
+        Closing::Known(Box::new(Consequences { publication: body.into(), ..Consequences::default() })),
+    )
+}
+
+/// Ends tasks as a worker does: it learns who is the last member of a chord, and comes again with the body.
+async fn end_all(settler: &dyn Settler, deliveries: &[Delivery]) {
+    let ends = || deliveries.iter().map(|delivery| end(delivery, Closing::Ask)).collect();
+    let settled = patiently(|| settler.finish(ends())).await;
+    let last: Vec<&Delivery> = deliveries
+        .iter()
+        .zip(settled)
+        .filter(|(_, end)| *end == Settled::Completes)
+        .map(|(it, _)| it)
+        .collect();
+    patiently(|| settler.finish(last.iter().map(|delivery| last_end(delivery)).collect())).await;
+}
+
 /// Run by [`start`] in a process of its own until it is killed; does nothing otherwise.
 #[tokio::test]
 async fn worker() {
@@ -38,12 +90,7 @@ async fn worker() {
         let deliveries = fetch(&mut subscription).await;
         let tags = deliveries.iter().map(|delivery| delivery.tag).collect();
         subscription.settler.started(tags).await.unwrap();
-        let step = |delivery: &Delivery| Finish {
-            result: Some(success(id(delivery))),
-            follow_ups: vec![call_on(&next_step(), id(delivery))],
-            ..done(delivery)
-        };
-        subscription.settler.finish(deliveries.iter().map(step).collect()).await.unwrap();
+        end_all(&*subscription.settler, &deliveries).await;
     }
 }
 
@@ -65,7 +112,7 @@ fn live_and_die(url: &str, life: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_hundred_kills_lose_no_task_and_double_no_step() {
+async fn three_hundred_kills_lose_no_task_and_double_no_step_and_no_body() {
     let seed = std::env::var("CELERIAC_TEST_SEED").map_or(fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("CELERIAC_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -74,10 +121,20 @@ async fn three_hundred_kills_lose_no_task_and_double_no_step() {
     let mut sent: Vec<String> = Vec::new();
     for _ in 0..KILLS / AT_ONCE {
         let waiting = store.broker().queues(&[queue()]).await.unwrap()[0].ready;
-        let new: Vec<String> = (sent.len()..sent.len() + WAITING.saturating_sub(waiting as usize))
-            .map(|number| format!("task-{number}"))
-            .collect();
-        store.broker().publish(new.iter().map(|name| call(name)).collect()).await.unwrap();
+        let chords = WAITING.saturating_sub(waiting as usize).div_ceil(SIZE);
+        let new: Vec<String> =
+            (sent.len()..sent.len() + chords * SIZE).map(|number| format!("task-{number}")).collect();
+        let begins = |header: &[String]| NewChord {
+            id: header_of(&header[0]).into(),
+            size: SIZE as u64,
+            expires_after: LEASE * 1000,
+        };
+        let publication = Publication {
+            messages: new.iter().map(|name| call(name)).collect(),
+            chords: new.chunks(SIZE).map(begins).collect(),
+            ..Publication::default()
+        };
+        store.broker().publish(publication).await.unwrap();
         sent.extend(new);
         let lives: Vec<_> = (0..AT_ONCE)
             .map(|_| {
@@ -89,32 +146,35 @@ async fn three_hundred_kills_lose_no_task_and_double_no_step() {
             life.await.unwrap();
         }
     }
-    let (repeated, steps) = work_off(&store, &sent).await;
+    let repeated = work_off(&store).await;
     println!("{} tasks, {repeated} of them delivered again after {KILLS} kills", sent.len());
     assert!(repeated > 0, "no worker was killed between fetch and finish");
-    assert_eq!(steps, sent);
+    assert_eq!(all_in(&store, next_step()).await, sent);
+    let headers: Vec<String> = sent.chunks(SIZE).map(|header| header_of(&header[0])).collect();
+    assert_eq!(all_in(&store, bodies()).await, headers);
 }
 
-/// Finishes what is left, and answers how much of that had been delivered before, and every next step, sorted.
-async fn work_off(store: &Store, sent: &[String]) -> (usize, Vec<String>) {
+/// Finishes what is left, and answers how much of that had been delivered before.
+async fn work_off(store: &Store) -> usize {
     let mut subscription = store.broker().consume(consuming(LEASE * 100)).await.unwrap();
     let mut repeated = 0;
     while let Ok(deliveries) = tokio::time::timeout(LEASE * 8, fetch(&mut subscription)).await {
         repeated += deliveries.iter().filter(|delivery| delivery.redelivered).count();
-        let step = |delivery: &Delivery| Finish {
-            follow_ups: vec![call_on(&next_step(), id(delivery))],
-            ..done(delivery)
-        };
-        patiently(|| subscription.settler.finish(deliveries.iter().map(step).collect())).await;
+        end_all(&*subscription.settler, &deliveries).await;
     }
-    let options = ConsumeOptions { queues: vec![next_step()], prefetch: 2 * sent.len(), ..consuming(LEASE) };
+    repeated
+}
+
+/// What waits in a queue, by its numbers.
+async fn all_in(store: &Store, queue: QueueName) -> Vec<String> {
+    let ready = store.broker().queues(std::slice::from_ref(&queue)).await.unwrap()[0].ready as usize;
+    let options = ConsumeOptions { queues: vec![queue], prefetch: ready, ..consuming(LEASE * 100) };
     let mut subscription = store.broker().consume(options).await.unwrap();
-    let mut steps = Vec::new();
-    while let Ok(deliveries) = tokio::time::timeout(LEASE, subscription.consumer.fetch(2 * sent.len())).await
-    {
-        steps.extend(ids(&deliveries.unwrap()).into_iter().map(str::to_owned));
+    let mut names: Vec<String> = Vec::new();
+    while names.len() < ready {
+        let deliveries = subscription.consumer.fetch(ready).await.unwrap();
+        names.extend(ids(&deliveries).into_iter().map(str::to_owned));
     }
-    let number = |name: &String| name.rsplit('-').next().and_then(|number| number.parse::<usize>().ok());
-    steps.sort_by_key(number);
-    (repeated, steps)
+    names.sort_by_key(|name| number(name));
+    names
 }

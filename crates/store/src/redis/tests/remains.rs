@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use celeriac_faults::Server;
-use celeriac_protocol::Timestamp;
+use celeriac_protocol::{GroupId, State, Timestamp, Value};
 
-use super::desk::{call_on, consuming, ids, open_with, options, publish, queue};
+use super::desk::{call_on, consuming, ids, member, open_with, options, publish, queue};
 use crate::clock::Clock;
-use crate::{ConnectOptions, Finish, Settle};
+use crate::{ChordPart, ConnectOptions, Finish, NewChord, Publication, SavedGroup, Settle};
 
 const LEASE: Duration = Duration::from_secs(30);
 const KILLED: usize = 1_000;
@@ -71,4 +71,44 @@ async fn clients_that_only_send_and_wait_leave_the_keys_of_their_queue() {
     // One counter of questions for all clients.
     after.remove("celeriac:{tasks}:asked");
     assert_eq!(after, before);
+}
+
+/// Chords that are completed, that fail, and whose members never report: all that is left of them expires.
+#[tokio::test]
+async fn a_thousand_chords_leave_only_what_expires() {
+    let server = Server::start();
+    let store = open_with(&server.url(0), &options()).await;
+    let before = keys(&server);
+    for number in 0..KILLED {
+        let name = number.to_string();
+        let id: GroupId = name.as_str().into();
+        let begins = NewChord { id: id.clone(), size: 3, expires_after: LEASE };
+        let saved = SavedGroup { id: id.clone(), result: Value::Null, expires_after: LEASE };
+        let publication = Publication { chords: vec![begins], groups: vec![saved], ..Publication::default() };
+        // A stock producer would say the size after the first report.
+        let (first, rest) = (member(&name, "a", 0), ["b", "c"].map(|id| member(&name, id, 1)));
+        store.groups().count(vec![first]).await.unwrap();
+        store.broker().publish(publication).await.unwrap();
+        match number % 4 {
+            0 => store.groups().count(rest.to_vec()).await.unwrap(),
+            1 => store.groups().count(rest.map(failed).to_vec()).await.unwrap(),
+            2 => {
+                store.groups().extend(vec![(id, 1)]).await.unwrap();
+                store.groups().count(rest.to_vec()).await.unwrap()
+            }
+            _ => Vec::new(),
+        };
+    }
+    // One that nobody knows is extended, as a member does that is faster than its sender.
+    store.groups().extend(vec![("nobody".into(), 1)]).await.unwrap();
+    let left = keys(&server);
+    assert!(left.len() > before.len() + KILLED);
+    for key in left.difference(&before) {
+        let expires: i64 = redis::cmd("PTTL").arg(key).query(&mut server.connection()).unwrap();
+        assert!(expires > 0, "{key} does not expire");
+    }
+}
+
+fn failed(part: ChordPart) -> ChordPart {
+    ChordPart { state: State::Failure, ..part }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use celeriac_faults::Server;
 use celeriac_protocol::QueueName;
 
-use super::desk::{call, call_on, consume, consuming, done, fetch, ids, open, publish, queue};
+use super::desk::{call, call_on, consume, consuming, done, fetch, ids, member, open, publish, queue};
 use crate::clock::Clock;
-use crate::{ConsumeOptions, Finish, Settle, Settled, Store};
+use crate::{ConsumeOptions, Counted, Finish, NewChord, Settle, Settled, Store};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -99,11 +99,25 @@ async fn what_is_due_for_no_list_is_kept_and_holds_up_nobody() {
     let spoilt = QueueName::new("spoilt");
     let due = Clock::system().now().saturating_add(Duration::from_millis(100));
     let later = crate::Publish { due: Some(due), ..call_on(&spoilt, "later") };
-    store.broker().publish(vec![later, crate::Publish { due: Some(due), ..call("b") }]).await.unwrap();
+    store.broker().publish(vec![later, crate::Publish { due: Some(due), ..call("b") }].into()).await.unwrap();
     redis::cmd("SET").arg("spoilt").arg("text").exec(&mut server.connection()).unwrap();
     let mut subscription = consume(&store, LEASE).await;
     assert_eq!(ids(&fetch(&mut subscription).await), ["b"]);
     let scheduled = store.schedule().scheduled(10).await.unwrap();
     assert_eq!(scheduled.len(), 1);
     assert_eq!(scheduled[0].message.headers.id.as_ref().unwrap().as_str(), "later");
+}
+
+#[tokio::test]
+async fn a_chord_in_keys_of_another_kind_counts_nothing_and_holds_up_no_other() {
+    for ending in [".j", ".d"] {
+        let (server, store) = place(&[]).await;
+        let begins = |id: &str| NewChord { id: id.into(), size: 2, expires_after: LEASE };
+        store.groups().begin(vec![begins("spoilt"), begins("fine")]).await.unwrap();
+        let spoilt = format!("celery-taskset-meta-spoilt{ending}");
+        redis::cmd("SET").arg(&spoilt).arg("text").exec(&mut server.connection()).unwrap();
+        let parts = ["spoilt", "fine"].map(|chord| member(chord, "a", 0));
+        let counted = store.groups().count(parts.to_vec()).await.unwrap();
+        assert_eq!(counted, [Counted::Over, Counted::Open], "{ending}");
+    }
 }
