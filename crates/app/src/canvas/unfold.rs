@@ -23,6 +23,7 @@ pub(crate) struct Unfolding<'a> {
     waiting: Vec<Members>,
     batch: Publication,
     result: Option<ResultIndex>,
+    has_parent: bool,
     children: Vec<ResultIndex>,
     /// The results, once nothing is added to them.
     tree: Option<Arc<Results>>,
@@ -47,6 +48,7 @@ impl<'a> Unfolding<'a> {
     pub(crate) fn start(app: &'a App, signature: Signature, apply: Apply) -> Result<Self, SendError> {
         let node = Node::new(signature)?;
         let parent = apply.parent.clone();
+        let has_parent = parent.is_some();
         let (args, kwargs, options) = apply.into_options();
         let mut unfolding = Self {
             composer: Composer::new(app, parent),
@@ -54,6 +56,7 @@ impl<'a> Unfolding<'a> {
             waiting: Vec::new(),
             batch: Publication::default(),
             result: None,
+            has_parent,
             children: Vec::new(),
             tree: None,
         };
@@ -110,7 +113,7 @@ impl<'a> Unfolding<'a> {
         node.merge_arguments(&applied.args, &applied.kwargs);
         let Node { task, args, kwargs, mut options, .. } = node;
         options.merge(&applied.options);
-        let is_child = is_child(&mut options);
+        let is_child = is_child(&mut options) && self.has_parent;
         let (id, publish) = self.composer.compose_wire(task, args, kwargs, options)?;
         self.batch.messages.push(publish);
         let result = self.freezer.results.task(id);
@@ -166,7 +169,7 @@ impl<'a> Unfolding<'a> {
             return self.freezer.freeze(&mut node, Place::default());
         }
         let mut call = applied.options.clone();
-        let is_child = is_child(&mut call);
+        let is_child = is_child(&mut call) && self.has_parent;
         let Node { args, mut options, kind, .. } = node;
         let Kind::Group(tasks) = kind else { return Ok(self.freezer.results.group(TaskId::fresh(), vec![])) };
         options.merge_group(&call);

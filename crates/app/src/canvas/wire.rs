@@ -22,7 +22,7 @@ impl Composer<'_> {
         kwargs: Vec<(Box<str>, Value)>,
         options: Options,
     ) -> Result<(TaskId, Publish), SendError> {
-        let mut reader = Reader { task: &task, stamps: options.stamps(), counts_down: self.counts_down() };
+        let reader = Reader { task: &task, stamps: options.stamps(), counts_down: self.counts_down() };
         let (mut call, mut place) = (SendOptions::default(), Place::default());
         let mut embed = Embed::default();
         embed.chord = options.chord.as_deref().map(|chord| Box::new(chord.clone()));
@@ -30,6 +30,8 @@ impl Composer<'_> {
         for (name, value) in options.into_iter() {
             reader.read(&name, value, &mut call, &mut place, &mut embed)?;
         }
+        let order = |name: &str| reader.stamps.iter().position(|stamp| **stamp == *name);
+        place.stamps.sort_by_key(|(name, _)| order(name));
         // As Celery has it: a countdown goes before an ETA.
         if call.countdown.is_some_and(|countdown| !countdown.is_zero()) {
             call.eta = None;
@@ -49,7 +51,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(
-        &mut self,
+        &self,
         name: &str,
         value: Value,
         call: &mut SendOptions,

@@ -1,5 +1,6 @@
 //! Declaring, sending and reading results, on the store in memory.
 
+mod canvas;
 mod declare;
 mod fixture;
 mod lifecycle;

@@ -22,6 +22,7 @@ import celery.app.base
 import celery.canvas
 import kombu.utils.uuid
 
+from canvases import record_canvases
 from common import new_id
 from json_text import record_floats, record_json_bytes, record_json_texts, record_json_values
 from messages import record_messages
@@ -44,3 +45,4 @@ if __name__ == "__main__":
     record_repr()
     record_timestamps()
     record_signatures()
+    record_canvases()

@@ -1,4 +1,5 @@
-//! Finishing: the delivery is settled, its result stored and its follow-ups published, in one transaction.
+//! Finishing: the delivery is settled, its result stored, its follow-ups published and what else it brings about done, in
+//! one transaction.
 
 use std::sync::Arc;
 
@@ -10,9 +11,10 @@ use tokio::sync::oneshot;
 use super::key::TaskKey;
 use super::lending::{self, Counts, Held, Lending};
 use super::publish::{self, NewMessage};
-use super::results::{NewResult, ResultInserts};
+use super::results::NewResult;
 use super::transaction::Tx;
 use super::wake::Topic;
+use super::workflow::{Effects, NewConsequences, Publications};
 use super::writer::{Operation, Writer};
 use crate::{DeliveryTag, Error, FailureReason, Finish, Result, Settle, Settled, Settler};
 
@@ -72,6 +74,7 @@ struct Ending {
     settle: HowSettled,
     result: Option<NewResult>,
     follow_ups: Vec<NewMessage>,
+    workflow: Option<Box<NewConsequences>>,
 }
 
 enum HowSettled {
@@ -99,11 +102,13 @@ impl Ending {
                 reason,
             })),
         };
+        let workflow = finish.workflow.map(|workflow| NewConsequences::of(*workflow, limit)).transpose()?;
         Ok(Self {
             tag: finish.delivery.map(|tag| tag.0 as i64),
             settle,
             result: finish.result.map(|result| NewResult::of(result, limit)).transpose()?,
             follow_ups: NewMessage::all(finish.follow_ups, limit)?,
+            workflow: workflow.map(Box::new),
         })
     }
 }
@@ -122,19 +127,16 @@ impl Operation for FinishOperation {
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
         let mut held = self.lending.held();
         self.before = Some(held);
-        self.settled = settle_all(tx, &self.endings)?;
-        let mut results = ResultInserts::begin(tx)?;
-        for (ending, settled) in self.endings.iter().zip(&self.settled) {
-            if *settled == Settled::Lost {
-                continue;
-            }
-            held.unsettled = held.unsettled.saturating_sub(usize::from(ending.tag.is_some()));
-            publish::insert(tx, &ending.follow_ups)?;
-            if let Some(result) = &ending.result {
-                results.add(tx, result)?;
+        self.settled = find_ours(tx, &self.endings)?;
+        let mut effects = Effects::begin(tx)?;
+        for (ending, settled) in self.endings.iter().zip(&mut self.settled) {
+            if *settled == Settled::Done {
+                *settled = ending.bring_about(tx, &mut effects)?;
             }
         }
-        results.end(tx)?;
+        effects.end(tx)?;
+        let left = settle_all(tx, &self.endings, &self.settled)?;
+        held.unsettled = held.unsettled.saturating_sub(left);
         self.lending.set_held(held);
         Ok(())
     }
@@ -155,74 +157,100 @@ impl Operation for FinishOperation {
     }
 }
 
-/// Settles each delivery that is still lent.
-fn settle_all(tx: &mut Tx<'_>, endings: &[Ending]) -> rusqlite::Result<Vec<Settled>> {
-    let mut settled = vec![Settled::Lost; endings.len()];
-    let mut acknowledged = Vec::with_capacity(endings.len());
-    for (index, ending) in endings.iter().enumerate() {
-        let is_ours = match (ending.tag, &ending.settle) {
-            (None, _) => true,
-            (Some(tag), HowSettled::Ack) => {
-                acknowledged.push((tag, index));
-                continue;
-            }
-            (Some(tag), HowSettled::Back(counts)) => give_back(tx, tag, *counts)?,
-            (Some(tag), HowSettled::Fail(failure)) => fail(tx, tag, failure)?,
-        };
-        if is_ours {
-            settled[index] = Settled::Done;
+impl Ending {
+    /// Does everything but settling, or nothing if it completes a chord.
+    fn bring_about(&self, tx: &mut Tx<'_>, effects: &mut Effects<'_>) -> rusqlite::Result<Settled> {
+        if let Some(workflow) = &self.workflow
+            && effects.chords.completes(tx, workflow)?
+        {
+            return Ok(Settled::Completes);
         }
+        publish::insert(tx, &self.follow_ups)?;
+        if let Some(result) = &self.result {
+            effects.results.add(tx, result)?;
+        }
+        if let Some(workflow) = &self.workflow {
+            effects.bring_about(tx, workflow, Publications::AreHere)?;
+        }
+        Ok(Settled::Done)
     }
+}
+
+/// Tells what is still lent from what is lost.
+fn find_ours(tx: &Tx<'_>, endings: &[Ending]) -> rusqlite::Result<Vec<Settled>> {
+    let mut settled = vec![Settled::Done; endings.len()];
+    let tagged = endings.iter().enumerate().filter_map(|(index, ending)| Some((ending.tag?, index)));
+    let mut tags: Vec<(i64, usize)> = tagged.collect();
     // Tasks end in another order than they were taken in; their tags are neighbours nevertheless.
-    acknowledged.sort_unstable();
-    for run in acknowledged.chunk_by(|(tag, _), (next, _)| tag + 1 == *next) {
-        acknowledge_run(tx, run, &mut settled)?;
+    tags.sort_unstable();
+    for again in tags.chunk_by(|(tag, _), (next, _)| tag == next) {
+        again[1..].iter().for_each(|(_, index)| settled[*index] = Settled::Lost);
+    }
+    tags.dedup_by_key(|(tag, _)| *tag);
+    for run in tags.chunk_by(|(tag, _), (next, _)| tag + 1 == *next) {
+        find_run(tx, run, &mut settled)?;
     }
     Ok(settled)
 }
 
-/// Acknowledges tags that follow each other: two statements if all of them are ours, else two for each.
-fn acknowledge_run(tx: &Tx<'_>, run: &[(i64, usize)], settled: &mut [Settled]) -> rusqlite::Result<()> {
+/// Looks for tags that follow each other: one statement if all of them are ours, else one for each.
+fn find_run(tx: &Tx<'_>, run: &[(i64, usize)], settled: &mut [Settled]) -> rusqlite::Result<()> {
     let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else { return Ok(()) };
     let ours: i64 =
         tx.statement(include_str!("sql/settle_count_run.sql"))?.query_one([first, last], |row| row.get(0))?;
     if ours == run.len() as i64 {
-        tx.execute(include_str!("sql/settle_run_messages.sql"), [first, last])?;
-        tx.execute(include_str!("sql/settle_run_tags.sql"), [first, last])?;
-        run.iter().for_each(|(_, index)| settled[*index] = Settled::Done);
         return Ok(());
     }
+    let mut is_lent = tx.statement(include_str!("sql/settle_is_lent.sql"))?;
     for (tag, index) in run {
-        if acknowledge(tx, *tag)? {
-            settled[*index] = Settled::Done;
+        if !is_lent.exists([tag])? {
+            settled[*index] = Settled::Lost;
         }
     }
     Ok(())
 }
 
-fn acknowledge(tx: &Tx<'_>, tag: i64) -> rusqlite::Result<bool> {
-    let removed = tx.execute(include_str!("sql/settle_message.sql"), [tag])?;
-    if removed > 0 {
-        tx.execute(include_str!("sql/settle_tag.sql"), [tag])?;
+/// Settles what is done, and says how many deliveries that were.
+fn settle_all(tx: &mut Tx<'_>, endings: &[Ending], settled: &[Settled]) -> rusqlite::Result<usize> {
+    let mut count = 0;
+    let mut acknowledged = Vec::with_capacity(endings.len());
+    for (ending, _) in endings.iter().zip(settled).filter(|(_, settled)| **settled == Settled::Done) {
+        let Some(tag) = ending.tag else { continue };
+        count += 1;
+        match &ending.settle {
+            HowSettled::Ack => acknowledged.push(tag),
+            HowSettled::Back(counts) => give_back(tx, tag, *counts)?,
+            HowSettled::Fail(failure) => fail(tx, tag, failure)?,
+        }
     }
-    Ok(removed > 0)
+    acknowledged.sort_unstable();
+    for run in acknowledged.chunk_by(|tag, next| tag + 1 == *next) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        tx.execute(include_str!("sql/settle_run_messages.sql"), [first, last])?;
+        tx.execute(include_str!("sql/settle_run_tags.sql"), [first, last])?;
+    }
+    Ok(count)
 }
 
-fn give_back(tx: &mut Tx<'_>, tag: i64, counts: Counts) -> rusqlite::Result<bool> {
-    let returned = tx.execute(include_str!("sql/settle_back.sql"), params![tag, counts.subtract()])?;
-    if returned > 0 {
-        tx.execute(include_str!("sql/settle_tag.sql"), [tag])?;
-        tx.touch(Topic::Ready);
-    }
-    Ok(returned > 0)
+fn acknowledge(tx: &Tx<'_>, tag: i64) -> rusqlite::Result<()> {
+    tx.execute(include_str!("sql/settle_message.sql"), [tag])?;
+    tx.execute(include_str!("sql/settle_tag.sql"), [tag])?;
+    Ok(())
 }
 
-fn fail(tx: &mut Tx<'_>, tag: i64, failure: &Failure) -> rusqlite::Result<bool> {
+fn give_back(tx: &mut Tx<'_>, tag: i64, counts: Counts) -> rusqlite::Result<()> {
+    tx.execute(include_str!("sql/settle_back.sql"), params![tag, counts.subtract()])?;
+    tx.execute(include_str!("sql/settle_tag.sql"), [tag])?;
+    tx.touch(Topic::Ready);
+    Ok(())
+}
+
+fn fail(tx: &mut Tx<'_>, tag: i64, failure: &Failure) -> rusqlite::Result<()> {
     let number = tx.number()?;
     let reason = &failure.reason;
-    let kept = tx.execute(
+    tx.execute(
         include_str!("sql/settle_failed.sql"),
         params![tag, number, failure.made_up, tx.now, &*reason.code, &*reason.text, failure.evidence],
     )?;
-    Ok(kept > 0 && acknowledge(tx, tag)?)
+    acknowledge(tx, tag)
 }

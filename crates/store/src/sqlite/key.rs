@@ -1,6 +1,6 @@
-//! A task id as the tables keep it.
+//! Ids as the tables keep them.
 
-use celeriac_protocol::TaskId;
+use celeriac_protocol::{GroupId, TaskId};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 /// A task id in its stored form: 16 bytes if it is a UUID as Celery writes it, else text.
@@ -14,7 +14,10 @@ pub(super) enum TaskKey {
 
 impl TaskKey {
     pub(super) fn of(id: &TaskId) -> Self {
-        let text = id.as_str();
+        Self::of_text(id.as_str())
+    }
+
+    fn of_text(text: &str) -> Self {
         // Only the form that `id` writes comes back unchanged from the bytes: hyphens, lower case.
         if text.len() == 36
             && !text.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -52,6 +55,22 @@ impl FromSql for TaskKey {
             ValueRef::Text(_) => value.as_str().map(|text| Self::Text(text.into())),
             _ => Err(FromSqlError::InvalidType),
         }
+    }
+}
+
+/// The id of a group in the same stored form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct GroupKey(TaskKey);
+
+impl GroupKey {
+    pub(super) fn of(id: &GroupId) -> Self {
+        Self(TaskKey::of_text(id.as_str()))
+    }
+}
+
+impl ToSql for GroupKey {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
     }
 }
 

@@ -3,15 +3,18 @@
 //! All writing of a process goes through one thread ([`writer`]), which commits everything that is pending as one
 //! transaction; reading has a thread and a connection of its own ([`reader`]). Encoding and decoding happen in the task
 //! that asks, never in these threads. Other processes are woken through named pipes ([`wake`]) and not by polling.
-//! Where a message is in its life is a row in one of three small tables; see `sql/schema_1.sql`.
+//! Where a message is in its life is a row in one of three small tables; see `sql/schema_1.sql`. What one operation does
+//! to chords is gathered ([`chords`]), so that each is read once and written once.
 
 mod checkpoint;
+mod chords;
 mod closing;
 mod connection;
 mod failed;
 mod failure;
 mod fetch;
 mod finish;
+mod groups;
 mod key;
 mod lease;
 mod lending;
@@ -27,6 +30,7 @@ mod sweep;
 mod transaction;
 mod waiting;
 mod wake;
+mod workflow;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -81,7 +85,7 @@ pub async fn connect(url: &str, path: &Path, options: &ConnectOptions) -> Result
             opened
         }
     };
-    Ok(Store::without_groups(url, &Arc::new(SqliteStore { shared })))
+    Ok(Store::of(url, &Arc::new(SqliteStore { shared })))
 }
 
 /// What this process has open already, if it is to behave the same.

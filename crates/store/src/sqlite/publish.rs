@@ -8,6 +8,7 @@ use super::SqliteStore;
 use super::key::TaskKey;
 use super::transaction::Tx;
 use super::wake::Topic;
+use super::workflow::{Effects, NewPublication};
 use crate::{
     Broker, Capabilities, ConsumeOptions, Error, Publication, Publish, QueueStats, Result, Subscription,
 };
@@ -99,12 +100,19 @@ impl Broker for SqliteStore {
     }
 
     async fn publish(&self, publication: Publication) -> Result<()> {
-        let messages = publication.messages;
-        if messages.is_empty() {
+        let publication = NewPublication::of(publication, self.shared.options.message_limit)?;
+        if publication.is_empty() {
             return Ok(());
         }
-        let messages = NewMessage::all(messages, self.shared.options.message_limit)?;
-        self.shared.writer.call("publish", move |tx| insert(tx, &messages)).await
+        let publish = move |tx: &mut Tx<'_>| {
+            if publication.is_only_messages() {
+                return insert(tx, &publication.messages);
+            }
+            let mut effects = Effects::begin(tx)?;
+            effects.publish(tx, &publication)?;
+            effects.end(tx)
+        };
+        self.shared.writer.call("publish", publish).await
     }
 
     async fn consume(&self, options: ConsumeOptions) -> Result<Subscription> {

@@ -12,7 +12,7 @@ use crate::Error;
 const APPLICATION_ID: i64 = 0x4365_6c65;
 
 /// The step from each version to the next; version 0 is an empty file. Never change one that was released.
-const STEPS: [&str; 1] = [include_str!("sql/schema_1.sql")];
+pub(super) const STEPS: [&str; 2] = [include_str!("sql/schema_1.sql"), include_str!("sql/schema_2.sql")];
 
 /// The version that this program writes.
 const VERSION: u32 = STEPS.len() as u32;

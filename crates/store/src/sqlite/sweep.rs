@@ -10,6 +10,8 @@ use super::transaction::Tx;
 
 /// Rows looked at in one step, at the least.
 const STEP: i64 = 500;
+/// What members reported, removed in one step: rows next to each other.
+const PARTS_STEP: i64 = 4 * STEP;
 /// Results are remembered by the minute of their expiry.
 const MINUTE: i64 = 60_000_000;
 
@@ -23,6 +25,38 @@ pub(super) fn step(tx: &Tx<'_>) -> rusqlite::Result<()> {
     results(tx, 0)?;
     tx.execute(include_str!("sql/sweep_revoked.sql"), params![tx.now, STEP])?;
     tx.execute(include_str!("sql/sweep_workers.sql"), [tx.now])?;
+    groups(tx, 0)?;
+    chords(tx, 0)?;
+    parts(tx, PARTS_STEP)
+}
+
+/// Removes some of the groups that have expired, where so many were `added`.
+pub(super) fn groups(tx: &Tx<'_>, added: i64) -> rusqlite::Result<()> {
+    tx.execute(include_str!("sql/sweep_groups.sql"), params![tx.now, STEP.max(2 * added)])?;
+    Ok(())
+}
+
+/// Removes some of the chords that have expired and of the parts that nobody waits for, where so many were `added`.
+pub(super) fn chords(tx: &Tx<'_>, added: i64) -> rusqlite::Result<()> {
+    let step = STEP.max(2 * added);
+    tx.execute(include_str!("sql/sweep_chord_runs.sql"), params![tx.now, step])?;
+    tx.execute(include_str!("sql/sweep_chords.sql"), params![tx.now, step])?;
+    parts(tx, 2 * added)
+}
+
+/// Removes about this many parts of runs that have ended.
+fn parts(tx: &Tx<'_>, step: i64) -> rusqlite::Result<()> {
+    let mut left = step;
+    while left > 0 {
+        let run: Option<i64> =
+            tx.statement(include_str!("sql/sweep_run.sql"))?.query_one([], |row| row.get(0)).optional()?;
+        let Some(run) = run else { return Ok(()) };
+        let removed = tx.execute(include_str!("sql/sweep_parts.sql"), params![run, left])? as i64;
+        if removed < left {
+            tx.execute(include_str!("sql/sweep_run_done.sql"), [run])?;
+        }
+        left -= removed + 1;
+    }
     Ok(())
 }
 

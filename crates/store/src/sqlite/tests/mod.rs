@@ -38,7 +38,7 @@ impl Folder {
 
     /// Opens the file with threads of its own, as another process would have them.
     async fn open(&self, options: &ConnectOptions) -> Store {
-        Store::without_groups(
+        Store::of(
             "sqlite:///tasks.db",
             &Arc::new(self.server(options).await.expect("the file can be opened")),
         )

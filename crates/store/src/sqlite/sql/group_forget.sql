@@ -1,0 +1,1 @@
+DELETE FROM saved_group WHERE id = ?1

@@ -1,0 +1,1 @@
+SELECT member, place, state, result FROM part WHERE run = ?1

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO ended_run (run) VALUES (?1)

@@ -1,0 +1,1 @@
+SELECT run FROM ended_run LIMIT 1

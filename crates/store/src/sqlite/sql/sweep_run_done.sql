@@ -1,0 +1,1 @@
+DELETE FROM ended_run WHERE run = ?1
