@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use celeriac_protocol::{Headers, MAX_RESULT_DEPTH, QueueName, State, TaskId, TaskName, Value};
+use celeriac_protocol::{self as protocol, Headers, MAX_RESULT_DEPTH, QueueName, State, TaskId, TaskName, Value, body};
 use celeriac_store::Delivery;
 use serde::Serialize;
 
 use crate::resource::{Local, LocalSet, Shared, SharedSet};
 use crate::task::{TaskDefinition, TaskError};
-use crate::{App, CancellationToken, Process};
+use crate::{App, CancellationToken, Process, Trail};
 
 /// Takes what a running task says of itself.
 pub trait Reporter: Send + Sync {
@@ -50,6 +50,7 @@ struct Inner {
     task: Arc<TaskDefinition>,
     delivery: Arc<Delivery>,
     cancellation: CancellationToken,
+    trail: Arc<Trail>,
     place: Arc<Workplace>,
 }
 
@@ -60,9 +61,10 @@ impl Context {
         task: Arc<TaskDefinition>,
         delivery: Arc<Delivery>,
         cancellation: CancellationToken,
+        trail: Arc<Trail>,
         place: Arc<Workplace>,
     ) -> Self {
-        Self(Arc::new(Inner { id, task, delivery, cancellation, place }))
+        Self(Arc::new(Inner { id, task, delivery, cancellation, trail, place }))
     }
 
     /// The id of the call.
@@ -130,6 +132,11 @@ impl Context {
         &self.0.cancellation
     }
 
+    /// What the task leaves behind besides its outcome.
+    pub fn trail(&self) -> &Trail {
+        &self.0.trail
+    }
+
     /// Stores a state of the application's own, such as `PROGRESS`, with whatever describes it.
     ///
     /// Never blocks. It is stored before the outcome of the task.
@@ -159,6 +166,40 @@ impl Context {
     /// ```
     pub fn retry(&self, cause: impl Into<TaskError>) -> TaskError {
         TaskError::retry().because(cause)
+    }
+
+    /// An error that makes another call take the place of this task: under its id, in its group and chord, with what was
+    /// to follow it. What the other returns is the result of this one.
+    ///
+    /// A group may take its place too, or a chain that ends with one: its result is the list of theirs. The call is
+    /// sent in the step in which this task ends, so that it is sent once, whatever crashes.
+    ///
+    /// ```
+    /// # use celeriac_app::{Context, TaskResult, protocol::Signature};
+    /// fn fetch(task: &Context, url: String) -> TaskResult<i64> {
+    ///     let mut mirrored = Signature::new("pages.fetch_from_mirror");
+    ///     mirrored.args.push(url.as_str().into());
+    ///     Err(task.replace(mirrored))
+    /// }
+    /// ```
+    pub fn replace(&self, call: impl Into<protocol::Signature>) -> TaskError {
+        TaskError::replace(call.into())
+    }
+
+    /// Adds a call to the chord that this task is a member of: the body waits for it, too.
+    ///
+    /// It is sent in the step in which this task succeeds. (Celery sends it at once, and a task that then fails or dies may
+    /// leave it behind in a chord that is over, or a chord that waits for nobody.)
+    ///
+    /// # Errors
+    /// A failure, if this task is no member of a chord.
+    pub fn add_to_chord(&self, call: impl Into<protocol::Signature>) -> Result<(), TaskError> {
+        let is_member = || body::decode(&self.0.delivery.message).is_ok_and(|body| body.embed.chord.is_some());
+        if self.headers().group.is_none() || !is_member() {
+            return Err(TaskError::failure("ValueError", "this task is no member of a chord").permanent());
+        }
+        self.0.trail.added(call.into());
+        Ok(())
     }
 
     /// The shared resource of this type.

@@ -20,6 +20,7 @@ pub mod settings;
 pub mod signals;
 mod signature;
 pub mod task;
+mod trail;
 
 pub use app::App;
 pub use args::ArgumentReader;
@@ -37,6 +38,7 @@ pub use routing::{RouteTarget, Routes};
 pub use settings::Settings;
 pub use signature::{EncodedArgument, Signature};
 pub use task::{Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult};
+pub use trail::{Left, MOST_CHILDREN, Trail};
 
 /// What the code of `#[task]` and of the other macros refers to. No part of the interface.
 #[doc(hidden)]

@@ -163,6 +163,7 @@ impl App {
         let (id, publish) = composer.compose(signature)?;
         let result = AsyncResult::of(id, &publish, self.clone());
         self.publish(vec![publish]).await?;
+        note_sent(parent, [result.id()]);
         Ok(result)
     }
 
@@ -173,6 +174,7 @@ impl App {
     ) -> Result<Vec<AsyncResult<T>>, SendError> {
         let (results, messages) = self.compose_all(parent, signatures)?;
         self.publish_all(messages).await?;
+        note_sent(parent, results.iter().map(AsyncResult::id));
         Ok(results)
     }
 
@@ -184,6 +186,7 @@ impl App {
         let (id, publish) = Composer::new(self, parent.map(Into::into)).compose(signature)?;
         let (app, result) = (self.clone(), AsyncResult::of(id, &publish, self.clone()));
         self.client().block_on(async move { app.publish(vec![publish]).await })?;
+        note_sent(parent, [result.id()]);
         Ok(result)
     }
 
@@ -300,6 +303,18 @@ impl App {
             Some(Published { id, name, queue: publish.route.queue().clone() })
         };
         messages.iter().filter_map(announce).collect()
+    }
+}
+
+/// A task remembers what it sends: its result names them as its children.
+///
+/// Source: `celery/result.py`, `AsyncResult.as_tuple`, Celery 5.7.0.
+fn note_sent<'a>(parent: Option<&Context>, ids: impl IntoIterator<Item = &'a TaskId>) {
+    let tuple = |id: &TaskId| {
+        Value::List(vec![Value::List(vec![Value::from(id.as_str()), Value::Null]), Value::Null])
+    };
+    if let Some(parent) = parent {
+        parent.trail().sent(ids.into_iter().map(tuple));
     }
 }
 

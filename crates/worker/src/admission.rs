@@ -7,6 +7,7 @@ use celeriac_app::{App, TaskBody, TaskDefinition, nearest_name};
 use celeriac_protocol::{TaskId, Timestamp, Value};
 use celeriac_store::Delivery;
 
+use crate::builtins;
 use crate::finish::Refusal;
 use crate::outcome::{FailureCode, Revoked};
 use crate::pool::PoolKind;
@@ -44,10 +45,10 @@ pub(crate) fn admit(app: &App, delivery: &Delivery, revoked: bool, now: Timestam
     let (Some(name), Some(id)) = (&headers.task, &headers.id) else {
         return Admission::Refuse(not_a_task());
     };
-    let Some(task) = app.find_task(name.as_str()) else {
+    let Some(task) = builtins::find(app, name, &delivery.message) else {
         return Admission::Refuse(unknown(app, name.as_str()));
     };
-    let (id, task) = (id.clone(), Arc::clone(task));
+    let id = id.clone();
     if revoked {
         return Admission::Revoked { id, task, why: Revoked::BeforeStart };
     }

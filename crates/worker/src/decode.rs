@@ -12,11 +12,7 @@ use crate::retry::as_data;
 ///
 /// `limit` bounds the body in bytes, before and after decompression.
 pub(crate) fn arguments(message: &Message, limit: usize) -> Result<Arguments, Failure> {
-    let decoded = decode(message, limit)?;
-    if !decoded.embed.is_empty() {
-        tracing::warn!("this message names tasks to follow it, which this worker does not send yet");
-    }
-    Ok(decoded)
+    decode(message, limit)
 }
 
 /// Why this task cannot be called with this message, as far as that shows without running it.

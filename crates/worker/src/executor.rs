@@ -91,6 +91,7 @@ impl Executor {
             Arc::clone(&request.task),
             Arc::clone(&request.delivery),
             request.cancellation.clone(),
+            Arc::clone(&request.trail),
             Arc::clone(&self.place),
         )
     }
@@ -176,6 +177,7 @@ impl Executor {
             }
             Outcome::Rejected { requeue, reason } => tracing::warn!(requeue, %reason, "rejected"),
             Outcome::Ignored => tracing::info!("ignored"),
+            Outcome::Replaced(call) => tracing::info!(with = %call.task, "replaced"),
             _ => tracing::info!(how = ?outcome, "stopped"),
         }
         let state = state_of(&outcome);
@@ -211,7 +213,7 @@ fn state_of(outcome: &Outcome) -> State {
         Outcome::Success(_) => State::Success,
         Outcome::Failure(_) | Outcome::TimeLimitExceeded(_) | Outcome::Lost(_) => State::Failure,
         Outcome::Retry { .. } => State::Retry,
-        Outcome::Ignored => State::Ignored,
+        Outcome::Ignored | Outcome::Replaced(_) => State::Ignored,
         Outcome::Rejected { .. } => State::Rejected,
         Outcome::Revoked(_) => State::Revoked,
         Outcome::Returned => State::Pending,

@@ -1,13 +1,15 @@
 //! What an outcome means for the store: the result, the follow-ups, and how the delivery is settled. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_protocol::{ResultRecord, State, TaskException, TaskId, Timestamp, Value};
+use celeriac_protocol::{ResultRecord, Signature, State, TaskException, TaskId, Timestamp, Value};
 use celeriac_store::{Delivery, FailureReason, Finish, Publish, Route, Settle, StoreResult};
 
 use crate::death::ChildDeath;
 use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
 use crate::request::{Request, Stores};
+use crate::workflow::{End, Ended, Fault, may_follow};
 
 /// The rules of this worker that decide how outcomes are stored.
 #[derive(Clone, Debug)]
@@ -19,47 +21,64 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The end of a request that had a task to run; `acknowledged` if its delivery was settled before it ran.
+    /// The end of a request that had a task to run, and what it means for the workflow of the task; `acknowledged` if its
+    /// delivery was settled before it ran.
     pub(crate) fn finish(
         &self,
         request: &Request,
         outcome: Outcome,
         acknowledged: bool,
         now: Timestamp,
-    ) -> Finish {
-        let ending = self.ending(request, outcome, acknowledged, now);
+    ) -> (Finish, Option<Box<Ended>>) {
+        let left = request.trail.take();
+        let mut ending = self.ending(request, outcome, acknowledged, now);
+        let ended = ending.ended(&request.delivery, left.additions);
         let stored = ending.record.filter(|(state, ..)| match request.stores {
             Stores::Everything => true,
             Stores::Failures => *state == State::Failure,
             Stores::Nothing => false,
         });
         let result = stored.map(|(state, result, traceback)| {
-            self.store(&request.delivery, request.id.clone(), state, result, traceback, now)
+            let mut stored = self.store(&request.delivery, request.id.clone(), state, result, traceback, now);
+            stored.record.children = Value::List(left.children);
+            stored
         });
-        Finish {
+        let finish = Finish {
             delivery: (!acknowledged).then_some(request.delivery.tag),
             settle: ending.settle,
             result,
             follow_ups: ending.follow_ups,
             workflow: None,
-        }
+        };
+        (finish, ended)
     }
 
     /// The end of a delivery that is no task this worker could run: kept unharmed among the failed tasks.
-    pub(crate) fn refuse(&self, delivery: &Delivery, refusal: Refusal, now: Timestamp) -> Finish {
+    pub(crate) fn refuse(
+        &self,
+        delivery: Delivery,
+        refusal: Refusal,
+        now: Timestamp,
+    ) -> (Finish, Option<Box<Ended>>) {
         let id = delivery.message.headers.id.clone();
         let exception = exception(refusal.exc_type, None, &refusal.text);
-        Finish {
+        let finish = Finish {
             delivery: Some(delivery.tag),
             settle: Settle::Fail(FailureReason {
                 code: refusal.code.as_str().into(),
                 text: refusal.text,
                 evidence: refusal.evidence,
             }),
-            result: id.map(|id| self.store(delivery, id, State::Failure, exception, None, now)),
+            result: id.map(|id| self.store(&delivery, id, State::Failure, exception.clone(), None, now)),
             follow_ups: Vec::new(),
             workflow: None,
-        }
+        };
+        let fault = Fault { state: State::Failure, exception, traceback: None };
+        let ended = may_follow(&delivery.message).then(|| {
+            let (delivery, end) = (Arc::new(delivery), End::Failure(fault));
+            Box::new(Ended { delivery, end, additions: Vec::new() })
+        });
+        (finish, ended)
     }
 
     /// A progress report, to be stored as it is.
@@ -74,20 +93,19 @@ impl Rules {
             Outcome::Failure(failure) => Ending::failed(failure),
             Outcome::Retry { delay, failure } => Ending {
                 record: Some((State::Retry, failure.exception(), failure.traceback)),
-                settle: Settle::Ack,
                 follow_ups: vec![again(&request.delivery, delay, now)],
+                ..Ending::unrecorded(Settle::Ack)
             },
-            Outcome::Ignored => Ending { record: None, settle: Settle::Ack, follow_ups: Vec::new() },
-            Outcome::Rejected { requeue: true, .. } => {
-                Ending { record: None, settle: Settle::Requeue, follow_ups: Vec::new() }
-            }
+            Outcome::Ignored => Ending::unrecorded(Settle::Ack),
+            Outcome::Replaced(call) => Ending { replaced: Some(call), ..Ending::unrecorded(Settle::Ack) },
+            Outcome::Rejected { requeue: true, .. } => Ending::unrecorded(Settle::Requeue),
             Outcome::Rejected { requeue: false, reason } => Ending::failed(Failure::rejected(reason)),
             Outcome::Revoked(revoked) => Ending::ack(State::Revoked, revoked_exception(revoked)),
             Outcome::TimeLimitExceeded(limit) => Ending::failed(Failure::time_limit(limit)),
             Outcome::Lost(death) if acknowledged => Ending::failed(Failure::lost(&death)),
             Outcome::Lost(death) => self.lost(request, &death),
             Outcome::Returned if acknowledged => Ending::failed(Failure::stopped()),
-            Outcome::Returned => Ending { record: None, settle: Settle::Release, follow_ups: Vec::new() },
+            Outcome::Returned => Ending::unrecorded(Settle::Release),
         }
     }
 
@@ -101,7 +119,7 @@ impl Rules {
         let deliveries = request.delivery.deliveries;
         let failure = Failure::lost(death);
         if !self.is_last(request) {
-            return Ending { record: None, settle: Settle::Requeue, follow_ups: Vec::new() };
+            return Ending::unrecorded(Settle::Requeue);
         }
         let text = format!(
             "delivered {deliveries} times, and the last time its process {pid} {reason}: \
@@ -110,15 +128,12 @@ impl Rules {
             reason = death.reason,
             id = request.id,
         );
-        Ending {
-            record: Some((State::Failure, failure.exception(), None)),
-            settle: Settle::Fail(FailureReason {
-                code: FailureCode::DeliveryLimit.as_str().into(),
-                text: text.into(),
-                evidence: evidence(death, deliveries),
-            }),
-            follow_ups: Vec::new(),
-        }
+        let settle = Settle::Fail(FailureReason {
+            code: FailureCode::DeliveryLimit.as_str().into(),
+            text: text.into(),
+            evidence: evidence(death, deliveries),
+        });
+        Ending { record: Some((State::Failure, failure.exception(), None)), ..Ending::unrecorded(settle) }
     }
 
     fn store(
@@ -162,11 +177,35 @@ struct Ending {
     record: Option<(State, Value, Option<Box<str>>)>,
     settle: Settle,
     follow_ups: Vec<Publish>,
+    replaced: Option<Box<Signature>>,
 }
 
 impl Ending {
+    fn unrecorded(settle: Settle) -> Self {
+        Self { record: None, settle, follow_ups: Vec::new(), replaced: None }
+    }
+
     fn ack(state: State, result: Value) -> Self {
-        Self { record: Some((state, result, None)), settle: Settle::Ack, follow_ups: Vec::new() }
+        Self { record: Some((state, result, None)), ..Self::unrecorded(Settle::Ack) }
+    }
+
+    /// What this end means for the workflow of the task, if it has one and this is its end.
+    fn ended(&mut self, delivery: &Arc<Delivery>, additions: Vec<Signature>) -> Option<Box<Ended>> {
+        let end = match (self.replaced.take(), &self.record) {
+            (Some(call), _) => End::Replaced(call),
+            (None, Some((state, result, traceback))) if state.is_ready() && may_follow(&delivery.message) => {
+                match state {
+                    State::Success => End::Success(result.clone()),
+                    _ => End::Failure(Fault {
+                        state: state.clone(),
+                        exception: result.clone(),
+                        traceback: traceback.clone(),
+                    }),
+                }
+            }
+            _ => return None,
+        };
+        Some(Box::new(Ended { delivery: Arc::clone(delivery), end, additions }))
     }
 
     fn failed(failure: Failure) -> Self {
@@ -178,11 +217,8 @@ impl Ending {
                 evidence: Value::Map(Vec::new()),
             }),
         };
-        Self {
-            record: Some((State::Failure, failure.exception(), failure.traceback)),
-            settle,
-            follow_ups: Vec::new(),
-        }
+        let record = Some((State::Failure, failure.exception(), failure.traceback));
+        Self { record, ..Self::unrecorded(settle) }
     }
 }
 
@@ -252,6 +288,10 @@ mod tests {
     use crate::death::DeathReason;
     use crate::testing::{NOW, delivery, request, request_of, rules, task};
 
+    fn finish(request: &Request, outcome: Outcome, acknowledged: bool, now: Timestamp) -> Finish {
+        rules().finish(request, outcome, acknowledged, now).0
+    }
+
     fn death() -> ChildDeath {
         ChildDeath {
             child: "child-1".into(),
@@ -271,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_success_is_stored_and_acknowledged() {
-        let finish = rules().finish(&request(delivery(1)), Outcome::Success(Value::Int(3)), false, NOW);
+        let finish = finish(&request(delivery(1)), Outcome::Success(Value::Int(3)), false, NOW);
         let record = finish.result.unwrap().record;
         assert_eq!(
             (record.state, record.result, record.date_done),
@@ -283,7 +323,7 @@ mod tests {
     #[test]
     fn a_retry_is_the_same_call_for_later() {
         let outcome = Outcome::Retry { delay: Duration::from_secs(5), failure: failed() };
-        let finish = rules().finish(&request(delivery(1)), outcome, false, NOW);
+        let finish = finish(&request(delivery(1)), outcome, false, NOW);
         let again = &finish.follow_ups[0];
         assert_eq!(again.due, Some(NOW.saturating_add(Duration::from_secs(5))));
         assert_eq!(again.message.headers.eta, again.due);
@@ -295,11 +335,11 @@ mod tests {
 
     #[test]
     fn a_lost_task_is_requeued_below_the_limit_and_fails_at_it() {
-        let first = rules().finish(&request(delivery(1)), Outcome::Lost(death()), false, NOW);
+        let first = finish(&request(delivery(1)), Outcome::Lost(death()), false, NOW);
         assert_eq!((first.settle, first.result), (Settle::Requeue, None));
 
         let third = request(Delivery { deliveries: 3, ..delivery(1) });
-        let last = rules().finish(&third, Outcome::Lost(death()), false, NOW);
+        let last = finish(&third, Outcome::Lost(death()), false, NOW);
         let Settle::Fail(reason) = last.settle else { panic!("{:?}", last.settle) };
         assert_eq!(&*reason.code, "delivery-limit");
         assert_eq!(reason.evidence.get("pid"), Some(&Value::Int(7)));
@@ -309,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_returned_task_goes_back_uncounted() {
-        let finish = rules().finish(&request(delivery(1)), Outcome::Returned, false, NOW);
+        let finish = finish(&request(delivery(1)), Outcome::Returned, false, NOW);
         assert_eq!((finish.settle, finish.result), (Settle::Release, None));
     }
 
@@ -318,7 +358,7 @@ mod tests {
         let mut options = TaskOptions::default();
         options.acks = Some(Acks::Early);
         let request = request_of(task().with_options(options), delivery(1));
-        let finish = rules().finish(&request, Outcome::Lost(death()), true, NOW);
+        let finish = finish(&request, Outcome::Lost(death()), true, NOW);
         assert_eq!(finish.delivery, None);
         assert_eq!(finish.result.unwrap().record.state, State::Failure);
     }
@@ -329,17 +369,16 @@ mod tests {
         options.ignore_result = Some(true);
         options.store_errors_even_if_ignored = Some(true);
         let request = request_of(task().with_options(options), delivery(1));
-        assert_eq!(rules().finish(&request, Outcome::Success(Value::Null), false, NOW).result, None);
-        assert!(rules().finish(&request, Outcome::Failure(failed()), false, NOW).result.is_some());
+        assert_eq!(finish(&request, Outcome::Success(Value::Null), false, NOW).result, None);
+        assert!(finish(&request, Outcome::Failure(failed()), false, NOW).result.is_some());
     }
 
     #[test]
     fn an_ordinary_failure_is_done_with_and_a_coded_one_is_kept() {
         let request = request(delivery(1));
-        assert_eq!(rules().finish(&request, Outcome::Failure(failed()), false, NOW).settle, Settle::Ack);
+        assert_eq!(finish(&request, Outcome::Failure(failed()), false, NOW).settle, Settle::Ack);
         let coded = failed().with_code(FailureCode::WrongArguments);
-        let Settle::Fail(reason) = rules().finish(&request, Outcome::Failure(coded), false, NOW).settle
-        else {
+        let Settle::Fail(reason) = finish(&request, Outcome::Failure(coded), false, NOW).settle else {
             panic!("kept")
         };
         assert_eq!(&*reason.code, "wrong-arguments");

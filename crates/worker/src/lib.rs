@@ -6,6 +6,7 @@
 
 mod admission;
 mod background;
+mod builtins;
 mod check;
 mod consumer;
 mod death;
@@ -35,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod workflow;
 
 pub use error::{Error, Exit};
 pub use options::{Options, Placement};

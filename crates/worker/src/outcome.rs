@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_protocol::Value;
+use celeriac_protocol::{Signature, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::death::ChildDeath;
@@ -23,6 +23,8 @@ pub(crate) enum Outcome {
     },
     /// The task asked that nothing be stored.
     Ignored,
+    /// This call takes its place.
+    Replaced(Box<Signature>),
     /// The task refused its message.
     Rejected {
         /// Whether the message goes back to its queue, else to the failed tasks.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use celeriac_app::task::Acks;
-use celeriac_app::{CancellationToken, TaskDefinition};
+use celeriac_app::{CancellationToken, TaskDefinition, Trail};
 use celeriac_protocol::{TaskId, TaskName, TimeLimits};
 use celeriac_store::Delivery;
 
@@ -31,6 +31,8 @@ pub(crate) struct Request {
     pub track_started: bool,
     /// Asks its task to stop. Fired by the pool that runs it.
     pub cancellation: CancellationToken,
+    /// What its task leaves behind besides its outcome.
+    pub trail: Arc<Trail>,
     decided: AtomicBool,
 }
 
@@ -76,6 +78,7 @@ impl Request {
             stores,
             track_started: task.options.track_started.unwrap_or(options.track_started),
             cancellation: CancellationToken::new(),
+            trail: Arc::default(),
             decided: AtomicBool::new(false),
             task,
             delivery,

@@ -32,6 +32,7 @@ pub(crate) fn judge(request: &Request, returned: Returned, dice: u64, now: Times
             Judged::plain(Outcome::Rejected { requeue, reason: reason.into() })
         }
         Ending::Ignore => Judged::plain(Outcome::Ignored),
+        Ending::Replace(call) => Judged::plain(Outcome::Replaced(call)),
         Ending::Cancelled(reason) => cancelled(request, reason),
         other => {
             Judged::plain(Outcome::Failure(Failure::new("Unsupported", None, format!("ended as {other:?}"))))

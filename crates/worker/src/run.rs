@@ -26,6 +26,7 @@ use crate::pool::prefork::{self, Prefork};
 use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
 use crate::prefetch::Prefetch;
 use crate::reports::Reports;
+use crate::workflow::Workflow;
 use crate::{Error, Exit, Options, Placement, Shutdown, check};
 
 /// How long to wait before a failing store is asked again: doubling from the first to the last.
@@ -212,6 +213,12 @@ impl Worker<'_> {
             store: store.clone(),
             settler: Arc::clone(&settler),
             reports: Arc::clone(&reports),
+            workflow: Workflow {
+                app: app.clone(),
+                expires_after: options.result_expires,
+                max_body_bytes: options.max_body_bytes,
+            },
+            clock: options.clock.clone(),
             items,
             answers: inputs.clone(),
         };

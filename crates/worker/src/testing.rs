@@ -10,6 +10,7 @@ use celeriac_store::{Delivery, DeliveryTag};
 use crate::Options;
 use crate::finish::Rules;
 use crate::request::Request;
+use crate::workflow::Workflow;
 
 /// The present of unit tests.
 pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_795_435_200_000_000);
@@ -46,4 +47,10 @@ pub(crate) fn request(delivery: Delivery) -> Request {
 /// A request for this delivery of this task.
 pub(crate) fn request_of(task: TaskDefinition, delivery: Delivery) -> Request {
     Request::new("call-1".into(), Arc::new(task), Arc::new(delivery), &Options::default())
+}
+
+/// Composes what follows the tasks of a program that knows only that task.
+pub(crate) fn workflow() -> Workflow {
+    let (app, expires_after) = (App::new("test").task(task()), Duration::from_secs(60));
+    Workflow { app, expires_after, max_body_bytes: 1 << 20 }
 }

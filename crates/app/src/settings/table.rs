@@ -137,6 +137,8 @@ settings! {
     task_routes: Routes = Routes::default();
     /// The priority of tasks that say nothing else: 0 (lowest) to 9 (highest).
     task_default_priority: Option<u8> = None;
+    /// Whether what follows a task is sent with the priority of that task.
+    task_inherit_parent_priority: bool = false;
     /// How arguments are written: `json` or `msgpack`.
     task_serializer: String = "json".to_owned();
     /// How message bodies are compressed: `gzip`, `bzip2` or `zstd`.

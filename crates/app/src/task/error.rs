@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use celeriac_protocol::Timestamp;
+use celeriac_protocol::{Signature, Timestamp};
 
 use crate::{Cancelled, Reason};
 
@@ -45,6 +45,8 @@ pub enum Ending {
     },
     /// Nothing is stored: Celery's `Ignore`.
     Ignore,
+    /// This call takes its place: Celery's `Task.replace`.
+    Replace(Box<Signature>),
     /// It stopped because it was asked to.
     Cancelled(Reason),
 }
@@ -140,9 +142,15 @@ impl TaskError {
         Self(Box::new(Ending::Reject { requeue, reason: reason.into() }))
     }
 
-    /// Ends the task without storing anything.
+    /// Ends the task without storing anything, and without anything that would follow it: a chord that it is a member
+    /// of waits for whoever stores its result in its place.
     pub fn ignore() -> Self {
         Self(Box::new(Ending::Ignore))
+    }
+
+    /// Ends the task with another in its place; see [`crate::Context::replace`].
+    pub fn replace(call: Signature) -> Self {
+        Self(Box::new(Ending::Replace(Box::new(call))))
     }
 
     /// The same failure, which no policy may retry. Other endings stay as they are.
@@ -240,6 +248,7 @@ impl fmt::Display for TaskError {
             Ending::Reject { requeue: true, reason } => write!(f, "rejected and requeued: {reason}"),
             Ending::Reject { requeue: false, reason } => write!(f, "rejected: {reason}"),
             Ending::Ignore => f.write_str("ignored"),
+            Ending::Replace(call) => write!(f, "replaced with {}", call.task),
             Ending::Cancelled(reason) => write!(f, "{}", Cancelled(*reason)),
         }
     }

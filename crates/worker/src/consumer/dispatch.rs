@@ -138,7 +138,7 @@ impl Consumer {
         let delivery = request.acks_early.then_some(tag);
         let starts = (!request.acks_early).then_some(tag);
         let finish = Finish { delivery, ..nothing() };
-        self.send_item(Item { key: Some(key.clone()), finish, starts, prepares: true });
+        self.send_item(Item { starts, prepares: true, ..Item::last(Some(key.clone()), finish) });
     }
 
     /// Says of a redelivery that its task runs already.

@@ -72,10 +72,10 @@ impl Consumer {
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
         self.told(&request, &outcome, acknowledged.is_some());
-        let mut finish = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
+        let (mut finish, ended) = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
         // What was acknowledged early has nothing to settle, unless it was delivered again meanwhile.
         finish.delivery = (acknowledged != Some(tag)).then_some(tag);
-        self.send_item(Item::last(Some(key.clone()), finish));
+        self.send_item(Item { ended, ..Item::last(Some(key.clone()), finish) });
     }
 
     /// Logs and tells the listeners of this process what no executor could: outcomes that came from outside the task.
@@ -140,6 +140,7 @@ impl Consumer {
                 task,
                 delivery,
                 request.cancellation.clone(),
+                Arc::clone(&request.trail),
                 Arc::clone(&self.place),
             )
         };

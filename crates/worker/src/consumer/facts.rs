@@ -63,7 +63,9 @@ impl Totals {
             Outcome::Retry { .. } => &mut self.retried,
             Outcome::Revoked(_) => &mut self.revoked,
             Outcome::Lost(_) => &mut self.lost,
-            Outcome::Ignored | Outcome::Rejected { .. } | Outcome::Returned => &mut self.other,
+            Outcome::Ignored | Outcome::Replaced(_) | Outcome::Rejected { .. } | Outcome::Returned => {
+                &mut self.other
+            }
         };
         *counter += 1;
     }

@@ -40,7 +40,8 @@ impl Consumer {
         }
         match admit(&self.app, &delivery, revoked, now) {
             Admission::Run { .. } if delivery.deliveries > self.options.delivery_limit => {
-                self.refuse(&delivery, over_limit(&delivery, self.options.delivery_limit), now);
+                let refusal = over_limit(&delivery, self.options.delivery_limit);
+                self.refuse(delivery, refusal, now);
             }
             Admission::Run { id, task, pool } if self.cannot_run(&task, pool) => {
                 tracing::debug!(task_id = %id, task_name = %task.name, "held back: what it needs is not there yet");
@@ -60,11 +61,11 @@ impl Consumer {
                 let request = Request::new(id, task, Arc::new(delivery), &self.options);
                 tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?why, "discarded");
                 self.told(&request, &Outcome::Revoked(why), false);
-                let finish = self.rules.finish(&request, Outcome::Revoked(why), false, now);
-                self.send_item(Item::last(None, finish));
+                let (finish, ended) = self.rules.finish(&request, Outcome::Revoked(why), false, now);
+                self.send_item(Item { ended, ..Item::last(None, finish) });
             }
             Admission::Postpone(eta) => self.send_item(Item::last(None, postpone(&delivery, eta))),
-            Admission::Refuse(refusal) => self.refuse(&delivery, refusal, now),
+            Admission::Refuse(refusal) => self.refuse(delivery, refusal, now),
         }
     }
 
@@ -106,7 +107,7 @@ impl Consumer {
         self.queue_up(key, &request.task, pool);
     }
 
-    fn refuse(&mut self, delivery: &Delivery, refusal: Refusal, now: Timestamp) {
+    fn refuse(&mut self, delivery: Delivery, refusal: Refusal, now: Timestamp) {
         let headers = &delivery.message.headers;
         let refused = || RefusedTask {
             id: headers.id.clone(),
@@ -122,8 +123,8 @@ impl Consumer {
             _ => self.app.signals().send(signals::task_rejected, refused),
         }
         self.totals.refused += 1;
-        let finish = self.rules.refuse(delivery, refusal, now);
-        self.send_item(Item::last(None, finish));
+        let (finish, ended) = self.rules.refuse(delivery, refusal, now);
+        self.send_item(Item { ended, ..Item::last(None, finish) });
     }
 
     fn settle_unseen(&self, delivery: &Delivery, how: Settle) {

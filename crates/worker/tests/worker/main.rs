@@ -12,3 +12,4 @@ mod running;
 mod signalling;
 mod stopping;
 mod suspecting;
+mod workflows;

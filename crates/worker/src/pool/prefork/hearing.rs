@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_app::resource::ResourceState;
-use celeriac_protocol::{State, TaskId, Value, json};
+use celeriac_protocol::{Signature, State, TaskId, Value, json};
 use tokio::time::Instant;
 
 use super::child::log::level_for_children;
 use super::doom::Doom;
 use super::link::{From, News};
-use super::protocol::{FromChild, TaskEnding, ToChild, VERSION, Welcome};
+use super::protocol::{self, FromChild, TaskEnding, ToChild, VERSION, Welcome};
 use super::slot::Phase;
 use super::supervisor::Supervisor;
 use super::sys::Remains;
@@ -64,8 +64,11 @@ impl Supervisor {
                     self.carry_out(index, action);
                 }
             }
-            FromChild::Done { id, ending, runtime, memory } => {
+            FromChild::Done { id, ending, left, runtime, memory } => {
                 member.slot.measured(memory);
+                if let (Some(left), Some(job)) = (left, &member.job) {
+                    job.request.trail.put(protocol::left_from_json(&left));
+                }
                 self.done(index, &id, ending, body, runtime, now);
             }
             FromChild::Failed { why } => member.slot.said(why),
@@ -203,6 +206,7 @@ fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_proto
         TaskEnding::Failure { failure } => Outcome::Failure(failure),
         TaskEnding::Retry { delay, failure } => Outcome::Retry { delay, failure },
         TaskEnding::Ignored => Outcome::Ignored,
+        TaskEnding::Replaced => Outcome::Replaced(Box::new(Signature::from_value(json::parse(body)?)?)),
         TaskEnding::Rejected { requeue, reason } => Outcome::Rejected { requeue, reason },
         TaskEnding::Revoked => Outcome::Revoked(Revoked::WhileRunning),
         TaskEnding::TimeLimitExceeded { limit } => Outcome::TimeLimitExceeded(limit),

@@ -18,7 +18,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use celeriac_protocol::{TaskId, TaskName};
+use celeriac_app::Left;
+use celeriac_protocol::{Signature, TaskId, TaskName, Value, json};
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Encoded};
@@ -26,7 +27,7 @@ use crate::outcome::Failure;
 use crate::pool::StopReason;
 
 /// The version of this protocol. A child of another version is not used.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What a parent says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -105,7 +106,8 @@ pub(super) enum FromChild {
     /// The task that was asked about runs.
     Confirmed { id: TaskId },
     /// The task ended. A returned value is JSON in the body.
-    Done { id: TaskId, ending: TaskEnding, runtime: Duration, memory: u64 },
+    /// What the task left behind besides is JSON in the head, because it is small and rare.
+    Done { id: TaskId, ending: TaskEnding, left: Option<Box<str>>, runtime: Duration, memory: u64 },
     /// It cannot go on, and ends.
     Failed { why: Box<str> },
 }
@@ -133,6 +135,8 @@ pub(super) enum TaskEnding {
         failure: Failure,
     },
     Ignored,
+    /// The call that takes its place is JSON in the body.
+    Replaced,
     Rejected {
         requeue: bool,
         reason: Box<str>,
@@ -189,6 +193,28 @@ pub(super) fn encode(head: &impl Serialize, body: Bytes, limit: usize) -> Result
     frame::encode(&head, body, limit)
 }
 
+/// What a task left behind as the text that a frame carries: `[children, additions]`; nothing if it left nothing.
+pub(super) fn left_to_json(left: Left) -> Option<Box<str>> {
+    if left == Left::default() {
+        return None;
+    }
+    let additions = left.additions.into_iter().map(Signature::into_value).collect();
+    let both = Value::List(vec![Value::List(left.children), Value::List(additions)]);
+    String::from_utf8(json::to_bytes(&both)).ok().map(Into::into)
+}
+
+/// What a task left behind in its process, as far as it can be read.
+pub(super) fn left_from_json(text: &str) -> Left {
+    let Ok(Value::List(both)) = json::parse(text.as_bytes()) else { return Left::default() };
+    let mut both = both.into_iter().map(|part| if let Value::List(part) = part { part } else { Vec::new() });
+    let children = both.next().unwrap_or_default();
+    let additions = both.next().unwrap_or_default();
+    Left {
+        children,
+        additions: additions.into_iter().filter_map(|it| Signature::from_value(it).ok()).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,10 +229,20 @@ mod tests {
             traceback: Some("at\nhere".into()),
         };
         let ending = TaskEnding::Retry { delay: Duration::from_millis(1500), failure };
-        let head = FromChild::Done { id: "t".into(), ending, runtime: Duration::from_micros(7), memory: 1 };
+        let left = Some("[[],[]]".into());
+        let head =
+            FromChild::Done { id: "t".into(), ending, left, runtime: Duration::from_micros(7), memory: 1 };
         let json = serde_json::to_string(&head).unwrap();
         let back: FromChild = serde_json::from_str(&json).unwrap();
         assert_eq!(format!("{back:?}"), format!("{head:?}"));
+    }
+
+    #[test]
+    fn what_a_task_left_comes_back_as_it_went() {
+        let left =
+            Left { children: vec!["é".into(), Value::Null], additions: vec![Signature::new("proj.add")] };
+        assert_eq!(left_from_json(&left_to_json(left.clone()).unwrap()), left);
+        assert_eq!(left_to_json(Left::default()), None);
     }
 
     #[test]

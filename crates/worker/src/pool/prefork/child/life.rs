@@ -16,7 +16,7 @@ use celeriac_store::{Delivery, DeliveryTag};
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::process::resident_memory;
-use super::super::protocol::{FromChild, JobHead, StartPhase, TaskEnding, ToChild, VERSION, Welcome};
+use super::super::protocol::{self, FromChild, JobHead, StartPhase, TaskEnding, ToChild, VERSION, Welcome};
 use super::connection::{Receiver, SendError, Sender};
 use super::last_words;
 use super::listener::{Current, Listener, Order};
@@ -24,6 +24,7 @@ use super::log;
 use super::pulse::{self, Pulse};
 use super::reporter::{FrameReporter, NO_BODY};
 use crate::Options;
+use crate::builtins;
 use crate::death::exit_code;
 use crate::executor::{Executor, Run};
 use crate::outcome::{Failure, FailureCode, Outcome};
@@ -160,9 +161,16 @@ impl Child {
         runtime: &Runtime,
     ) -> Result<(), SendError> {
         let id = head.id.clone();
+        let mut left = None;
         let run = match self.request(head, body, token) {
-            Ok(request) if request.task.body.is_async() => runtime.block_on(executor.run_async(&request)),
-            Ok(request) => executor.run_blocking(&request, locals, runtime.handle()),
+            Ok(request) => {
+                let run = match request.task.body.is_async() {
+                    true => runtime.block_on(executor.run_async(&request)),
+                    false => executor.run_blocking(&request, locals, runtime.handle()),
+                };
+                left = protocol::left_to_json(request.trail.take());
+                run
+            }
             Err(failure) => Run { outcome: Some(Outcome::Failure(failure)), runtime: Default::default() },
         };
         self.reporter.flush();
@@ -173,6 +181,7 @@ impl Child {
         let done = |ending| FromChild::Done {
             id: id.clone(),
             ending,
+            left: left.clone(),
             runtime: run.runtime,
             memory: resident_memory(),
         };
@@ -186,9 +195,9 @@ impl Child {
 
     /// The request as the parent has it.
     fn request(&self, head: JobHead, mut body: Bytes, token: CancellationToken) -> Result<Request, Failure> {
-        let task = self.app.find_task(head.task.as_str()).ok_or_else(|| unknown(&head))?;
         let headers = body.split_to(head.headers.min(body.len()));
         let message = Message::decode(&headers, body).map_err(|error| undecodable(&error))?;
+        let task = builtins::find(&self.app, &head.task, &message).ok_or_else(|| unknown(&head))?;
         let delivery = Delivery {
             tag: DeliveryTag(0),
             queue: head.queue.as_ref().into(),
@@ -197,7 +206,7 @@ impl Child {
             deliveries: head.deliveries,
             revoked: None,
         };
-        let mut request = Request::new(head.id, Arc::clone(task), Arc::new(delivery), &self.options);
+        let mut request = Request::new(head.id, task, Arc::new(delivery), &self.options);
         request.cancellation = token;
         request.limits.hard = head.hard;
         request.limits.soft = head.soft;
@@ -242,6 +251,9 @@ fn ending_of(outcome: Option<Outcome>) -> (TaskEnding, Bytes) {
         Some(Outcome::Failure(failure)) => TaskEnding::Failure { failure },
         Some(Outcome::Retry { delay, failure }) => TaskEnding::Retry { delay, failure },
         Some(Outcome::Ignored) => TaskEnding::Ignored,
+        Some(Outcome::Replaced(call)) => {
+            return (TaskEnding::Replaced, json::to_bytes(&call.into_value()).into());
+        }
         Some(Outcome::Rejected { requeue, reason }) => TaskEnding::Rejected { requeue, reason },
         Some(Outcome::Revoked(_)) => TaskEnding::Revoked,
         Some(Outcome::TimeLimitExceeded(limit)) => TaskEnding::TimeLimitExceeded { limit },

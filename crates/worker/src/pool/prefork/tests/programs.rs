@@ -279,7 +279,13 @@ fn child_that_dies_in_the_midst_of_a_frame() {
     while let Some((head, _)) = receiver.receive::<ToChild>().unwrap() {
         let ToChild::Job(JobHead { id, task, .. }) = head else { continue };
         say(FromChild::Started { id: id.clone() });
-        let done = FromChild::Done { id, ending: TaskEnding::Success, runtime: Duration::ZERO, memory: 0 };
+        let done = FromChild::Done {
+            id,
+            ending: TaskEnding::Success,
+            left: None,
+            runtime: Duration::ZERO,
+            memory: 0,
+        };
         if task.as_str() != "large" {
             say(done);
             continue;

@@ -1,17 +1,23 @@
 //! Makes outcomes durable, as many at once as have come while the store was busy.
 
+mod completing;
+mod reducing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_protocol::{State, Value};
-use celeriac_store::{DeliveryTag, Error, FailureReason, Finish, Settle, Settled, Settler, Store};
+use celeriac_store::clock::Clock;
+use celeriac_store::{DeliveryTag, Error, Finish, Settle, Settled, Settler, Store};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::consumer::Input;
-use crate::finish::exception;
-use crate::outcome::FailureCode;
 use crate::reports::Reports;
 use crate::table::Key;
+use crate::workflow::{Ended, Workflow};
+
+use completing::Completing;
+use reducing::{Reduced, can_go_back, sent_back};
 
 /// Something to make durable.
 #[derive(Clone, Debug)]
@@ -20,16 +26,20 @@ pub(crate) struct Item {
     pub key: Option<Key>,
     /// What to make durable.
     pub finish: Finish,
+    /// The end of its task, if something may follow it.
+    pub ended: Option<Box<Ended>>,
     /// The delivery of which to say, before that, that its task starts.
     pub starts: Option<DeliveryTag>,
     /// Whether the request waits for this before it runs.
     pub prepares: bool,
+    /// How much of it has been left out, because the store refused it.
+    pub reduced: Reduced,
 }
 
 impl Item {
     /// The end of a request, or of a delivery that never became one.
     pub(crate) fn last(key: Option<Key>, finish: Finish) -> Self {
-        Self { key, finish, starts: None, prepares: false }
+        Self { key, finish, ended: None, starts: None, prepares: false, reduced: Reduced::Whole }
     }
 }
 
@@ -50,11 +60,15 @@ pub(crate) struct Answer {
 
 /// Takes outcomes from the loop and answers when they are durable.
 ///
-/// Batching adds no latency: a batch is whatever has come while the one before was being stored.
+/// Batching adds no latency: a batch is whatever has come while the one before was being stored. What follows a task in
+/// its workflow is composed here, so that the loop need not wait for it. The last success of a chord takes two steps: what
+/// the other members returned is read beside the batches, and the body comes with a later one.
 pub(crate) struct Finisher {
     pub(crate) store: Store,
     pub(crate) settler: Arc<dyn Settler>,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) workflow: Workflow,
+    pub(crate) clock: Clock,
     /// Unbounded, because the prefetch bounds how many outcomes there can be.
     pub(crate) items: mpsc::UnboundedReceiver<Item>,
     pub(crate) answers: mpsc::UnboundedSender<Input>,
@@ -73,15 +87,21 @@ const ATTEMPTS: u32 = 8;
 impl Finisher {
     /// Works until the loop has dropped its end and everything is durable.
     pub(crate) async fn run(mut self) {
-        let mut batch = Vec::new();
-        loop {
+        let (mut batch, mut completing) = (Vec::new(), JoinSet::new());
+        let mut is_open = true;
+        while is_open || !completing.is_empty() {
             tokio::select! {
-                received = self.items.recv_many(&mut batch, LARGEST_BATCH) => if received == 0 { break },
+                received = self.items.recv_many(&mut batch, LARGEST_BATCH), if is_open => is_open = received > 0,
+                Some(Ok(completed)) = completing.join_next() => batch.push(completed),
                 () = self.reports.added() => {}
             }
             self.store_reports().await;
             if !batch.is_empty() {
-                self.finish(std::mem::take(&mut batch)).await;
+                for completed in self.finish(std::mem::take(&mut batch)).await {
+                    let (store, workflow, clock) =
+                        (self.store.clone(), self.workflow.clone(), self.clock.clone());
+                    completing.spawn(Completing { store, workflow, clock }.complete(completed));
+                }
             }
         }
         self.store_reports().await;
@@ -99,27 +119,30 @@ impl Finisher {
         }
     }
 
-    /// Finishes a batch, in halves as long as one part of it is refused.
-    async fn finish(&self, batch: Vec<Item>) {
-        let mut parts = vec![batch];
+    /// Finishes a batch, in halves as long as one part of it is refused. Returns what completes a chord: nothing of it has
+    /// taken effect.
+    async fn finish(&self, mut batch: Vec<Item>) -> Vec<Item> {
+        batch.iter_mut().for_each(|item| self.follow(item));
+        let (mut parts, mut completing) = (vec![batch], Vec::new());
         while let Some(part) = parts.pop() {
             match self.finish_patiently(&part).await {
-                Ok(settled) => self.answer(&part, &settled),
+                Ok(settled) => completing.extend(self.answer(part, &settled)),
                 Err(_) if part.len() > 1 => {
                     let mut first = part;
                     let second = first.split_off(first.len() / 2);
                     parts.push(second);
                     parts.push(first);
                 }
-                Err(error @ Error::TooLarge { .. }) if !part.iter().any(was_replaced) => {
-                    parts.push(part.into_iter().map(|item| replaced(item, &error)).collect());
+                Err(error @ Error::TooLarge { .. }) if part.iter().all(Item::can_be_reduced) => {
+                    parts.push(part.into_iter().map(|item| self.reduce(item, &error)).collect());
                 }
                 Err(error @ Error::Failed { .. }) if part.iter().any(can_go_back) => {
                     parts.push(part.into_iter().map(|item| sent_back(item, &error)).collect());
                 }
-                Err(error) => self.give_up(&part, &error),
+                Err(error) => self.give_up(part, &error),
             }
         }
+        completing
     }
 
     /// Asks until the store answers. Fails only for what waiting does not mend.
@@ -149,76 +172,32 @@ impl Finisher {
         self.store.finish(&*self.settler, finishes).await
     }
 
-    fn answer(&self, part: &[Item], settled: &[Settled]) {
-        let answers = part
-            .iter()
-            .zip(settled)
-            .map(|(item, settled)| Answer {
-                key: item.key.clone(),
+    /// Tells the loop what became of these, but for those that complete a chord, which are returned.
+    fn answer(&self, part: Vec<Item>, settled: &[Settled]) -> Vec<Item> {
+        let (mut answers, mut completing) = (Vec::with_capacity(part.len()), Vec::new());
+        for (item, settled) in part.into_iter().zip(settled) {
+            if *settled == Settled::Completes && item.asks() {
+                completing.push(item);
+                continue;
+            }
+            answers.push(Answer {
+                key: item.key,
                 prepares: item.prepares,
                 settles: item.finish.delivery.is_some(),
                 returned: matches!(item.finish.settle, Settle::Requeue | Settle::Release),
                 settled: *settled,
-            })
-            .collect();
+            });
+        }
         // Without a loop there is nobody who waits for the answer.
         let _ = self.answers.send(Input::Settled(answers));
+        completing
     }
 
-    fn give_up(&self, part: &[Item], error: &Error) {
+    fn give_up(&self, part: Vec<Item>, error: &Error) {
         tracing::error!(%error, outcomes = part.len(), "outcomes were refused; their tasks come back when this worker has ended");
-        self.answer(part, &vec![Settled::Lost; part.len()]);
+        let lost = vec![Settled::Lost; part.len()];
+        self.answer(part, &lost);
     }
-}
-
-/// Whether there is a delivery to return, which is not what was tried already.
-fn can_go_back(item: &Item) -> bool {
-    let has_delivery = item.finish.delivery.is_some() || item.prepares;
-    has_delivery && !matches!(item.finish.settle, Settle::Requeue | Settle::Release)
-}
-
-/// The return of a delivery whose outcome the store refuses: kept here, its lease would be renewed for ever.
-fn sent_back(item: Item, error: &Error) -> Item {
-    let id = item.key.as_ref().map(|key| key.id().as_str());
-    tracing::error!(task_id = id, %error, "an outcome was refused: its task goes back to its queue");
-    // What was only about to run is returned as if it had never been delivered.
-    let (delivery, settle) = match item.prepares {
-        true => (item.finish.delivery.or(item.starts), Settle::Release),
-        false => (item.finish.delivery, Settle::Requeue),
-    };
-    let finish = Finish { delivery, settle, result: None, follow_ups: Vec::new(), workflow: None };
-    Item { finish, starts: None, ..item }
-}
-
-fn was_replaced(item: &Item) -> bool {
-    matches!(&item.finish.settle, Settle::Fail(reason) if &*reason.code == FailureCode::ResultTooLarge.as_str())
-}
-
-/// The outcome that says that the real one was too large to be stored.
-fn replaced(mut item: Item, error: &Error) -> Item {
-    let text: Box<str> = format!("{error}; or raise store_message_limit").into();
-    if let Some(result) = &item.finish.result {
-        tracing::error!(task_id = %result.record.task_id, "the result is not stored: {text}");
-    }
-    let result = item.finish.result.take().map(|mut result| {
-        result.record.state = State::Failure;
-        result.record.result = exception("ResultTooLarge", None, &text);
-        result.record.traceback = None;
-        result
-    });
-    let reason = FailureReason {
-        code: FailureCode::ResultTooLarge.as_str().into(),
-        text,
-        evidence: Value::Map(Vec::new()),
-    };
-    let finish = Finish {
-        settle: Settle::Fail(reason),
-        result,
-        follow_ups: Vec::new(),
-        workflow: None,
-        delivery: item.finish.delivery,
-    };
-    Item { finish, starts: None, ..item }
 }
 
 #[cfg(test)]
@@ -226,11 +205,12 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
+    use celeriac_protocol::Value;
     use celeriac_store::{ConnectOptions, connect};
 
     use super::*;
     use crate::outcome::Outcome;
-    use crate::testing::{NOW, delivery, request, rules};
+    use crate::testing::{NOW, delivery, request, rules, workflow};
 
     /// Answers with these errors first, and refuses results that are larger than allowed.
     #[derive(Default)]
@@ -271,13 +251,14 @@ mod tests {
         let (send, items) = mpsc::unbounded_channel();
         let (answers, mut answered) = mpsc::unbounded_channel();
         for (tag, value) in values.into_iter().enumerate() {
-            let mut finish = rules().finish(&request(delivery(1)), Outcome::Success(value), false, NOW);
+            let (mut finish, _) = rules().finish(&request(delivery(1)), Outcome::Success(value), false, NOW);
             finish.delivery = Some(DeliveryTag(tag as u64));
             send.send(Item::last(None, finish)).unwrap();
         }
         drop(send);
         let settler = Arc::clone(settler) as Arc<dyn Settler>;
-        Finisher { store, settler, reports: Arc::default(), items, answers }.run().await;
+        let (workflow, clock) = (workflow(), Clock::system());
+        Finisher { store, settler, reports: Arc::default(), workflow, clock, items, answers }.run().await;
         let mut count = 0;
         while let Some(Input::Settled(answers)) = answered.recv().await {
             count += answers.len();
@@ -313,7 +294,7 @@ mod tests {
         let finished = settler.finished.lock().unwrap();
         let failed: Vec<&Finish> = finished.iter().filter(|finish| finish.settle != Settle::Ack).collect();
         assert_eq!((finished.len(), failed.len()), (10, 1));
-        assert!(was_replaced(&Item::last(None, failed[0].clone())));
+        assert!(matches!(&failed[0].settle, Settle::Fail(reason) if &*reason.code == "result-too-large"));
     }
 
     #[tokio::test(start_paused = true)]

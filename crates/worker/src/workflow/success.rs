@@ -1,0 +1,110 @@
+//! A task returned: what it is linked to is sent, and its chord hears of it.
+
+use celeriac_protocol::{Embed, Signature, State, Value};
+use celeriac_store::{ChordPart, Closing};
+
+use super::send::Origin;
+use super::shape::{group_of, members_counted, set_option};
+use super::{Member, Sequel, Workflow};
+use crate::outcome::Failure;
+
+impl Workflow {
+    /// Source: `celery/app/trace.py`, `_dispatch_callbacks_and_chain`, and `celery/backends/base.py`,
+    /// `Backend.mark_as_done`, Celery 5.7.0.
+    pub(super) fn succeeded(
+        &self,
+        member: &Member<'_>,
+        value: &Value,
+        additions: &[Signature],
+    ) -> Result<Sequel, Failure> {
+        let embed = &member.call.embed;
+        refuse_malformed(embed)?;
+        let mut sequel = Sequel::default();
+        let origin = self.origin(member);
+        for callback in callbacks(&embed.callbacks) {
+            self.follow(&mut sequel, callback, value, Vec::new(), &origin)?;
+        }
+        if let Some((next, rest)) = embed.chain.split_last() {
+            self.follow(&mut sequel, next.clone(), value, rest.to_vec(), &origin)?;
+        }
+        self.add(&mut sequel, member, additions)?;
+        if let Some((chord, _)) = member.chord() {
+            sequel.consequences.parts.push(ChordPart {
+                chord,
+                member: member.id.clone(),
+                index: member.headers.group_index,
+                state: State::Success,
+                result: value.clone(),
+                expires_after: self.expires_after,
+                closing: Closing::Ask,
+            });
+        }
+        Ok(sequel)
+    }
+
+    fn follow(
+        &self,
+        sequel: &mut Sequel,
+        call: Signature,
+        value: &Value,
+        chain: Vec<Signature>,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        let sent = self.call_back(call, vec![value.clone()], chain, origin)?;
+        sequel.children.extend(sent.children);
+        sequel.publish(sent.publication);
+        Ok(())
+    }
+
+    /// Sends what a member has added to its chord, which waits for it from this step on.
+    ///
+    /// Celery sends it at once, after a step in which the chord is extended: a task that dies in between leaves a chord
+    /// that waits for ever. Source: `celery/app/task.py`, `Task.add_to_chord`, Celery 5.7.0.
+    pub(super) fn add(
+        &self,
+        sequel: &mut Sequel,
+        member: &Member<'_>,
+        additions: &[Signature],
+    ) -> Result<(), Failure> {
+        let Some((chord, body)) = member.chord() else { return Ok(()) };
+        for addition in additions {
+            let mut call = addition.clone();
+            set_option(&mut call, "group_id", chord.as_str());
+            set_option(&mut call, "chord", body.clone().into_value());
+            if let Some(index) = member.headers.group_index {
+                set_option(&mut call, "group_index", index);
+            }
+            let count = members_counted(&call);
+            let sent = self.send(call, Vec::new(), Vec::new(), &self.origin(member))?;
+            sequel.children.extend(sent.children);
+            sequel.publish(sent.publication);
+            sequel.consequences.publication.extended.push((chord.clone(), count));
+        }
+        Ok(())
+    }
+}
+
+/// What is sent for callbacks: groups apart, and the others, if they are several, as one group.
+fn callbacks(callbacks: &[Signature]) -> Vec<Signature> {
+    if callbacks.len() < 2 {
+        return callbacks.to_vec();
+    }
+    let (mut sent, others): (Vec<_>, Vec<_>) =
+        callbacks.iter().cloned().partition(|callback| callback.subtask_type.as_deref() == Some("group"));
+    if !others.is_empty() {
+        sent.push(group_of(others));
+    }
+    sent
+}
+
+/// An entry that is not what it should be is kept by the decoder, unread: what was to follow would be lost unseen.
+fn refuse_malformed(embed: &Embed) -> Result<(), Failure> {
+    let known = |name: &str| matches!(name, "callbacks" | "errbacks" | "chain" | "chord");
+    match embed.other.iter().find(|(name, _)| known(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let text = format!("what was to follow this task cannot be read: {name} holds no signatures");
+            Err(Failure::new("InvalidTaskError", Some("celery.exceptions"), text))
+        }
+    }
+}
