@@ -1,15 +1,16 @@
 //! How fast the embedded store is, beside plain SQLite doing the least that any queue must do.
 //!
-//! `cargo bench --package celeriac-store --bench sqlite -- [MESSAGES] [crowd]`; with `crowd`, only what is one by one beside
-//! many.
+//! `cargo bench --package celeriac-store --bench sqlite -- [MESSAGES] [crowd|chord]`; with `crowd`, only what is one by
+//! one beside many, with `chord`, only what the members of a chord cost.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use celeriac_protocol::{Message, QueueName, ResultRecord, State, TaskId, TaskName, Value};
+use celeriac_protocol::{GroupId, Message, QueueName, ResultRecord, State, TaskId, TaskName, Value};
 use celeriac_store::{
-    ConnectOptions, ConsumeOptions, Durability, Finish, Publish, Route, Settle, Store, StoreResult, connect,
+    ChordPart, Closing, ConnectOptions, Consequences, ConsumeOptions, Durability, Finish, NewChord, Publish,
+    Route, Settle, Store, StoreResult, connect,
 };
 use rusqlite::{Connection, params};
 
@@ -21,6 +22,9 @@ fn main() {
     if std::env::args().any(|argument| argument == "crowd") {
         return runtime.block_on(crowd(messages));
     }
+    if std::env::args().any(|argument| argument == "chord") {
+        return runtime.block_on(chord(messages));
+    }
     for round in 1..=3 {
         println!("round {round}, {messages} messages: per second, and per second of the thread that writes");
         ceiling(messages);
@@ -28,6 +32,7 @@ fn main() {
     }
     runtime.block_on(store(messages / 20000 * 4000, Durability::Full));
     runtime.block_on(crowd(messages));
+    runtime.block_on(chord(messages));
 }
 
 /// The beginning of a measurement, in real time and in time of the processor.
@@ -73,7 +78,7 @@ async fn store(messages: usize, durability: Durability) {
         since.report(&name(&format!("published in batches of {batch}")), messages);
     }
     let since = Since::now();
-    drain(&store, 2 * messages).await;
+    drain(&store, 2 * messages, None).await;
     since.report(&name("fetched and finished with results"), 2 * messages);
     let since = Since::now();
     let ping = messages / 20;
@@ -100,6 +105,34 @@ async fn crowd(messages: usize) {
     since.report("one by one: published, fetched, finished", 2000);
 }
 
+/// Tasks alone beside the same as members of one chord, in turns.
+async fn chord(messages: usize) {
+    println!("{messages} tasks alone, and as members of one chord:");
+    for _ in 0..3 {
+        for chord in [None, Some(GroupId::new("chord"))] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let url = format!("sqlite:///{}", folder.path().join("bench.db").display());
+            let store = connect(&url, &ConnectOptions::default()).await.expect("a file");
+            publish(&store, messages, 1000).await;
+            let since = Since::now();
+            if let Some(id) = chord.clone() {
+                let size = messages as u64 + 1;
+                let begin = NewChord { id, size, expires_after: Duration::from_secs(86400) };
+                store.groups().begin(vec![begin]).await.expect("begun");
+            }
+            let name = chord.as_ref().map_or("alone", |_| "in a chord");
+            drain(&store, messages, chord.clone()).await;
+            since.report(&format!("fetched and finished {name}"), messages);
+            if let Some(id) = chord {
+                let start = Instant::now();
+                let chord = store.groups().chord(&id).await.expect("read").expect("open");
+                let members = chord.parts.len();
+                println!("  {members} members read in {:?}", start.elapsed());
+            }
+        }
+    }
+}
+
 /// Resident memory in MiB, on Linux.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -122,7 +155,7 @@ async fn publish(store: &Store, messages: usize, batch: usize) {
     }
 }
 
-async fn drain(store: &Store, messages: usize) {
+async fn drain(store: &Store, messages: usize, chord: Option<GroupId>) {
     let mut subscription = store.broker().consume(consume(4 * CYCLE)).await.expect("a consumer");
     let (sender, mut taken) = tokio::sync::mpsc::channel::<Vec<Finish>>(8);
     let settler = subscription.settler.clone();
@@ -137,7 +170,7 @@ async fn drain(store: &Store, messages: usize) {
         left -= deliveries.len();
         let finishes = deliveries.into_iter().map(|delivery| {
             let id = delivery.message.headers.id.clone().expect("an id");
-            finish(delivery.tag, id)
+            Finish { workflow: chord.clone().map(|chord| member(chord, &id)), ..finish(delivery.tag, id) }
         });
         sender.send(finishes.collect()).await.expect("a finisher");
     }
@@ -196,6 +229,20 @@ fn finish(tag: celeriac_store::DeliveryTag, id: TaskId) -> Finish {
         follow_ups: Vec::new(),
         workflow: None,
     }
+}
+
+/// What a task means for its chord.
+fn member(chord: GroupId, id: &TaskId) -> Box<Consequences> {
+    let part = ChordPart {
+        chord,
+        member: id.clone(),
+        index: Some(1),
+        state: State::Success,
+        result: Value::Int(3),
+        expires_after: Duration::from_secs(86400),
+        closing: Closing::Ask,
+    };
+    Box::new(Consequences { parts: vec![part], ..Consequences::default() })
 }
 
 /// Insert, claim and delete of the same bytes in one table, in batched transactions, with no results.

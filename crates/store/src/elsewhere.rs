@@ -9,8 +9,7 @@ use std::mem::take;
 use celeriac_protocol::Value;
 
 use crate::{
-    Broker, ChordPart, Closing, Consequences, Counted, Finish, Groups, Publication, Result, ResultBackend,
-    Settled, Settler,
+    Broker, ChordPart, Closing, Counted, Finish, Groups, Publication, Result, ResultBackend, Settled, Settler,
 };
 
 /// The two servers.
@@ -211,7 +210,7 @@ fn add(publication: &mut Publication, other: Publication) {
 fn outline(part: &ChordPart) -> ChordPart {
     let closing = match part.closing {
         Closing::Ask => Closing::Ask,
-        Closing::Known(_) => Closing::Known(Box::new(Consequences::default())),
+        Closing::Known(_) => Closing::Known(Box::default()),
     };
     ChordPart {
         chord: part.chord.clone(),
@@ -238,4 +237,110 @@ async fn settle(settler: &dyn Settler, finishes: Vec<Finish>, completes: &[bool]
         false => settled.next(),
     };
     Ok(completes.iter().map_while(answer).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use celeriac_protocol::{GroupId, QueueName, State, TaskId};
+
+    use super::*;
+    use crate::Consequences;
+    use crate::clock::Clock;
+    use crate::memory::MemoryStore;
+    use crate::{Chord, NewChord, Publish, Route, SavedGroup};
+
+    /// Chords of which somebody else reports the last but one member between the look and the count.
+    struct Raced(MemoryStore);
+
+    #[async_trait]
+    impl Groups for Raced {
+        async fn save(&self, groups: Vec<SavedGroup>) -> Result<()> {
+            self.0.save(groups).await
+        }
+
+        async fn restore(&self, groups: &[GroupId]) -> Result<Vec<Option<Value>>> {
+            self.0.restore(groups).await
+        }
+
+        async fn forget(&self, groups: &[GroupId]) -> Result<()> {
+            Groups::forget(&self.0, groups).await
+        }
+
+        async fn begin(&self, chords: Vec<NewChord>) -> Result<()> {
+            self.0.begin(chords).await
+        }
+
+        async fn extend(&self, chords: Vec<(GroupId, u64)>) -> Result<()> {
+            self.0.extend(chords).await
+        }
+
+        async fn chord(&self, chord: &GroupId) -> Result<Option<Chord>> {
+            self.0.chord(chord).await
+        }
+
+        async fn foresee(&self, parts: &[ChordPart]) -> Result<Vec<Counted>> {
+            self.0.foresee(parts).await
+        }
+
+        async fn count(&self, parts: Vec<ChordPart>) -> Result<Vec<Counted>> {
+            self.0.count(vec![part("other")]).await?;
+            self.0.count(parts).await
+        }
+    }
+
+    fn part(member: &str) -> ChordPart {
+        ChordPart {
+            chord: GroupId::new("chord"),
+            member: TaskId::new(member),
+            index: None,
+            state: State::Success,
+            result: Value::Null,
+            expires_after: std::time::Duration::MAX,
+            closing: Closing::Ask,
+        }
+    }
+
+    fn publish(queue: &QueueName) -> Publish {
+        Publish { route: Route::to(queue), message: celeriac_protocol::Message::default(), due: None }
+    }
+
+    async fn ready(store: &MemoryStore, queue: &QueueName) -> u64 {
+        store.queues(std::slice::from_ref(queue)).await.unwrap()[0].ready
+    }
+
+    #[tokio::test]
+    async fn of_two_members_that_end_at_once_one_is_told_and_publishes_nothing_before() {
+        let store = MemoryStore::open("elsewhere", Clock::system(), usize::MAX);
+        let groups = Raced(store.clone());
+        let servers = Servers { broker: &store, results: &store, groups: &groups };
+        let (next, bodies) = (QueueName::new("next"), QueueName::new("bodies"));
+        let chord = NewChord { id: GroupId::new("chord"), size: 2, expires_after: std::time::Duration::MAX };
+        servers.publish(Publication { chords: vec![chord], ..Publication::default() }).await.unwrap();
+        let options = crate::ConsumeOptions {
+            queues: vec![next.clone()],
+            prefetch: 1,
+            lease: std::time::Duration::MAX,
+            worker: "w@here".to_owned(),
+        };
+        let settler = store.consume(options).await.unwrap().settler;
+        let finish = |closing| Finish {
+            delivery: None,
+            settle: crate::Settle::Ack,
+            result: None,
+            follow_ups: vec![publish(&next)],
+            workflow: Some(Box::new(Consequences {
+                parts: vec![ChordPart { closing, ..part("member") }],
+                ..Consequences::default()
+            })),
+        };
+
+        let told = servers.finish(&*settler, vec![finish(Closing::Ask)]).await.unwrap();
+        assert_eq!((told, ready(&store, &next).await), (vec![Settled::Completes], 0));
+        let body = Consequences { publication: vec![publish(&bodies)].into(), ..Consequences::default() };
+        let known = Closing::Known(Box::new(body));
+        assert_eq!(servers.finish(&*settler, vec![finish(known)]).await.unwrap(), [Settled::Done]);
+        assert_eq!((ready(&store, &next).await, ready(&store, &bodies).await), (1, 1));
+        assert_eq!(store.chord(&GroupId::new("chord")).await.unwrap(), None);
+    }
 }

@@ -169,24 +169,6 @@ impl Store {
         }
     }
 
-    /// As [`Store::of`], for a server that does not keep groups yet: they are in the memory of this process.
-    pub(crate) fn without_groups<S>(url: &str, server: &Arc<S>) -> Self
-    where
-        S: Broker + ResultBackend + Schedule + Revocations + FailedTasks + Presence + 'static,
-    {
-        Self {
-            url: without_password(url).into(),
-            broker: Arc::clone(server) as _,
-            results: Arc::clone(server) as _,
-            groups: Arc::new(MemoryStore::open(url, Clock::system(), usize::MAX)),
-            schedule: Arc::clone(server) as _,
-            revocations: Arc::clone(server) as _,
-            failed: Arc::clone(server) as _,
-            presence: Arc::clone(server) as _,
-            results_elsewhere: false,
-        }
-    }
-
     /// The same store with its results, groups and chords kept in another.
     #[must_use]
     pub fn with_results(self, other: &Store) -> Self {

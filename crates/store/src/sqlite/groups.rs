@@ -25,7 +25,7 @@ impl Groups for SqliteStore {
     async fn save(&self, groups: Vec<SavedGroup>) -> Result<()> {
         let limit = self.shared.options.message_limit;
         let groups: Vec<NewGroup> =
-            groups.into_iter().map(|group| NewGroup::of(group, limit)).collect::<Result<_>>()?;
+            groups.iter().map(|group| NewGroup::of(group, limit)).collect::<Result<_>>()?;
         if groups.is_empty() {
             return Ok(());
         }
@@ -58,7 +58,7 @@ impl Groups for SqliteStore {
         if chords.is_empty() {
             return Ok(());
         }
-        let new: Vec<NewRun> = chords.into_iter().map(NewRun::of).collect();
+        let new: Vec<NewRun> = chords.iter().map(NewRun::of).collect();
         let begin = move |tx: &mut Tx<'_>| {
             let mut chords = Chords::default();
             new.iter().try_for_each(|chord| chords.begin(tx, &chord.id, chord.size, chord.life))?;

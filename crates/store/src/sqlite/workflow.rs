@@ -68,9 +68,9 @@ impl NewPublication {
         let Publication { messages, chords, extended, groups } = publication;
         Ok(Self {
             messages: NewMessage::all(messages, limit)?,
-            chords: chords.into_iter().map(NewRun::of).collect(),
+            chords: chords.iter().map(NewRun::of).collect(),
             extended: new_extensions(&extended),
-            groups: groups.into_iter().map(|group| NewGroup::of(group, limit)).collect::<Result<_>>()?,
+            groups: groups.iter().map(|group| NewGroup::of(group, limit)).collect::<Result<_>>()?,
         })
     }
 
@@ -89,13 +89,13 @@ pub(super) fn new_extensions(extended: &[(GroupId, u64)]) -> Vec<(GroupKey, u64)
 }
 
 impl NewRun {
-    pub(super) fn of(chord: NewChord) -> Self {
+    pub(super) fn of(chord: &NewChord) -> Self {
         Self { id: GroupKey::of(&chord.id), size: chord.size, life: life(chord.expires_after) }
     }
 }
 
 impl NewGroup {
-    pub(super) fn of(group: SavedGroup, limit: usize) -> Result<Self> {
+    pub(super) fn of(group: &SavedGroup, limit: usize) -> Result<Self> {
         let result = check_size(json::to_bytes(&group.result), limit, || format!("group {}", group.id))?;
         Ok(Self { id: GroupKey::of(&group.id), life: life(group.expires_after), result })
     }

@@ -10,7 +10,9 @@ use celeriac_protocol::{ResultRecord, State, Value};
 
 use super::{Folder, consume, fetch, processes, publish, publish_many, queue, success};
 use crate::clock::Clock;
-use crate::{ConnectOptions, ConsumerId, Error, Settled, Store, StoreResult, WorkerRecord, connect};
+use crate::{
+    ConnectOptions, ConsumerId, Error, NewChord, Settled, Store, StoreResult, WorkerRecord, connect,
+};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -43,6 +45,25 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     assert!(matches!(error, Some(Error::NewerVersion { found: 99, known: 2, .. })), "{error:?}");
     let version: u32 = folder.plain().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, 99);
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_to_this_one_with_what_is_in_it() {
+    let folder = Folder::new();
+    drop(folder.open(&ConnectOptions::default()).await);
+    let plain = folder.plain();
+    let tables = "DROP TABLE saved_group; DROP TABLE chord; DROP TABLE part; DROP TABLE ended_run";
+    plain.execute_batch(&format!("{tables}; PRAGMA user_version = 1")).unwrap();
+    plain.execute_batch("INSERT INTO queue (name) VALUES ('kept')").unwrap();
+    let options = ConnectOptions::default();
+    let (first, second) = tokio::join!(folder.open(&options), folder.open(&options));
+    for store in [first, second] {
+        let chord = NewChord { id: "chord".into(), size: 1, expires_after: LEASE };
+        store.groups().begin(vec![chord]).await.unwrap();
+        assert_eq!(store.broker().queues(&[]).await.unwrap()[0].queue.as_str(), "kept");
+    }
+    let version: u32 = plain.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
 }
 
 #[tokio::test]
@@ -160,7 +181,7 @@ async fn a_read_only_folder_is_reported() {
 async fn a_full_disk_loses_nothing_and_heals() {
     let folder = Folder::new();
     let server = folder.server(&ConnectOptions::default()).await.unwrap();
-    let store = Store::without_groups("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
+    let store = Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
     let limit_pages = |pages: i64| {
         server.shared.writer.call("limit", move |tx| {
             tx.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))

@@ -70,7 +70,7 @@ async fn a_long_path_is_no_obstacle() {
     let open = || async {
         let server =
             super::SqliteStore::open("sqlite:///t.db", &path, &ConnectOptions::default()).await.unwrap();
-        Store::without_groups("sqlite:///t.db", &std::sync::Arc::new(server))
+        Store::of("sqlite:///t.db", &std::sync::Arc::new(server))
     };
     wakes(&open().await, &open().await).await;
 }
