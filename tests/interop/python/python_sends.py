@@ -8,7 +8,7 @@ import time
 import uuid
 
 import celery.exceptions
-from celery import group
+from celery import chord, group
 
 from tasks import app
 
@@ -191,6 +191,28 @@ def one_for_later():
 
 def one_that_asks_for_a_retry():
     send("rust.later", headers={"tenant": {"name": "a"}}, expires=7200, ignore_result=True, priority=3)
+
+
+def chords_that_succeed():
+    for number in range(30):
+        header = [app.signature("shared.add", (n, number)) for n in range(10)]
+        chord(header)(app.signature("elsewhere.gather", kwargs={"number": number}, queue="bodies"))
+
+
+def chords_that_fail():
+    sent = []
+    for number in range(20):
+        header = [app.signature("shared.add", (n, number)) for n in range(10)]
+        header[number % 10] = app.signature("shared.fail", (f"no leaves in {number}",))
+        body = app.signature("elsewhere.gather", kwargs={"number": number}, queue="bodies")
+        # Nobody here knows the errback, so it is sent as a task and not called by whoever finds the failure.
+        body.on_error(app.signature("elsewhere.note", kwargs={"number": number}, queue="errbacks"))
+        sent.append((number, chord(header)(body)))
+    for number, result in sent:
+        error = result.get(timeout=DEADLINE, propagate=False)
+        assert result.state == "FAILURE" and type(error).__name__ == "ChordError", repr(error)
+        # The member's id, its class and what it said.
+        assert "Dependency" in str(error) and f"no leaves in {number}" in str(error), str(error)
 
 
 if __name__ == "__main__":

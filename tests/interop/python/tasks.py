@@ -81,3 +81,8 @@ def shared_slow(address):
 def shared_nap(seconds):
     time.sleep(seconds)
     return "python"
+
+
+@app.task(name="shared.fail")
+def shared_fail(message):
+    raise OutOfTea(message)

@@ -80,6 +80,12 @@ pub async fn shared_nap(seconds: f64) -> TaskResult<String> {
     Ok("rust".to_owned())
 }
 
+/// Fails.
+#[celeriac::task(name = "shared.fail")]
+pub async fn shared_fail(message: String) -> TaskResult<()> {
+    Err(TaskError::failure("OutOfTea", message))
+}
+
 /// The program, for workers and for clients.
 pub fn app() -> App {
     App::new("interop").tasks(tasks![
@@ -91,6 +97,7 @@ pub fn app() -> App {
         later,
         shared_add,
         shared_slow,
-        shared_nap
+        shared_nap,
+        shared_fail
     ])
 }
