@@ -9,6 +9,7 @@ use celeriac_store::{Publish, Revocation, StoreResult};
 use serde::de::DeserializeOwned;
 
 use crate::App;
+use crate::canvas::{AnyResult, ResultTree};
 use crate::producer::SendError;
 
 /// A call that was sent, and what became of it. Cheap to clone; holds no connection of its own.
@@ -27,6 +28,8 @@ pub struct AsyncResult<T = Value> {
     app: App,
     /// Whether the call was sent with `ignore_result`.
     is_ignored: bool,
+    /// What ran before it, if it was sent by this program.
+    tree: Option<ResultTree>,
     result: PhantomData<fn() -> T>,
 }
 
@@ -100,13 +103,54 @@ pub enum ResultError {
 impl<T> AsyncResult<T> {
     /// What became of the call with this id, which may have been made anywhere.
     pub fn new(id: TaskId, app: App) -> Self {
-        Self { id, app, is_ignored: false, result: PhantomData }
+        Self { id, app, is_ignored: false, tree: None, result: PhantomData }
     }
 
     /// What became of the call that this message is.
     pub(crate) fn of(id: TaskId, publish: &Publish, app: App) -> Self {
         let is_ignored = publish.message.headers.ignore_result.unwrap_or(false);
         Self { is_ignored, ..Self::new(id, app) }
+    }
+
+    /// What became of a composition that was sent.
+    pub(crate) fn of_tree(tree: ResultTree, app: App) -> Self {
+        Self { tree: Some(tree.clone()), ..Self::new(tree.id().clone(), app) }
+    }
+
+    /// What ran before it: the step of the chain, or the header of the chord. Known to the program that has sent it.
+    ///
+    /// ```
+    /// # use celeriac_app::AsyncResult;
+    /// use celeriac_app::canvas::AnyResult;
+    ///
+    /// fn first<T>(last: &AsyncResult<T>) -> Option<String> {
+    ///     let mut parent = last.parent()?;
+    ///     while let Some(before) = parent.parent() {
+    ///         parent = before;
+    ///     }
+    ///     Some(parent.id().to_string())
+    /// }
+    /// ```
+    pub fn parent(&self) -> Option<AnyResult> {
+        let parent = self.tree.as_ref()?.parent()?;
+        Some(AnyResult::of_tree(parent, &self.app))
+    }
+
+    /// What the task has sent while it ran, once it has ended.
+    ///
+    /// # Errors
+    /// Why the store could not be asked.
+    pub async fn children(&self) -> Result<Vec<AnyResult>, ResultError> {
+        let record = self.record().await?;
+        let children = record.as_ref().and_then(|record| record.children.as_list()).unwrap_or_default();
+        Ok(children.iter().filter_map(|child| AnyResult::from_tuple(child, &self.app)).collect())
+    }
+
+    /// Celery's result tuple: `[[id, parent], null]`.
+    pub(crate) fn as_tuple(&self) -> Value {
+        let alone =
+            || Value::List(vec![Value::List(vec![self.id.as_str().into(), Value::Null]), Value::Null]);
+        self.tree.as_ref().map_or_else(alone, ResultTree::as_tuple)
     }
 
     /// The id of the call.
@@ -208,8 +252,8 @@ impl<T> AsyncResult<T> {
     }
 
     fn untyped(&self) -> AsyncResult {
-        let Self { id, app, is_ignored, .. } = self;
-        AsyncResult { id: id.clone(), app: app.clone(), is_ignored: *is_ignored, result: PhantomData }
+        let Self { id, app, is_ignored, tree, .. } = self.clone();
+        AsyncResult { id, app, is_ignored, tree, result: PhantomData }
     }
 
     fn store_error(&self, source: celeriac_store::Error) -> ResultError {
@@ -237,7 +281,7 @@ impl<T: DeserializeOwned> AsyncResult<T> {
         self.value(record)
     }
 
-    fn value(&self, record: ResultRecord) -> Result<T, ResultError> {
+    pub(crate) fn value(&self, record: ResultRecord) -> Result<T, ResultError> {
         let id = self.id.clone();
         match record.state {
             State::Success => record.result.deserialize_into().map_err(|source| ResultError::Type {
@@ -265,8 +309,9 @@ impl<T: DeserializeOwned> AsyncResult<T> {
 
 impl<T> Clone for AsyncResult<T> {
     fn clone(&self) -> Self {
-        let Self { id, app, is_ignored, .. } = self;
-        Self { id: id.clone(), app: app.clone(), is_ignored: *is_ignored, result: PhantomData }
+        let Self { id, app, is_ignored, tree, .. } = self;
+        let (id, app, tree) = (id.clone(), app.clone(), tree.clone());
+        Self { id, app, is_ignored: *is_ignored, tree, result: PhantomData }
     }
 }
 

@@ -85,8 +85,20 @@ impl<'a> Composer<'a> {
         if let Some(source) = signature.error.take() {
             return Err(SendError::Encode { task: signature.task, source });
         }
-        let Signature { task, arguments, defaults, ref options, .. } = signature;
-        self.compose_call(Outgoing { task, arguments, defaults, call: options.as_deref(), place: None })
+        if signature.composed.is_some() {
+            return Err(self.refuse(&signature.task, "a composition is more than one message"));
+        }
+        let Signature { task, mut arguments, defaults, mut options, .. } = signature;
+        let mut place = None;
+        if let Some(call) = &mut options {
+            arguments.embed.callbacks.append(&mut call.link);
+            arguments.embed.errbacks.append(&mut call.link_error);
+            let (stamps, route_name) = (std::mem::take(&mut call.stamps), call.route_name.take());
+            if !stamps.is_empty() || route_name.is_some() {
+                place = Some(Place { stamps, route_name, ..Place::default() });
+            }
+        }
+        self.compose_call(Outgoing { task, arguments, defaults, call: options.as_deref(), place })
     }
 
     /// Source: `celery/app/amqp.py`, `AMQP.as_task_v2`, and `celery/app/task.py`, `Task.apply_async`, Celery 5.7.0.

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use celeriac_protocol::{self as protocol, Headers, MAX_RESULT_DEPTH, QueueName, State, TaskId, TaskName, Value, body};
+use celeriac_protocol::{
+    self as protocol, Headers, MAX_RESULT_DEPTH, QueueName, State, TaskId, TaskName, Value, body,
+};
 use celeriac_store::Delivery;
 use serde::Serialize;
 
+use crate::canvas::Composed;
 use crate::resource::{Local, LocalSet, Shared, SharedSet};
 use crate::task::{TaskDefinition, TaskError};
 use crate::{App, CancellationToken, Process, Trail};
@@ -175,15 +178,21 @@ impl Context {
     /// sent in the step in which this task ends, so that it is sent once, whatever crashes.
     ///
     /// ```
-    /// # use celeriac_app::{Context, TaskResult, protocol::Signature};
+    /// # use celeriac_app::{Context, Signature, TaskResult, args, kwargs};
     /// fn fetch(task: &Context, url: String) -> TaskResult<i64> {
-    ///     let mut mirrored = Signature::new("pages.fetch_from_mirror");
-    ///     mirrored.args.push(url.as_str().into());
-    ///     Err(task.replace(mirrored))
+    ///     Err(task.replace(Signature::<i64>::named("pages.fetch_from_mirror", args![url], kwargs! {})))
     /// }
     /// ```
-    pub fn replace(&self, call: impl Into<protocol::Signature>) -> TaskError {
-        TaskError::replace(call.into())
+    pub fn replace(&self, call: impl Into<Composed>) -> TaskError {
+        match self.wire_form(call.into()) {
+            Ok(call) => TaskError::replace(call),
+            Err(error) => error,
+        }
+    }
+
+    /// A composition as it goes into a message.
+    fn wire_form(&self, composed: Composed) -> Result<protocol::Signature, TaskError> {
+        composed.for_broker(self.app()).map_err(|error| TaskError::from(error).permanent())
     }
 
     /// Adds a call to the chord that this task is a member of: the body waits for it, too.
@@ -192,13 +201,14 @@ impl Context {
     /// leave it behind in a chord that is over, or a chord that waits for nobody.)
     ///
     /// # Errors
-    /// A failure, if this task is no member of a chord.
-    pub fn add_to_chord(&self, call: impl Into<protocol::Signature>) -> Result<(), TaskError> {
-        let is_member = || body::decode(&self.0.delivery.message).is_ok_and(|body| body.embed.chord.is_some());
+    /// A failure, if this task is no member of a chord, or an argument of the call cannot be encoded.
+    pub fn add_to_chord(&self, call: impl Into<Composed>) -> Result<(), TaskError> {
+        let is_member =
+            || body::decode(&self.0.delivery.message).is_ok_and(|body| body.embed.chord.is_some());
         if self.headers().group.is_none() || !is_member() {
             return Err(TaskError::failure("ValueError", "this task is no member of a chord").permanent());
         }
-        self.0.trail.added(call.into());
+        self.0.trail.added(self.wire_form(call.into())?);
         Ok(())
     }
 

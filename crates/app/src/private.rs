@@ -6,6 +6,7 @@ pub use std::time::Duration;
 pub use celeriac_protocol::{Arguments, EncodeError, TaskName, Value};
 use serde::Serialize;
 
+pub use crate::canvas::Step;
 pub use crate::resource::{LocalSet, ResourceRequest};
 pub use crate::task::{
     Acks, Isolation, RateLimit, RetryFor, Returned, Task, TaskBody, TaskDefinition, TaskError, TaskOptions,

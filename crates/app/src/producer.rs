@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use celeriac_protocol::{EncodeError, TaskId, TaskName, Value};
-use celeriac_store::Publish;
+use celeriac_store::{Publication, Publish};
 
+use crate::canvas::Composed;
 use crate::composer::Composer;
 use crate::signals::{self, Published};
 use crate::{App, AsyncResult, Context, Signature};
@@ -99,7 +100,24 @@ fn tries(after: &Duration, attempts: u32, source: &celeriac_store::Error) -> Str
 }
 
 /// The most calls that are published at once: more would hold up everybody else who writes for too long.
-const BATCH: usize = 10_000;
+pub(crate) const BATCH: usize = 10_000;
+
+/// What is sent at once, and what becomes of it.
+struct Outbox<T> {
+    results: Vec<AsyncResult<T>>,
+    publication: Publication,
+    /// What becomes a child of the task that sends it.
+    children: Vec<Value>,
+}
+
+/// A task remembers what it sends: its result names them as its children.
+///
+/// Source: `celery/app/base.py`, `Celery.send_task`, Celery 5.7.0.
+fn remember(parent: Option<&Context>, children: impl IntoIterator<Item = Value>) {
+    if let Some(parent) = parent {
+        parent.trail().sent(children);
+    }
+}
 
 impl App {
     /// Sends a call, with no task as its parent.
@@ -159,11 +177,15 @@ impl App {
         parent: Option<&Context>,
         signature: Signature<T>,
     ) -> Result<AsyncResult<T>, SendError> {
+        if signature.composed.is_some() {
+            let tree = self.send_composed(parent, Composed::of(signature)).await?;
+            return Ok(AsyncResult::of_tree(tree, self.clone()));
+        }
         let composer = Composer::new(self, parent.map(Into::into));
         let (id, publish) = composer.compose(signature)?;
         let result = AsyncResult::of(id, &publish, self.clone());
-        self.publish(vec![publish]).await?;
-        note_sent(parent, [result.id()]);
+        self.publish(vec![publish].into()).await?;
+        remember(parent, [result.as_tuple()]);
         Ok(result)
     }
 
@@ -172,10 +194,10 @@ impl App {
         parent: Option<&Context>,
         signatures: impl IntoIterator<Item = Signature<T>>,
     ) -> Result<Vec<AsyncResult<T>>, SendError> {
-        let (results, messages) = self.compose_all(parent, signatures)?;
-        self.publish_all(messages).await?;
-        note_sent(parent, results.iter().map(AsyncResult::id));
-        Ok(results)
+        let outbox = self.compose_all(parent, signatures)?;
+        self.publish_all(outbox.publication).await?;
+        remember(parent, outbox.children);
+        Ok(outbox.results)
     }
 
     pub(crate) fn send_blocking_from<T>(
@@ -183,10 +205,14 @@ impl App {
         parent: Option<&Context>,
         signature: Signature<T>,
     ) -> Result<AsyncResult<T>, SendError> {
+        if signature.composed.is_some() {
+            let tree = self.send_composed_blocking(parent, Composed::of(signature))?;
+            return Ok(AsyncResult::of_tree(tree, self.clone()));
+        }
         let (id, publish) = Composer::new(self, parent.map(Into::into)).compose(signature)?;
         let (app, result) = (self.clone(), AsyncResult::of(id, &publish, self.clone()));
-        self.client().block_on(async move { app.publish(vec![publish]).await })?;
-        note_sent(parent, [result.id()]);
+        self.client().block_on(async move { app.publish(vec![publish].into()).await })?;
+        remember(parent, [result.as_tuple()]);
         Ok(result)
     }
 
@@ -198,19 +224,19 @@ impl App {
         &self,
         signatures: impl IntoIterator<Item = Signature<T>>,
     ) -> Result<Vec<AsyncResult<T>>, SendError> {
-        let (results, messages) = self.compose_all(None, signatures)?;
-        if !messages.is_empty() {
+        let Outbox { results, publication, .. } = self.compose_all(None, signatures)?;
+        if !publication.messages.is_empty() {
             let app = self.clone();
-            self.client().block_on(async move { app.publish_all(messages).await })?;
+            self.client().block_on(async move { app.publish_all(publication).await })?;
         }
         Ok(results)
     }
 
-    /// The message that sending a call would publish, for those who publish themselves: a worker that sends the
-    /// follow-ups of a task together with its outcome.
+    /// The message that sending a call of one task would publish, for those who publish themselves. [`App::unfold`] does
+    /// that for compositions.
     ///
     /// # Errors
-    /// What could not be encoded.
+    /// What could not be encoded, or that the call is a composition.
     pub fn compose<T>(
         &self,
         parent: Option<&Context>,
@@ -224,32 +250,53 @@ impl App {
         &self,
         parent: Option<&Context>,
         signatures: impl IntoIterator<Item = Signature<T>>,
-    ) -> Result<(Vec<AsyncResult<T>>, Vec<Publish>), SendError> {
+    ) -> Result<Outbox<T>, SendError> {
         let composer = Composer::new(self, parent.map(Into::into));
         let signatures = signatures.into_iter();
         let expected = signatures.size_hint().0;
-        let (mut results, mut messages) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
+        let publication = Publication { messages: Vec::with_capacity(expected), ..Publication::default() };
+        let mut outbox = Outbox { results: Vec::with_capacity(expected), publication, children: Vec::new() };
+        let all = &mut outbox.publication;
         for signature in signatures {
+            if signature.composed.is_some() {
+                let (tree, unfolded) = self.unfold_composed(parent, Composed::of(signature))?;
+                outbox.results.push(AsyncResult::of_tree(tree, self.clone()));
+                outbox.children.extend(unfolded.children);
+                all.messages.extend(unfolded.publication.messages);
+                all.chords.extend(unfolded.publication.chords);
+                all.groups.extend(unfolded.publication.groups);
+                continue;
+            }
             let (id, publish) = composer.compose(signature)?;
-            results.push(AsyncResult::of(id, &publish, self.clone()));
-            messages.push(publish);
+            let result = AsyncResult::of(id, &publish, self.clone());
+            outbox.children.extend(parent.map(|_| result.as_tuple()));
+            outbox.results.push(result);
+            all.messages.push(publish);
         }
-        Ok((results, messages))
+        Ok(outbox)
     }
 
     /// Publishes any number of messages, batch by batch.
-    async fn publish_all(&self, messages: Vec<Publish>) -> Result<(), SendError> {
-        let all = messages.len();
+    async fn publish_all(&self, publication: Publication) -> Result<(), SendError> {
+        let all = publication.messages.len();
         if all <= BATCH {
-            return if all == 0 { Ok(()) } else { self.publish(messages).await };
+            return if all == 0 { Ok(()) } else { self.publish(publication).await };
         }
+        // Chords begin and groups are saved with the first batch.
+        let Publication { messages, mut chords, mut groups, .. } = publication;
         let id = |publish: &Publish| publish.message.headers.id.clone();
         // A handler of `before_task_publish` may have taken the id of one away; it is sent all the same.
         let ids: Vec<Option<TaskId>> = messages.iter().map(id).collect();
         let named = |ids: &[Option<TaskId>]| ids.iter().flatten().cloned().collect::<Vec<_>>();
         let mut messages = messages.into_iter();
         for (number, batch) in ids.chunks(BATCH).enumerate() {
-            if let Err(source) = self.publish(messages.by_ref().take(batch.len()).collect()).await {
+            let batch_of = Publication {
+                messages: messages.by_ref().take(batch.len()).collect(),
+                chords: std::mem::take(&mut chords),
+                groups: std::mem::take(&mut groups),
+                ..Publication::default()
+            };
+            if let Err(source) = self.publish(batch_of).await {
                 return Err(match number {
                     0 => source,
                     _ => {
@@ -263,11 +310,11 @@ impl App {
     }
 
     /// Publishes within `task_publish_timeout`, connecting included.
-    async fn publish(&self, messages: Vec<Publish>) -> Result<(), SendError> {
+    pub(crate) async fn publish(&self, publication: Publication) -> Result<(), SendError> {
         let deadline = self.config().task_publish_timeout;
         let started = tokio::time::Instant::now();
         let store = self.connect_within(deadline).await?;
-        let announced = self.announcements(&messages);
+        let announced = self.announcements(&publication.messages);
         let fail = |source| SendError::Store {
             url: store.url().to_owned(),
             after: started.elapsed(),
@@ -276,7 +323,7 @@ impl App {
         };
         // Not tried again after an error: nobody knows whether the messages arrived, and twice is worse than an error.
         let left = deadline.saturating_sub(started.elapsed());
-        match tokio::time::timeout(left, store.broker().publish(messages.into())).await {
+        match tokio::time::timeout(left, store.publish(publication)).await {
             Ok(published) => published.map_err(fail)?,
             Err(_) => {
                 let url = store.url().to_owned();
@@ -303,18 +350,6 @@ impl App {
             Some(Published { id, name, queue: publish.route.queue().clone() })
         };
         messages.iter().filter_map(announce).collect()
-    }
-}
-
-/// A task remembers what it sends: its result names them as its children.
-///
-/// Source: `celery/result.py`, `AsyncResult.as_tuple`, Celery 5.7.0.
-fn note_sent<'a>(parent: Option<&Context>, ids: impl IntoIterator<Item = &'a TaskId>) {
-    let tuple = |id: &TaskId| {
-        Value::List(vec![Value::List(vec![Value::from(id.as_str()), Value::Null]), Value::Null])
-    };
-    if let Some(parent) = parent {
-        parent.trail().sent(ids.into_iter().map(tuple));
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use celeriac_protocol::{Arguments, EncodeError, QueueName, TaskId, TaskName, Timestamp, Value};
+use celeriac_protocol::{
+    self as wire, Arguments, EncodeError, QueueName, TaskId, TaskName, Timestamp, Value,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,7 +14,7 @@ use crate::AsyncResult;
 use crate::producer::{SendError, Sender};
 use crate::task::{Task, TaskOptions};
 
-/// A call of a task that returns a `T`, ready to be sent: what `task.s(...)` makes.
+/// A call that returns a `T`, ready to be sent: what `task.s(...)` makes, and what calls are [composed](crate::canvas) to.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,6 +33,8 @@ pub struct Signature<T = Value> {
     pub(crate) arguments: Arguments,
     /// The first argument that could not be encoded; sending reports it.
     pub(crate) error: Option<EncodeError>,
+    /// What it is composed of, unless it calls one task.
+    pub(crate) composed: Option<Box<wire::Signature>>,
     /// Most calls have none, so that a call stays small.
     pub(crate) options: Option<Box<SendOptions>>,
     result: PhantomData<fn() -> T>,
@@ -53,7 +57,89 @@ pub(crate) struct SendOptions {
     pub(crate) soft_time_limit: Option<Duration>,
     pub(crate) shadow: Option<Box<str>>,
     pub(crate) headers: Vec<(Box<str>, Value)>,
+    /// The name that routes look at, where it is not the task's own.
+    pub(crate) route_name: Option<Box<str>>,
+    pub(crate) stamps: Vec<(Box<str>, Value)>,
+    pub(crate) link: Vec<wire::Signature>,
+    pub(crate) link_error: Vec<wire::Signature>,
 }
+
+/// The options of a call, for everything that can be sent: methods that go through `with`.
+macro_rules! send_options {
+    () => {
+        /// Gives the call an id of the caller's own.
+        pub fn task_id(self, id: impl Into<::celeriac_protocol::TaskId>) -> Self {
+            self.with(|options| options.task_id = Some(id.into()))
+        }
+
+        /// The queue it goes to, before what the task and the routes say.
+        pub fn queue(self, queue: impl Into<::celeriac_protocol::QueueName>) -> Self {
+            self.with(|options| options.queue = Some(queue.into()))
+        }
+
+        /// Its priority: 0 (lowest) to 9 (highest).
+        pub fn priority(self, priority: u8) -> Self {
+            self.with(|options| options.priority = Some(priority))
+        }
+
+        /// It may start this long after it is sent.
+        pub fn countdown(self, countdown: ::std::time::Duration) -> Self {
+            self.with(|options| options.countdown = Some(countdown))
+        }
+
+        /// It may start at this time. Goes before a countdown.
+        pub fn eta(self, eta: ::celeriac_protocol::Timestamp) -> Self {
+            self.with(|options| options.eta = Some(eta))
+        }
+
+        /// It may not start later than this long after it is sent.
+        pub fn expires(self, expires: ::std::time::Duration) -> Self {
+            self.with(|options| options.expires = Some(expires))
+        }
+
+        /// It may not start after this time.
+        pub fn expires_at(self, expires: ::celeriac_protocol::Timestamp) -> Self {
+            self.with(|options| options.expires_at = Some(expires))
+        }
+
+        /// How its arguments are written: `json` or `msgpack`.
+        pub fn serializer(self, serializer: impl Into<Box<str>>) -> Self {
+            self.with(|options| options.serializer = Some(serializer.into()))
+        }
+
+        /// How its body is compressed: `gzip`, `bzip2` or `zstd`.
+        pub fn compression(self, compression: impl Into<Box<str>>) -> Self {
+            self.with(|options| options.compression = Some(compression.into()))
+        }
+
+        /// Whether its result is not stored.
+        pub fn ignore_result(self, ignore: bool) -> Self {
+            self.with(|options| options.ignore_result = Some(ignore))
+        }
+
+        /// It is stopped after this time.
+        pub fn time_limit(self, limit: ::std::time::Duration) -> Self {
+            self.with(|options| options.time_limit = Some(limit))
+        }
+
+        /// It is asked to stop after this time.
+        pub fn soft_time_limit(self, limit: ::std::time::Duration) -> Self {
+            self.with(|options| options.soft_time_limit = Some(limit))
+        }
+
+        /// The name to show for it, in place of the task's.
+        pub fn shadow(self, name: impl Into<Box<str>>) -> Self {
+            self.with(|options| options.shadow = Some(name.into()))
+        }
+
+        /// A header of the program's own, which the task sees.
+        pub fn header(self, name: impl Into<Box<str>>, value: impl Into<::celeriac_protocol::Value>) -> Self {
+            self.with(|options| options.headers.push((name.into(), value.into())))
+        }
+    };
+}
+
+pub(crate) use send_options;
 
 /// An argument on its way into a call.
 pub type EncodedArgument = Result<Value, EncodeError>;
@@ -88,6 +174,7 @@ impl<T> Signature<T> {
             defaults,
             arguments: Arguments::positional(Vec::with_capacity(arity)),
             error: None,
+            composed: None,
             options: None,
             result: PhantomData,
         }
@@ -124,80 +211,12 @@ impl<T> Signature<T> {
         &self.arguments
     }
 
-    /// Gives the call an id of the caller's own.
-    pub fn task_id(self, id: impl Into<TaskId>) -> Self {
-        self.with(|options| options.task_id = Some(id.into()))
-    }
-
-    /// The queue it goes to, before what the task and the routes say.
-    pub fn queue(self, queue: impl Into<QueueName>) -> Self {
-        self.with(|options| options.queue = Some(queue.into()))
-    }
-
-    /// Its priority: 0 (lowest) to 9 (highest).
-    pub fn priority(self, priority: u8) -> Self {
-        self.with(|options| options.priority = Some(priority))
-    }
-
-    /// It may start this long after it is sent.
-    pub fn countdown(self, countdown: Duration) -> Self {
-        self.with(|options| options.countdown = Some(countdown))
-    }
-
-    /// It may start at this time. Goes before a countdown.
-    pub fn eta(self, eta: Timestamp) -> Self {
-        self.with(|options| options.eta = Some(eta))
-    }
-
-    /// It may not start later than this long after it is sent.
-    pub fn expires(self, expires: Duration) -> Self {
-        self.with(|options| options.expires = Some(expires))
-    }
-
-    /// It may not start after this time.
-    pub fn expires_at(self, expires: Timestamp) -> Self {
-        self.with(|options| options.expires_at = Some(expires))
-    }
-
-    /// How its arguments are written: `json` or `msgpack`.
-    pub fn serializer(self, serializer: impl Into<Box<str>>) -> Self {
-        self.with(|options| options.serializer = Some(serializer.into()))
-    }
-
-    /// How its body is compressed: `gzip`, `bzip2` or `zstd`.
-    pub fn compression(self, compression: impl Into<Box<str>>) -> Self {
-        self.with(|options| options.compression = Some(compression.into()))
-    }
-
-    /// Whether its result is not stored.
-    pub fn ignore_result(self, ignore: bool) -> Self {
-        self.with(|options| options.ignore_result = Some(ignore))
-    }
-
-    /// It is stopped after this time.
-    pub fn time_limit(self, limit: Duration) -> Self {
-        self.with(|options| options.time_limit = Some(limit))
-    }
-
-    /// It is asked to stop after this time.
-    pub fn soft_time_limit(self, limit: Duration) -> Self {
-        self.with(|options| options.soft_time_limit = Some(limit))
-    }
-
-    /// The name to show for it, in place of the task's.
-    pub fn shadow(self, name: impl Into<Box<str>>) -> Self {
-        self.with(|options| options.shadow = Some(name.into()))
-    }
-
-    /// A header of the program's own, which the task sees.
-    pub fn header(self, name: impl Into<Box<str>>, value: impl Into<Value>) -> Self {
-        self.with(|options| options.headers.push((name.into(), value.into())))
-    }
-
-    fn with(mut self, change: impl FnOnce(&mut SendOptions)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut SendOptions)) -> Self {
         change(self.options.get_or_insert_default());
         self
     }
+
+    send_options! {}
 }
 
 impl<T: DeserializeOwned> Signature<T> {
@@ -227,6 +246,7 @@ impl<T> Clone for Signature<T> {
             defaults: self.defaults,
             arguments: self.arguments.clone(),
             error: self.error.clone(),
+            composed: self.composed.clone(),
             options: self.options.clone(),
             result: PhantomData,
         }

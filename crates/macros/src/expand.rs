@@ -77,6 +77,7 @@ fn sending(function: &Function, private: &TokenStream) -> TokenStream {
         }
     });
     let from = Ident::new("from", Span::mixed_site());
+    let step = step(&arguments, visibility, private);
     let lints = quote! {
         #[allow(dead_code, clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "as the task takes them")]
     };
@@ -86,6 +87,8 @@ fn sending(function: &Function, private: &TokenStream) -> TokenStream {
         #visibility fn s(&self #(, #names: #parameters)*) -> #private::Signature<<Self as #private::Task>::Output> {
             #private::Signature::of(self, #arity) #(.arg(#converted))*
         }
+
+        #step
 
         /// Sends a call of the task, from a program (`&App`) or from a running task (`&Context`).
         ///
@@ -109,6 +112,31 @@ fn sending(function: &Function, private: &TokenStream) -> TokenStream {
             #from: &impl #private::Sender #(, #names: #parameters)*
         ) -> ::core::result::Result<#private::AsyncResult<<Self as #private::Task>::Output>, #private::SendError> {
             self.s(#(#names),*).apply_blocking(#from)
+        }
+    }
+}
+
+/// `step`, of a task that has arguments.
+fn step(arguments: &[&Parameter], visibility: &syn::Visibility, private: &TokenStream) -> TokenStream {
+    let Some((first, rest)) = arguments.split_first() else { return TokenStream::new() };
+    let (given, arity) = (&first.written, arguments.len());
+    let names: Vec<_> = rest.iter().map(|parameter| &parameter.name).collect();
+    let accepted = rest.iter().map(|parameter| parameter.accepted());
+    let converted = rest.iter().map(|parameter| {
+        let (name, written) = (&parameter.name, &parameter.written);
+        if parameter.is_converted() {
+            quote! { &::core::convert::Into::<#written>::into(#name) }
+        } else {
+            quote! { &#name }
+        }
+    });
+    quote! {
+        /// A call of the task without its first argument, which the call before it gives.
+        #[allow(dead_code, clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "as the task takes them")]
+        #visibility fn step(
+            &self #(, #names: #accepted)*
+        ) -> #private::Step<#given, <Self as #private::Task>::Output> {
+            #private::Step::of(self, #arity) #(.arg(#converted))*
         }
     }
 }

@@ -17,6 +17,10 @@ pub trait Revocations: Send + Sync {
     /// with [`crate::Capabilities::schedule_access`]. Answers which tasks left in this way, now or by an earlier
     /// revocation that is still remembered: no worker will see them, so the caller stores their results, and a caller
     /// that could not may revoke them again.
+    ///
+    /// A message [after which something happens](celeriac_protocol::body::has_embed) does not leave: others wait for its
+    /// task. Instead it is ready from now on, at the head of its queue where messages may be moved there, so that a
+    /// worker finds it marked and finishes it as revoked, with all that this brings about.
     async fn revoke(&self, revocations: Vec<Revocation>) -> Result<Vec<TaskId>>;
 
     /// Which of these tasks are revoked, in the order asked.

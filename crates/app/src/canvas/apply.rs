@@ -57,12 +57,12 @@ impl Apply {
         self
     }
 
-    pub(super) fn into_options(self) -> (Vec<Value>, Vec<(Box<str>, Value)>, Options) {
-        let mut options = Options::from_entries(self.options);
+    pub(super) fn take_options(&mut self) -> Options {
+        let mut options = Options::from_entries(std::mem::take(&mut self.options));
         if !self.chain.is_empty() {
-            options.chain = Some(self.chain.into());
+            options.chain = Some(std::mem::take(&mut self.chain).into());
         }
-        (self.args, self.kwargs, options)
+        options
     }
 }
 
@@ -81,10 +81,15 @@ pub struct Unfolded {
 impl App {
     /// What applying this signature publishes, and which results that will have. Nothing is sent.
     ///
+    /// The signature is as messages carry it: on Redis, its priorities count down as kombu's do there.
+    ///
     /// # Errors
     /// What is wrong with the signature or one of those in it.
     pub fn unfold(&self, signature: Signature, apply: Apply) -> Result<Unfolded, SendError> {
-        let mut unfolding = Unfolding::start(self, signature, apply)?;
+        self.unfold_all(Unfolding::start(self, signature, apply)?)
+    }
+
+    pub(super) fn unfold_all(&self, mut unfolding: Unfolding<'_>) -> Result<Unfolded, SendError> {
         let publication = unfolding.next_batch(usize::MAX)?.unwrap_or_default();
         Ok(Unfolded { publication, result: unfolding.result(), children: unfolding.children() })
     }

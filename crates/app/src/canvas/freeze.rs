@@ -17,7 +17,7 @@ pub(super) struct Freezer {
 }
 
 /// Where a signature stands; what it has already goes before that, but for the chord and the workflow.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Place<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) group_id: Option<&'a str>,
@@ -107,7 +107,7 @@ impl Freezer {
                 continue;
             }
             let index = i64::try_from(results.len()).ok();
-            let place = Place { id: None, root_id, parent_id, group_index: index, ..place.clone() };
+            let place = Place { id: None, root_id, parent_id, group_index: index, ..*place };
             results.push(self.freeze(&mut member, place)?);
             members.push(member);
         }

@@ -60,7 +60,7 @@ impl Freezer {
                 (task, before) = self.upgrade(task, &mut made, before)?;
             }
             let root_id = chain.place.root_id;
-            let place = if is_last { chain.place.clone() } else { Place { root_id, ..Place::default() } };
+            let place = if is_last { chain.place } else { Place { root_id, ..Place::default() } };
             let result = self.freeze(&mut task, Place { parent_id: None, ..place })?;
             self.follow(before, result, !made.0.is_empty());
             for errback in &chain.link_error {

@@ -45,11 +45,11 @@ struct Applied {
 
 impl<'a> Unfolding<'a> {
     /// Freezes the whole signature; messages come with the batches.
-    pub(crate) fn start(app: &'a App, signature: Signature, apply: Apply) -> Result<Self, SendError> {
+    pub(crate) fn start(app: &'a App, signature: Signature, mut apply: Apply) -> Result<Self, SendError> {
         let node = Node::new(signature)?;
-        let parent = apply.parent.clone();
+        let options = apply.take_options();
+        let Apply { args, kwargs, parent, .. } = apply;
         let has_parent = parent.is_some();
-        let (args, kwargs, options) = apply.into_options();
         let mut unfolding = Self {
             composer: Composer::new(app, parent),
             freezer: Freezer::default(),
@@ -78,6 +78,11 @@ impl<'a> Unfolding<'a> {
         }
         let batch = std::mem::take(&mut self.batch);
         Ok((batch != Publication::default()).then_some(batch))
+    }
+
+    /// How many members of groups have not been applied yet.
+    pub(crate) fn left(&self) -> usize {
+        self.waiting.iter().map(|members| members.left.len()).sum()
     }
 
     /// What the caller gets. Complete from the start.
@@ -213,7 +218,7 @@ impl<'a> Unfolding<'a> {
                 self.prepare_members(nested, place, members, results)?;
                 continue;
             }
-            let place = Place { group_index: i64::try_from(index).ok(), ..place.clone() };
+            let place = Place { group_index: i64::try_from(index).ok(), ..*place };
             results.push(self.freezer.freeze(&mut task, place)?);
             members.push(task);
         }

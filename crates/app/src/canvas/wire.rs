@@ -24,9 +24,11 @@ impl Composer<'_> {
     ) -> Result<(TaskId, Publish), SendError> {
         let reader = Reader { task: &task, stamps: options.stamps(), counts_down: self.counts_down() };
         let (mut call, mut place) = (SendOptions::default(), Place::default());
-        let mut embed = Embed::default();
-        embed.chord = options.chord.as_deref().map(|chord| Box::new(chord.clone()));
-        embed.chain = options.chain.as_deref().map(<[Signature]>::to_vec).unwrap_or_default();
+        let mut embed = Embed {
+            chord: options.chord.as_deref().map(|chord| Box::new(chord.clone())),
+            chain: options.chain.as_deref().map(<[Signature]>::to_vec).unwrap_or_default(),
+            ..Embed::default()
+        };
         for (name, value) in options.into_iter() {
             reader.read(&name, value, &mut call, &mut place, &mut embed)?;
         }

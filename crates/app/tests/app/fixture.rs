@@ -59,7 +59,14 @@ pub(crate) async fn run(app: &App, message: Message) -> (Returned, Arc<Reports>)
     };
     let arguments = body::decode(&delivery.message).unwrap();
     let id = delivery.message.headers.id.clone().unwrap();
-    let context = Context::new(id, Arc::clone(&task), Arc::new(delivery), CancellationToken::new(), Arc::default(), place);
+    let context = Context::new(
+        id,
+        Arc::clone(&task),
+        Arc::new(delivery),
+        CancellationToken::new(),
+        Arc::default(),
+        place,
+    );
     let returned = match &task.body {
         TaskBody::Async(body) => body(context, arguments).await,
         TaskBody::Blocking(body) => {

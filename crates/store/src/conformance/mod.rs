@@ -236,6 +236,8 @@ macro_rules! store_laws {
                 every_message_of_a_revoked_task_goes if random_access,
                 a_released_message_of_a_revoked_task_goes if random_access,
                 a_revocation_may_be_endless,
+                a_revoked_member_of_a_workflow_leaves_the_schedule_for_a_worker if schedule_access,
+                a_revoked_member_of_a_workflow_comes_first if random_access,
             }
 
             failing: {

@@ -1,9 +1,13 @@
 //! What revocations promise.
 
+use celeriac_protocol::Message;
+
 use super::StoreUnderTest;
 use super::consuming::ids;
-use super::subject::{LEASE, MOMENT, message, publish, queue, revocation, task_ids, within};
-use crate::{Revocation, Settle};
+use super::subject::{
+    LEASE, MOMENT, message, message_with_priority, publish, queue, revocation, task_ids, within,
+};
+use crate::{Publish, Revocation, Settle};
 
 /// Whoever asks learns which tasks are revoked, in the order asked, from everywhere.
 pub async fn a_revoked_task_is_known_to_all(store: &StoreUnderTest) {
@@ -171,4 +175,49 @@ pub async fn a_revocation_may_be_endless(store: &StoreUnderTest) {
     store.revocations().revoke(vec![endless]).await.unwrap();
     store.advance(LEASE * 100_000).await;
     assert_eq!(store.revocations().revoked(&task_ids(&["a"])).await.unwrap(), task_ids(&["a"]));
+}
+
+/// A message that calls a task with a callback.
+fn linked(id: &str) -> Message {
+    let body =
+        br#"[[], {}, {"callbacks": [{"task": "next"}], "errbacks": null, "chain": null, "chord": null}]"#;
+    Message { body: body[..].into(), ..message(id) }
+}
+
+/// A scheduled task for which others wait is not removed when it is revoked: it comes at once, and marked.
+pub async fn a_revoked_member_of_a_workflow_leaves_the_schedule_for_a_worker(store: &StoreUnderTest) {
+    let later = Publish { due: Some(store.after(LEASE)), ..publish(&queue(), linked("scheduled")) };
+    store.broker().publish(vec![later].into()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.revocations().revoke(vec![revocation("scheduled")]).await.unwrap(), []);
+    }
+    let stats = store.stats(&queue()).await;
+    assert_eq!((stats.ready, stats.scheduled), (1, Some(0)));
+    let delivery = store.consume(&[&queue()]).await.one().await;
+    assert_eq!((super::consuming::id(&delivery), delivery.revoked), ("scheduled", Some(true)));
+}
+
+/// A waiting task for which others wait is not removed when it is revoked: it comes before everything else, and marked.
+pub async fn a_revoked_member_of_a_workflow_comes_first(store: &StoreUnderTest) {
+    store.broker().publish(vec![publish(&queue(), message_with_priority("urgent", 9))].into()).await.unwrap();
+    store.publish(&queue(), &["plain", "late"]).await;
+    let later = Publish { due: Some(store.after(LEASE)), ..publish(&queue(), linked("scheduled")) };
+    let waiting = publish(&queue(), linked("waiting"));
+    store.broker().publish(vec![later, waiting].into()).await.unwrap();
+    let revoked = ["waiting", "plain", "scheduled"];
+    for _ in 0..2 {
+        let gone = store.revocations().revoke(revoked.map(revocation).to_vec()).await.unwrap();
+        assert_eq!(gone, task_ids(&["plain"]), "what was taken to a worker is not gone");
+    }
+    let mut consuming = store.consume(&[&queue()]).await;
+    let first = consuming.several(2).await;
+    let mut names = ids(&first);
+    names.sort_unstable();
+    assert_eq!(names, ["scheduled", "waiting"]);
+    assert_eq!([first[0].revoked, first[1].revoked], [Some(true); 2]);
+    // What was moved is nobody else's: all the others come, once.
+    let rest = consuming.several(2).await;
+    assert_eq!(ids(&rest), ["urgent", "late"]);
+    consuming.settle(&first, Settle::Requeue).await;
+    assert_eq!(consuming.several(2).await.len(), 2);
 }

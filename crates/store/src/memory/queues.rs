@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use celeriac_protocol::body::has_embed;
 use celeriac_protocol::{Message, QueueName, TaskId, Timestamp};
 
 use crate::{DeliveryTag, Publish, QueueStats, Scheduled};
@@ -20,6 +21,8 @@ pub(super) struct Queues {
 /// A place in a queue: the smallest is delivered first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
+    /// Not in a hurry: `false` is before everything else.
+    is_patient: bool,
     below_highest_priority: u8,
     number: u64,
 }
@@ -78,6 +81,11 @@ impl Stored {
         }
     }
 
+    /// Whether others wait for its task.
+    fn is_awaited(&self) -> bool {
+        matches!(&self.content, Content::Message(message) if has_embed(message))
+    }
+
     fn priority(&self) -> u8 {
         match &self.content {
             Content::Message(message) => message.properties.priority.unwrap_or(0).min(9),
@@ -117,8 +125,12 @@ impl Queues {
     }
 
     fn append(&mut self, queue: &QueueName, stored: Stored) {
-        let place = Place { below_highest_priority: 9 - stored.priority(), number: self.next_number() };
+        let place = self.next_place(&stored, true);
         self.put(queue, place, stored);
+    }
+
+    fn next_place(&mut self, stored: &Stored, is_patient: bool) -> Place {
+        Place { is_patient, below_highest_priority: 9 - stored.priority(), number: self.next_number() }
     }
 
     fn put(&mut self, queue: &QueueName, place: Place, stored: Stored) {
@@ -255,17 +267,38 @@ impl Queues {
             .collect()
     }
 
-    /// As [`Queues::cancel`], for those that wait.
+    /// As [`Queues::cancel`], for those that wait, except where others wait for them.
     pub(super) fn remove_waiting(&mut self, ids: &HashSet<&TaskId>) -> Vec<TaskId> {
+        let is_meant = |stored: &Stored| stored.is_of(ids) && !stored.is_awaited();
         let removed =
-            self.waiting.values_mut().flat_map(|queue| queue.extract_if(.., |_, stored| stored.is_of(ids)));
+            self.waiting.values_mut().flat_map(|queue| queue.extract_if(.., |_, stored| is_meant(stored)));
         removed.filter_map(|(_, stored)| id_of(stored)).collect()
     }
 
-    /// Whether a message of this task is lent.
-    pub(super) fn is_lent(&self, id: &TaskId) -> bool {
-        let mut lent = self.consumers.values().flat_map(|consumer| consumer.lent.values());
-        lent.any(|lent| lent.stored.is_of(&HashSet::from([id])))
+    /// Takes the messages of these tasks for which others wait to the heads of their queues, also out of the schedule.
+    pub(super) fn hurry(&mut self, ids: &HashSet<&TaskId>) {
+        let is_meant = |stored: &Stored| stored.is_of(ids) && stored.is_awaited();
+        let mut moved: Vec<(QueueName, Stored)> = self
+            .scheduled
+            .extract_if(.., |_, (_, stored)| is_meant(stored))
+            .map(|(_, moved)| moved)
+            .collect();
+        for (queue, waiting) in &mut self.waiting {
+            let found = waiting.extract_if(.., |place, stored| place.is_patient && is_meant(stored));
+            moved.extend(found.map(|(_, stored)| (queue.clone(), stored)));
+        }
+        for (queue, stored) in moved {
+            let place = self.next_place(&stored, false);
+            self.put(&queue, place, stored);
+        }
+    }
+
+    /// Whether a message of this task is lent or in a queue.
+    pub(super) fn is_there(&self, id: &TaskId) -> bool {
+        let ids = HashSet::from([id]);
+        let lent = self.consumers.values().flat_map(|consumer| consumer.lent.values());
+        let waiting = self.waiting.values().flat_map(BTreeMap::values);
+        waiting.chain(lent.map(|lent| &lent.stored)).any(|stored| stored.is_of(&ids))
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {

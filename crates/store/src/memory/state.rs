@@ -115,17 +115,18 @@ impl State {
         }
     }
 
-    /// Remembers revocations, and removes what waits or is scheduled of these tasks. Answers those that left in this way,
-    /// now or before.
+    /// Remembers revocations, and removes what waits or is scheduled of these tasks, or lets it hurry. Answers those that
+    /// left in this way, now or before.
     pub(super) fn revoke(&mut self, revocations: &[Revocation], now: Timestamp) -> Vec<TaskId> {
         self.revocation_watches
             .retain(|watch| revocations.iter().all(|revocation| watch.send(revocation.clone()).is_ok()));
         let ids: HashSet<&TaskId> = revocations.iter().map(|revocation| &revocation.task_id).collect();
+        self.queues.hurry(&ids);
         let mut removed = self.queues.remove_waiting(&ids);
         removed.extend(self.queues.cancel(&ids));
         let left_before = |id: &&TaskId| self.revoked.get(id) == Some(&Removed(true));
         removed.extend(ids.into_iter().filter(left_before).cloned());
-        removed.retain(|id| !self.queues.is_lent(id));
+        removed.retain(|id| !self.queues.is_there(id));
         removed.sort_unstable();
         removed.dedup();
         for Revocation { task_id, expires_after, .. } in revocations {

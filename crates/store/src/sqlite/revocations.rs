@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use celeriac_protocol::{TaskId, Timestamp};
-use rusqlite::params;
+use celeriac_protocol::body::has_embed;
+use celeriac_protocol::{Message, TaskId, Timestamp};
+use rusqlite::{Row, params};
 use tokio::sync::watch;
 
 use super::SqliteStore;
@@ -113,14 +114,17 @@ impl Watch {
     }
 }
 
-/// Marks these and removes what waits of them. Answers the tasks of which nothing is left, removed now or before.
+/// Marks these, and removes what waits of them or lets it hurry. Answers the tasks of which nothing is left, removed now or before.
 fn revoke(tx: &mut Tx<'_>, revocations: &[NewRevocation]) -> rusqlite::Result<Vec<TaskKey>> {
     let mut gone = HashSet::new();
     for NewRevocation { task, terminate, expires_after } in revocations {
         let found = messages_of(tx, task)?;
         let mut removed = 0;
         for message in &found {
-            removed += usize::from(message.remove(tx)?);
+            match message.is_awaited(tx)? {
+                true => message.hurry(tx)?,
+                false => removed += usize::from(message.remove(tx)?),
+            }
         }
         let is_gone = match found.len() {
             0 => tx.statement(include_str!("sql/revoked_removed.sql"))?.exists(params![task, tx.now])?,
@@ -155,6 +159,31 @@ pub(super) fn messages_of(tx: &Tx<'_>, task: &TaskKey) -> rusqlite::Result<Vec<W
 }
 
 impl Whereabouts {
+    /// Whether others wait for its task.
+    fn is_awaited(&self, tx: &Tx<'_>) -> rusqlite::Result<bool> {
+        let read = |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let (head, body) = tx.statement(include_str!("sql/revoke_read.sql"))?.query_one([self.id], read)?;
+        // What is no message is found out by the fetch.
+        Ok(Message::decode(&head, body.into()).is_ok_and(|message| has_embed(&message)))
+    }
+
+    /// Makes it ready at the head of its queue, if it waits or is scheduled.
+    fn hurry(&self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+        let mut moved =
+            tx.execute(include_str!("sql/revoke_ready.sql"), params![self.queue, self.rank, self.id])?;
+        if let (0, Some(due)) = (moved, self.due) {
+            moved = tx.execute(include_str!("sql/task_undelay.sql"), params![due, self.id])?;
+            if moved > 0 {
+                tx.execute(include_str!("sql/revoke_due.sql"), params![self.queue, self.id])?;
+            }
+        }
+        if moved > 0 {
+            tx.execute(include_str!("sql/revoke_move.sql"), [self.id])?;
+            tx.touch(Topic::Ready);
+        }
+        Ok(())
+    }
+
     /// Removes it from its queue or the schedule; says whether it was there.
     fn remove(&self, tx: &Tx<'_>) -> rusqlite::Result<bool> {
         let from_queue =

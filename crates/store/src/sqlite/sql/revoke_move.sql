@@ -1,0 +1,1 @@
+UPDATE message SET rank = 0, due = NULL WHERE id = ?1

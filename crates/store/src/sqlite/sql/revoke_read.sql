@@ -1,0 +1,1 @@
+SELECT head, body FROM message WHERE id = ?1
