@@ -28,6 +28,10 @@ local function chord_of(key)
   return chord
 end
 
+local function place_of(part)
+  return string.match(part.member, '[^:]*$')
+end
+
 -- Whether a worker before 5.7 has counted this part: it then knows the member by what it reported at this place.
 local function is_counted_elsewhere(chord, part)
   if chord.count <= chord.known then return false end
@@ -35,7 +39,8 @@ local function is_counted_elsewhere(chord, part)
     return redis.call('LPOS', chord.key .. '.j', part.value, 'RANK', -1, 'MAXLEN', 1000) and true
   end
   local whose = string.match(part.value, '^%[1, ".-", "')
-  for _, value in ipairs(redis.call('ZRANGEBYSCORE', chord.key .. '.j', part.place, part.place)) do
+  local place = place_of(part)
+  for _, value in ipairs(redis.call('ZRANGEBYSCORE', chord.key .. '.j', place, place)) do
     if whose and string.sub(value, 1, #whose) == whose then return true end
   end
   return false
@@ -56,20 +61,45 @@ local function judge(chord, part)
   return (not is_new or chord.count + 1 >= total) and 'last' or 'open'
 end
 
-local function add(chord, part)
+-- Whether a success is not the last of its chord, whatever else is known of it: what nearly all are.
+local function is_one_of_many(chord, part)
+  return not (part.fails or chord.failed or chord.over or chord.claim)
+    and not (chord.size and chord.count + 1 >= chord.size + chord.more)
+end
+
+local function keep(chord, part)
   local key = chord.key
-  redis.call('SADD', key .. '.d', part.member)
-  if part.fails then redis.call('SADD', key .. '.d', FAILED) end
   if chord.kind == 'none' then chord.kind = not part.is_ordered and 'list' or 'zset' end
   if chord.kind == 'list' then
     redis.call('RPUSH', key .. '.j', part.value)
   else
     local value = part.value
     -- A sorted set keeps equal texts once, but a call may stand at two places, and JSON may end in blanks.
-    while redis.call('ZADD', key .. '.j', 'NX', part.place, value) == 0 do value = value .. ' ' end
+    while redis.call('ZADD', key .. '.j', 'NX', place_of(part), value) == 0 do value = value .. ' ' end
   end
-  chord.count, chord.known, chord.failed = chord.count + 1, chord.known + 1, chord.failed or part.fails
+  chord.count, chord.known = chord.count + 1, chord.known + 1
   touched[key] = part.ttl
+end
+
+-- Counts a member of which `judge` says that the chord stays open.
+local function add(chord, part)
+  redis.call('SADD', chord.key .. '.d', part.member)
+  if part.fails then
+    redis.call('SADD', chord.key .. '.d', FAILED)
+    chord.failed = true
+  end
+  keep(chord, part)
+end
+
+-- The same for one of many, in fewer steps.
+local function add_one_of_many(chord, part)
+  if redis.call('SADD', chord.key .. '.d', part.member) == 0 then return 'over' end
+  if is_counted_elsewhere(chord, part) then
+    chord.known, touched[chord.key] = chord.known + 1, part.ttl
+    return 'over'
+  end
+  keep(chord, part)
+  return 'open'
 end
 
 -- Closes a chord. Who reports later finds it over, for as long as it would have waited.
@@ -86,7 +116,7 @@ local PART = 7
 -- it, time to live, and of how many arguments the consequences of closing the chord consist that follow it: '' for unknown ones.
 local function part_at(at)
   return {
-    chord = ARGV[at + 1], member = ARGV[at + 2], place = string.match(ARGV[at + 2], '[^:]*$'), is_ordered = ARGV[at + 3] == '1',
+    chord = ARGV[at + 1], member = ARGV[at + 2], is_ordered = ARGV[at + 3] == '1',
     fails = ARGV[at + 4] == '1', value = ARGV[at + 5], ttl = ARGV[at + 6], closing = tonumber(ARGV[at + 7]),
   }
 end
@@ -97,8 +127,12 @@ local apply
 local function count(at)
   local part = part_at(at)
   local chord = chord_of(part.chord)
-  local brought = judge(chord, part)
   at = at + PART
+  if is_one_of_many(chord, part) then
+    local brought = add_one_of_many(chord, part)
+    return at + (part.closing or 0), brought
+  end
+  local brought = judge(chord, part)
   if brought == 'open' then
     add(chord, part)
   elseif brought ~= 'over' and part.closing then
@@ -144,6 +178,12 @@ end
 
 -- Whether something that `apply` would do asks first: a part that would close its chord without knowing what follows.
 local function asks(at)
+  -- Nearly always a success tells one chord, and nothing else happens.
+  if ARGV[at + 1] == '0' and ARGV[at + 2] == '0' and ARGV[at + 3] == '0' and ARGV[at + 4] == '0' and ARGV[at + 5] == '0'
+    and ARGV[at + 6] == '1' then
+    local part = part_at(at + 6)
+    if part.closing or is_one_of_many(chord_of(part.chord), part) then return false end
+  end
   local chords_then = {}
   local ends = at + 1 + 3 * ARGV[at + 1]
   for of = at + 2, ends, 3 do
