@@ -57,7 +57,7 @@ pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,
     Local, Process, Reason, Resource, ResultError, RouteTarget, Routes, SENT_AT_HEADER, SendError, Sender,
     Settings, Shared, Signature, Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult, args,
-    hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
+    canvas, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
 };
 #[cfg(feature = "cli")]
 pub use celeriac_cli as cli;
