@@ -43,6 +43,7 @@
 //! - `#[task]` makes a task of a function; its documentation lists all options.
 //! - [`App`] holds tasks, resources, signal handlers and [`Settings`].
 //! - [`Signature`] is a call as data; [`AsyncResult`] is what became of it.
+//! - [`canvas`] composes calls: chains, groups and chords, typed from step to step.
 //! - [`Context`] is the call inside of a running task: retries, progress, cancellation.
 //! - [`Resource`], [`Shared`] and [`Local`] are what outlives tasks, such as connections.
 //! - [`signals`] are the moments in the life of workers and tasks, under Celery's names.
@@ -70,6 +71,7 @@ pub use celeriac_app::__private;
 
 /// What most programs use.
 pub mod prelude {
+    pub use crate::canvas::{Group, GroupResult, Step, chain, chord, group};
     pub use crate::protocol::{State, Value};
     pub use crate::{
         App, AsyncResult, CancellationToken, Context, Local, Process, Resource, ResultError, SendError,

@@ -88,7 +88,7 @@ fn message(publish: &Publish) -> Value {
 }
 
 /// A value without what says nothing, in an order of its own.
-fn plain(value: Value) -> Value {
+pub(crate) fn plain(value: Value) -> Value {
     match value {
         Value::Map(entries) => {
             let mut entries: Vec<_> = entries
