@@ -114,7 +114,8 @@ impl<T> AsyncResult<T> {
 
     /// What became of a composition that was sent.
     pub(crate) fn of_tree(tree: ResultTree, app: App) -> Self {
-        Self { tree: Some(tree.clone()), ..Self::new(tree.id().clone(), app) }
+        let id = tree.id().clone();
+        Self { tree: Some(tree), ..Self::new(id, app) }
     }
 
     /// What ran before it: the step of the chain, or the header of the chord. Known to the program that has sent it.

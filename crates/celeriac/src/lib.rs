@@ -43,6 +43,7 @@
 //! - `#[task]` makes a task of a function; its documentation lists all options.
 //! - [`App`] holds tasks, resources, signal handlers and [`Settings`].
 //! - [`Signature`] is a call as data; [`AsyncResult`] is what became of it.
+//! - [`canvas`] composes calls: chains, groups and chords, typed from step to step.
 //! - [`Context`] is the call inside of a running task: retries, progress, cancellation.
 //! - [`Resource`], [`Shared`] and [`Local`] are what outlives tasks, such as connections.
 //! - [`signals`] are the moments in the life of workers and tasks, under Celery's names.
@@ -57,7 +58,7 @@ pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,
     Local, Process, Reason, Resource, ResultError, RouteTarget, Routes, SENT_AT_HEADER, SendError, Sender,
     Settings, Shared, Signature, Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult, args,
-    hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
+    canvas, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
 };
 #[cfg(feature = "cli")]
 pub use celeriac_cli as cli;
@@ -70,6 +71,7 @@ pub use celeriac_app::__private;
 
 /// What most programs use.
 pub mod prelude {
+    pub use crate::canvas::{Group, GroupResult, Step, chain, chord, group};
     pub use crate::protocol::{State, Value};
     pub use crate::{
         App, AsyncResult, CancellationToken, Context, Local, Process, Resource, ResultError, SendError,

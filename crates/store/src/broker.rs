@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{Message, QueueName, Timestamp};
+use celeriac_protocol::{Message, QueueName, TaskId, Timestamp};
 
 use crate::{Capabilities, Consequences, FailureReason, Publication, Result, StoreResult};
 
@@ -39,6 +39,60 @@ pub trait Broker: Send + Sync {
     /// Removes what waits in a queue, with [`Capabilities::schedule_access`] scheduled messages too, and says
     /// how many messages that were. What is lent stays lent.
     async fn purge(&self, queue: &QueueName) -> Result<u64>;
+
+    /// Where the messages of these tasks are, in the same order; of several messages, the one that is nearest to its end.
+    ///
+    /// `None` where there is none, and where the server cannot find it: without [`Capabilities::random_access`] that may
+    /// be any. For people who ask what is waited for: the answer is of one moment, and asking may take a while.
+    async fn locate(&self, ids: &[TaskId]) -> Result<Vec<Option<Location>>> {
+        Ok(vec![None; ids.len()])
+    }
+}
+
+/// Where a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Among the failed tasks.
+    Failed {
+        /// The queue it came from.
+        queue: QueueName,
+    },
+    /// In the schedule.
+    Scheduled {
+        /// The queue it will be ready in.
+        queue: QueueName,
+        /// When.
+        due: Timestamp,
+    },
+    /// In its queue: it could be delivered now.
+    Ready {
+        /// The queue.
+        queue: QueueName,
+    },
+    /// In the hands of a consumer.
+    Lent {
+        /// The queue it came from.
+        queue: QueueName,
+        /// The node name of the worker.
+        worker: String,
+    },
+}
+
+impl Location {
+    /// How near to its end a message is there.
+    fn nearness(&self) -> u8 {
+        match self {
+            Self::Failed { .. } => 0,
+            Self::Scheduled { .. } => 1,
+            Self::Ready { .. } => 2,
+            Self::Lent { .. } => 3,
+        }
+    }
+
+    /// The other place if it is nearer to the end.
+    pub(crate) fn or_nearer(self, other: Self) -> Self {
+        if other.nearness() > self.nearness() { other } else { self }
+    }
 }
 
 /// One message to publish.

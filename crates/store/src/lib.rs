@@ -28,8 +28,8 @@ mod store;
 mod tally;
 
 pub use broker::{
-    Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
-    Route, Settle, Settled, Settler, Subscription,
+    Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Location, Publish,
+    QueueStats, Route, Settle, Settled, Settler, Subscription,
 };
 pub use capabilities::Capabilities;
 pub use error::Error;

@@ -53,6 +53,37 @@ pub fn in_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
     Ok(number * 2)
 }
 
+/// A step on the runtime: one more than it gets.
+#[celeriac::task(name = "patient.step_on_runtime")]
+pub async fn step_on_runtime(notes: Shared<Notes>, count: i64, number: u32) -> TaskResult<i64> {
+    notes.diary.started(notes.worker, number)?;
+    tokio::time::sleep(Duration::from_millis(u64::from(number % 8))).await;
+    Ok(count + 1)
+}
+
+/// A step on a thread.
+#[celeriac::task(name = "patient.step_on_thread")]
+pub fn step_on_thread(notes: Shared<Notes>, count: i64, number: u32) -> TaskResult<i64> {
+    notes.diary.started(notes.worker, number)?;
+    work(number);
+    Ok(count + 1)
+}
+
+/// A step in a child process.
+#[celeriac::task(name = "patient.step_in_process", isolation = "process")]
+pub fn step_in_process(notes: Shared<Notes>, count: i64, number: u32) -> TaskResult<i64> {
+    notes.diary.started(notes.worker, number)?;
+    work(number);
+    Ok(count + 1)
+}
+
+/// The body of a chord: the sum of what its members return.
+#[celeriac::task(name = "patient.add_up")]
+pub async fn add_up(notes: Shared<Notes>, results: Vec<i64>, number: u32) -> TaskResult<i64> {
+    notes.diary.started(notes.worker, number)?;
+    Ok(results.iter().sum())
+}
+
 /// Kills the process it runs in: a child, so that the worker goes on.
 #[celeriac::task(name = "patient.kills_its_process", isolation = "process")]
 pub fn kills_its_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
@@ -86,6 +117,10 @@ pub fn app() -> App {
         on_runtime,
         on_thread,
         in_process,
+        step_on_runtime,
+        step_on_thread,
+        step_in_process,
+        add_up,
         kills_its_process,
         kills_its_worker
     ])

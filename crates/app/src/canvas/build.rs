@@ -260,7 +260,7 @@ fn add_stamps(options: &mut Vec<(Box<str>, Value)>, stamps: Vec<(Box<str>, Value
             (Some((_, Value::List(names))), Value::List(more)) if *name == *"stamped_headers" => {
                 more.into_iter().for_each(|name| {
                     if !names.contains(&name) {
-                        names.push(name)
+                        names.push(name);
                     }
                 });
             }
@@ -309,10 +309,10 @@ fn wire_options(call: Option<SendOptions>, task: Option<&TaskOptions>) -> Vec<(B
     set("soft_time_limit", call.soft_time_limit.or(task.and_then(|task| task.soft_time_limit)).map(seconds));
     set("route_name", call.route_name.map(Value::from));
     set("shadow", call.shadow.map(Value::from));
-    set("headers", (!call.headers.is_empty()).then(|| Value::Map(call.headers)));
+    set("headers", (!call.headers.is_empty()).then_some(Value::Map(call.headers)));
     for (name, signatures) in [("link", call.link), ("link_error", call.link_error)] {
         let values: Vec<_> = signatures.into_iter().map(Wire::into_value).collect();
-        set(name, (!values.is_empty()).then(|| Value::List(values)));
+        set(name, (!values.is_empty()).then_some(Value::List(values)));
     }
     for (name, value) in call.stamps {
         let names = Value::List(vec![Value::from(&*name)]);

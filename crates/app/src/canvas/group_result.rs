@@ -356,7 +356,6 @@ impl<T: DeserializeOwned> GroupResults<T> {
     ///
     /// # Errors
     /// [`ResultError::Timeout`] when the time is over, or why the store could not be asked.
-    #[expect(clippy::type_complexity, reason = "one name for each of these would say less")]
     pub async fn next(&mut self) -> Result<Option<(usize, Result<T, ResultError>)>, ResultError> {
         while self.ended.is_empty() && !self.left.is_empty() {
             let left: Vec<_> = self.left.keys().cloned().collect();

@@ -17,11 +17,11 @@ use crate::signature::EncodedArgument;
 /// use celeriac_app::canvas::{Step, map};
 ///
 /// let square = Step::<i64, i64>::named("proj.square", args![], kwargs! {});
-/// let squares: Signature<Vec<i64>> = map(square, 1..=3);
+/// let squares: Signature<Vec<i64>> = map(&square, 1..=3);
 /// # let _ = squares;
 /// ```
-pub fn map<A: Serialize, T>(task: Step<A, T>, items: impl IntoIterator<Item = A>) -> Signature<Vec<T>> {
-    repeated("celery.map", &task, items.into_iter().map(|item| Value::from_serialize(&item)))
+pub fn map<A: Serialize, T>(task: &Step<A, T>, items: impl IntoIterator<Item = A>) -> Signature<Vec<T>> {
+    repeated("celery.map", task, items.into_iter().map(|item| Value::from_serialize(&item)))
 }
 
 /// One message that calls a task with each of these lists of arguments, one after the other.
@@ -33,14 +33,14 @@ pub fn map<A: Serialize, T>(task: Step<A, T>, items: impl IntoIterator<Item = A>
 /// use celeriac_app::canvas::{Step, starmap};
 ///
 /// let add = Step::<i64, i64>::named("proj.add", args![], kwargs! {});
-/// let sums: Signature<Vec<i64>> = starmap(add, [(1, 2), (3, 4)]);
+/// let sums: Signature<Vec<i64>> = starmap(&add, [(1, 2), (3, 4)]);
 /// # let _ = sums;
 /// ```
 pub fn starmap<A, T, I: Serialize>(
-    task: Step<A, T>,
+    task: &Step<A, T>,
     items: impl IntoIterator<Item = I>,
 ) -> Signature<Vec<T>> {
-    repeated("celery.starmap", &task, items.into_iter().map(|item| Value::from_serialize(&item)))
+    repeated("celery.starmap", task, items.into_iter().map(|item| Value::from_serialize(&item)))
 }
 
 /// A group of messages, each of which calls a task with so many of these lists of arguments.
@@ -52,18 +52,18 @@ pub fn starmap<A, T, I: Serialize>(
 /// use celeriac_app::canvas::{Group, Step, chunks};
 ///
 /// let add = Step::<i64, i64>::named("proj.add", args![], kwargs! {});
-/// let sums: Group<Vec<i64>> = chunks(add, (0..100).map(|n| (n, n)), 10);
+/// let sums: Group<Vec<i64>> = chunks(&add, (0..100).map(|n| (n, n)), 10);
 /// # let _ = sums;
 /// ```
 pub fn chunks<A, T, I: Serialize>(
-    task: Step<A, T>,
+    task: &Step<A, T>,
     items: impl IntoIterator<Item = I>,
     size: usize,
 ) -> Group<Vec<T>> {
     let mut items = items.into_iter().map(|item| Value::from_serialize(&item)).peekable();
     let mut parts = Vec::new();
     while items.peek().is_some() {
-        parts.push(repeated("celery.starmap", &task, items.by_ref().take(size.max(1))));
+        parts.push(repeated("celery.starmap", task, items.by_ref().take(size.max(1))));
     }
     group(parts)
 }

@@ -110,7 +110,8 @@ impl Reader<'_> {
             "soft_time_limit" => call.soft_time_limit = self.seconds(name, value)?,
             "shadow" => call.shadow = text(value),
             "headers" => {
-                call.headers.extend(value.as_map().unwrap_or_default().iter().cloned());
+                let headers = value.as_map().unwrap_or_default().iter();
+                call.headers.extend(headers.filter(|(name, _)| !OWN_HEADERS.contains(&&**name)).cloned());
             }
             _ => return Ok(false),
         }
@@ -180,6 +181,30 @@ const CONSUMED: [&str; 24] = [
     "stamped_headers",
     "timeout",
     "use_link",
+];
+
+/// Headers that the message has of its own, which those of the application may not replace.
+const OWN_HEADERS: [&str; 20] = [
+    "argsrepr",
+    "compression",
+    "eta",
+    "expires",
+    "group",
+    "group_index",
+    "id",
+    "ignore_result",
+    "kwargsrepr",
+    "lang",
+    "origin",
+    "parent_id",
+    "replaced_task_nesting",
+    "retries",
+    "root_id",
+    "shadow",
+    "stamped_headers",
+    "stamps",
+    "task",
+    "timelimit",
 ];
 
 fn text(value: &Value) -> Option<Box<str>> {

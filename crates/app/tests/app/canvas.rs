@@ -88,7 +88,7 @@ fn message(publish: &Publish) -> Value {
 }
 
 /// A value without what says nothing, in an order of its own.
-fn plain(value: Value) -> Value {
+pub(crate) fn plain(value: Value) -> Value {
     match value {
         Value::Map(entries) => {
             let mut entries: Vec<_> = entries
@@ -233,4 +233,31 @@ async fn compositions_publish_what_celery_publishes() {
     }
     let (count, all) = (different.len(), cases.len());
     assert!(different.is_empty(), "{count} of {all} differ:\n{}", different.join("\n"));
+}
+
+/// A signature from a stranger is refused or unfolded, whatever is in it.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_signature_does_no_harm() {
+    let app = app();
+    let (mut state, mut unfolded) = (0x5eed_u64, 0);
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let parts: [&[u8]; 8] = [b"null", b"[]", b"{}", b"\"chain\"", b"\"group\"", b"\"chord\"", b"-1", b"1e9"];
+    for case in recorded() {
+        let mut text = case.get("signature").and_then(Value::as_str).unwrap().as_bytes().to_vec();
+        for _ in 0..4 {
+            // Values are exchanged, so that most of what comes out is still JSON.
+            let Some(at) = (0..8).map(|_| next(text.len())).find(|at| b":,[".contains(&text[*at])) else {
+                continue;
+            };
+            let rest = &text[at + 1..];
+            let end = rest.iter().position(|byte| b",}]{[".contains(byte)).unwrap_or(rest.len());
+            text.splice(at + 1..at + 1 + end, parts[next(parts.len())].iter().copied());
+            let signature = json::parse(&text).ok().and_then(|value| Signature::from_value(value).ok());
+            unfolded += signature.map_or(0, |it| usize::from(app.unfold(it, Apply::default()).is_ok()));
+        }
+    }
+    assert!(unfolded > 50, "only {unfolded} of them could be tried");
 }

@@ -102,10 +102,10 @@ fn compositions_may_be_nested_and_linked_as_one_likes() {
     assert_eq!(publication.chords[0].size, 2);
     let labelled: Signature<String> = group_of((add.s(1, 2), title.s(7))).then(label.step());
     assert_eq!(unfold(&app, labelled).messages.len(), 2);
-    let mapped: Signature<i64> = map(add.step(0).accepting::<i64>(), [1]).then(total.step());
+    let mapped: Signature<i64> = map(&add.step(0), [1]).then(total.step());
     assert!(Composed::from(mapped).error.is_some(), "a map would lose the argument");
     assert_eq!(
-        unfold(&app, chunks(title.step(), (0..10).map(|n| (n,)), 4).then(group_count())).messages.len(),
+        unfold(&app, chunks(&title.step(), (0..10).map(|n| (n,)), 4).then(group_count())).messages.len(),
         3
     );
 }
@@ -179,14 +179,32 @@ async fn a_group_of_many_is_sent_batch_by_batch() {
     assert_eq!(chord.size, Some(25_000));
 }
 
+/// So many levels of groups of chains.
+fn nested(levels: u32) -> Composed {
+    let mut workflow = add.s(1, 1);
+    for _ in 0..levels / 2 {
+        workflow = add.s(1, 1).then(group([workflow])).then(total.step());
+    }
+    workflow.into()
+}
+
+#[test]
+fn what_is_nested_as_deep_as_may_be_unfolds_on_the_stack_of_a_thread() {
+    let app = app("nested-deep");
+    let levels = celeriac_app::canvas::MAX_DEPTH;
+    let mut publication = app.unfold(nested(levels - 4).signature, Apply::default()).unwrap().publication;
+    for _ in 0..levels / 2 {
+        let Some(publish) = publication.messages.first() else { break };
+        let mut embed = body::decode(&publish.message).unwrap().embed;
+        let Some(next) = embed.chain.pop() else { break };
+        publication = app.unfold(next, Apply::default().then(embed.chain)).unwrap().publication;
+    }
+}
+
 #[test]
 fn what_is_nested_too_deep_is_refused() {
     let app = app("deep");
-    let mut workflow = add.s(1, 1);
-    for _ in 0..200 {
-        workflow = group([workflow]).then(total.step());
-    }
-    let composed = Composed::from(workflow);
+    let composed = nested(2 * celeriac_app::canvas::MAX_DEPTH);
     let refused = app.unfold(composed.signature, Apply::default()).unwrap_err();
     assert!(refused.to_string().contains("levels"), "{refused}");
 }

@@ -1,6 +1,7 @@
 //! Declaring, sending and reading results, on the store in memory.
 
 mod canvas;
+mod composed_form;
 mod composing;
 mod declare;
 mod fixture;

@@ -279,6 +279,7 @@ macro_rules! store_laws {
                 purging_nothing_removes_nothing,
                 a_queue_asked_twice_is_answered_twice,
                 a_purged_queue_works_on,
+                messages_are_found_by_their_tasks if random_access,
             }
 
             crowds: {

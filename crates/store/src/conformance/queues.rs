@@ -1,9 +1,9 @@
-//! What is promised of the numbers about queues, and of purging them.
+//! What is promised of the numbers about queues, of purging them, and of finding messages in them.
 
 use super::StoreUnderTest;
 use super::consuming::ids;
-use super::subject::{LEASE, MOMENT, consume_options, queue, queue_of};
-use crate::QueueStats;
+use super::subject::{LEASE, MOMENT, consume_options, queue, queue_of, task_ids};
+use crate::{Location, QueueStats};
 
 fn empty(name: &str) -> QueueStats {
     QueueStats { queue: queue_of(name), ready: 0, scheduled: Some(0), lent: Some(0), consumers: 0 }
@@ -122,4 +122,31 @@ pub async fn a_purged_queue_works_on(store: &StoreUnderTest) {
     let mut deliveries = store.consume(&[&queue()]).await.several(2).await;
     deliveries.sort_by_key(|delivery| delivery.message.headers.id.clone());
     assert_eq!(ids(&deliveries), ["lent", "new"]);
+}
+
+/// The messages of tasks are found wherever they are, in the order asked, and of several the one nearest to its end.
+pub async fn messages_are_found_by_their_tasks(store: &StoreUnderTest) {
+    store.publish(&queue(), &["lent", "failed"]).await;
+    let mut consuming = store.consume_patiently(&[&queue()]).await;
+    let taken = consuming.several(2).await;
+    consuming.fail(&taken[1], "unknown-task").await;
+    store.publish(&queue_of("other"), &["ready", "lent"]).await;
+    let due = store.after(LEASE);
+    for id in ["scheduled", "ready"] {
+        store.publish_for(due, &queue(), id).await;
+    }
+    let asked = task_ids(&["unknown", "scheduled", "ready", "lent", "failed"]);
+    let (law, other) = (queue(), queue_of("other"));
+    let places = [
+        None,
+        Some(Location::Scheduled { queue: law.clone(), due }),
+        Some(Location::Ready { queue: other.clone() }),
+        Some(Location::Lent { queue: law.clone(), worker: "law@here".to_owned() }),
+        Some(Location::Failed { queue: law.clone() }),
+    ];
+    assert_eq!(store.elsewhere().await.broker().locate(&asked).await.unwrap(), places);
+    assert_eq!(store.broker().locate(&[]).await.unwrap(), []);
+    store.advance(LEASE + MOMENT).await;
+    let found = store.broker().locate(&task_ids(&["scheduled"])).await.unwrap();
+    assert_eq!(found, [Some(Location::Ready { queue: law })]);
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{QueueName, ResultRecord};
+use celeriac_protocol::{QueueName, ResultRecord, TaskId};
 
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Publication,
-    Publish, QueueStats, Result, Settled, Settler, Subscription,
+    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Location,
+    Publication, Publish, QueueStats, Result, Settled, Settler, Subscription,
 };
 
 #[async_trait]
@@ -27,11 +27,11 @@ impl Broker for MemoryStore {
     }
 
     async fn consume(&self, options: ConsumeOptions) -> Result<Subscription> {
-        let ConsumeOptions { queues, prefetch, lease, worker: _ } = options;
+        let ConsumeOptions { queues, prefetch, lease, worker } = options;
         let terms = self.change(|state, now| {
             queues.iter().for_each(|queue| state.queues.create(queue));
             let number = state.queues.next_number();
-            let terms = ConsumerTerms { number, queues, prefetch: prefetch.max(1), lease };
+            let terms = ConsumerTerms { number, queues, prefetch: prefetch.max(1), lease, worker };
             state.queues.attend(&terms, now);
             terms
         });
@@ -52,6 +52,10 @@ impl Broker for MemoryStore {
 
     async fn purge(&self, queue: &QueueName) -> Result<u64> {
         Ok(self.change(|state, _| state.queues.purge(queue)))
+    }
+
+    async fn locate(&self, ids: &[TaskId]) -> Result<Vec<Option<Location>>> {
+        Ok(self.read(|state| ids.iter().map(|id| state.locate(id)).collect()))
     }
 }
 

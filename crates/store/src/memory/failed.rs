@@ -22,7 +22,7 @@ impl Failed {
         self.tasks.insert(self.last, task);
     }
 
-    fn get(&self, id: &TaskId) -> Option<&FailedTask> {
+    pub(super) fn get(&self, id: &TaskId) -> Option<&FailedTask> {
         self.tasks.values().find(|task| task.task_id == *id)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use celeriac_protocol::body::has_embed;
 use celeriac_protocol::{Message, QueueName, TaskId, Timestamp};
 
-use crate::{DeliveryTag, Publish, QueueStats, Scheduled};
+use crate::{DeliveryTag, Location, Publish, QueueStats, Scheduled};
 
 /// All messages of one store.
 #[derive(Debug, Default)]
@@ -60,10 +60,12 @@ pub(super) struct ConsumerTerms {
     pub(super) queues: Vec<QueueName>,
     pub(super) prefetch: usize,
     pub(super) lease: Duration,
+    pub(super) worker: String,
 }
 
 #[derive(Debug)]
 struct ConsumerRow {
+    worker: String,
     queues: Vec<QueueName>,
     alive_until: Timestamp,
     lent: BTreeMap<DeliveryTag, Lent>,
@@ -176,6 +178,7 @@ impl Queues {
     pub(super) fn attend(&mut self, terms: &ConsumerTerms, now: Timestamp) -> usize {
         let alive_until = now.saturating_add(terms.lease);
         let consumer = self.consumers.entry(terms.number).or_insert_with(|| ConsumerRow {
+            worker: terms.worker.clone(),
             queues: terms.queues.clone(),
             alive_until,
             lent: BTreeMap::new(),
@@ -291,6 +294,25 @@ impl Queues {
             let place = self.next_place(&stored, false);
             self.put(&queue, place, stored);
         }
+    }
+
+    /// Where a message of this task is; of several, the one that is nearest to its end.
+    pub(super) fn locate(&self, id: &TaskId) -> Option<Location> {
+        let ids = HashSet::from([id]);
+        let lent = self.consumers.values().flat_map(|consumer| {
+            consumer
+                .lent
+                .values()
+                .filter(|lent| lent.stored.is_of(&ids))
+                .map(|lent| Location::Lent { queue: lent.queue.clone(), worker: consumer.worker.clone() })
+        });
+        let ready =
+            self.waiting.iter().filter(|(_, waiting)| waiting.values().any(|stored| stored.is_of(&ids)));
+        let ready = ready.map(|(queue, _)| Location::Ready { queue: queue.clone() });
+        let scheduled = self.scheduled.iter().filter(|(_, (_, stored))| stored.is_of(&ids));
+        let scheduled =
+            scheduled.map(|((due, _), (queue, _))| Location::Scheduled { queue: queue.clone(), due: *due });
+        lent.chain(ready).chain(scheduled).next()
     }
 
     /// Whether a message of this task is lent or in a queue.

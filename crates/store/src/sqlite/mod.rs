@@ -18,6 +18,7 @@ mod groups;
 mod key;
 mod lease;
 mod lending;
+mod locate;
 mod presence;
 mod publish;
 mod queues;

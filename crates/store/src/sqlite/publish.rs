@@ -1,7 +1,7 @@
 //! Publishing: a message becomes rows.
 
 use async_trait::async_trait;
-use celeriac_protocol::{QueueName, Timestamp};
+use celeriac_protocol::{QueueName, TaskId, Timestamp};
 use rusqlite::params;
 
 use super::SqliteStore;
@@ -10,7 +10,8 @@ use super::transaction::Tx;
 use super::wake::Topic;
 use super::workflow::{Effects, NewPublication};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Error, Publication, Publish, QueueStats, Result, Subscription,
+    Broker, Capabilities, ConsumeOptions, Error, Location, Publication, Publish, QueueStats, Result,
+    Subscription,
 };
 use bytes::Bytes;
 
@@ -125,5 +126,9 @@ impl Broker for SqliteStore {
 
     async fn purge(&self, queue: &QueueName) -> Result<u64> {
         self.purge_queue(queue).await
+    }
+
+    async fn locate(&self, ids: &[TaskId]) -> Result<Vec<Option<Location>>> {
+        self.find_messages(ids).await
     }
 }

@@ -43,6 +43,8 @@ const HOT: &[&str] = &[
     include_str!("../sql/revoke_ready.sql"),
     include_str!("../sql/revoke_move.sql"),
     include_str!("../sql/schedule_next.sql"),
+    include_str!("../sql/locate_messages.sql"),
+    include_str!("../sql/locate_failed.sql"),
     include_str!("../sql/chord_get.sql"),
     include_str!("../sql/part_any.sql"),
     include_str!("../sql/part_list.sql"),

@@ -5,3 +5,4 @@ mod canvas;
 mod failing;
 mod replacing;
 mod succeeding;
+mod trees;
