@@ -30,7 +30,14 @@ const PROBE_EVERY: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(super) struct Connection {
     asking: MultiplexedConnection,
-    _driver: Arc<Driver>,
+    driver: Arc<Driver>,
+}
+
+impl Connection {
+    /// Whether the other side has not closed it, as far as is known: what is asked then is sent.
+    pub(super) fn is_open(&self) -> bool {
+        !self.driver.0.is_finished()
+    }
 }
 
 /// What reads and writes for a connection. It may wait for ever for a silent server, so it is ended.
@@ -130,7 +137,7 @@ async fn over(
 ) -> Result<Connection> {
     let signing_in = MultiplexedConnection::new_with_config(login, stream, config);
     let (asking, driver) = signing_in.await.map_err(|error| translate(&error, target))?;
-    Ok(Connection { asking, _driver: Arc::new(Driver(tokio::spawn(driver))) })
+    Ok(Connection { asking, driver: Arc::new(Driver(tokio::spawn(driver))) })
 }
 
 /// A connection to the first address of the host that takes it. Each has its share of the time.
