@@ -138,6 +138,12 @@ impl Broker for RedisStore {
 }
 
 impl Shared {
+    /// As [`Shared::declare`], also if this process has done it before: the server may have lost it.
+    pub(super) async fn declare_again(&self, queues: &[QueueName]) -> Result<()> {
+        lock(&self.declared).clear();
+        self.declare(queues).await
+    }
+
     /// Makes queues known to us and to Celery's producers, which route by the bindings of the exchange of that name.
     pub(super) async fn declare(&self, queues: &[QueueName]) -> Result<()> {
         let known = |queue: &&QueueName| lock(&self.declared).contains(*queue);
