@@ -108,6 +108,11 @@ impl Shared {
     fn now(&self) -> Option<Timestamp> {
         self.options.clock.set_by_test()
     }
+
+    /// The time when the server answered this to `TIME`.
+    fn time_at(&self, (seconds, micros): (i64, i64)) -> Timestamp {
+        self.now().unwrap_or_else(|| Timestamp::from_micros(seconds * 1_000_000 + micros))
+    }
 }
 
 /// A lock whose data stays valid when a holder panics.

@@ -3,7 +3,7 @@
 -- KEYS[3..]: the lists that something goes to.
 -- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
 -- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
--- '', the number of follow-ups, and for each its list, task id, message and due time.
+-- '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`.
 -- Answers one digit for each finish: 1 done, 0 lost.
 local consumer = ARGV[3]
 local at = 3

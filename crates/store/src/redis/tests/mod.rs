@@ -1,6 +1,7 @@
 //! The laws of all stores, on servers of the tests' own, and what only a server can do to a client.
 
 mod claims;
+mod clocks;
 mod desk;
 #[cfg(feature = "tls")]
 mod encrypted;
