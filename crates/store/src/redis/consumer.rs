@@ -131,6 +131,8 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
         consumer: Box::new(RedisConsumer::new(consuming)),
     };
     subscription.lease.renew().await?;
+    // Whoever may not listen learns it now, and not when there is nothing to take.
+    shared.pushes.listen(vec![Topic::Channel(shared.keys.named("wake").into())]).await?;
     Ok(subscription)
 }
 

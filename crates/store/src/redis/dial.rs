@@ -84,22 +84,26 @@ pub(super) async fn connect(
 async fn reach(target: &Target, config: AsyncConnectionConfig, budget: Duration) -> Result<Connection> {
     let config = config.set_connection_timeout(None).set_response_timeout(None);
     match target.place() {
-        Place::Server(address) => sign_in(target, address, target.tls(), target.login(), config).await,
+        Place::Server(address) => {
+            sign_in(target, address, target.tls(), target.login(), config, budget).await
+        }
         Place::Sentinels(sentinels) => {
             let primary = sentinel::find_primary(target, sentinels, budget / 2).await?;
-            let connection = sign_in(target, &primary, target.tls(), target.login(), config).await?;
+            let connection =
+                sign_in(target, &primary, target.tls(), target.login(), config, budget / 2).await?;
             sentinel::check_role(target, &primary, connection).await
         }
     }
 }
 
-/// A connection to the server at this address, signed in.
+/// A connection to the server at this address, signed in. The caller waits no longer than `budget`.
 pub(super) async fn sign_in(
     target: &Target,
     address: &Address,
     tls: Option<&Tls>,
     login: &RedisConnectionInfo,
     config: AsyncConnectionConfig,
+    budget: Duration,
 ) -> Result<Connection> {
     match address {
         Address::Socket(path) => {
@@ -111,7 +115,7 @@ pub(super) async fn sign_in(
             match tls {
                 None => over(target, stream, login, config).await,
                 Some(tls) => {
-                    let stream = tls.shake_hands(target, host, stream).await?;
+                    let stream = tls.shake_hands(target, host, stream, budget).await?;
                     over(target, stream, login, config).await.map_err(|error| refused_by_tls(target, error))
                 }
             }

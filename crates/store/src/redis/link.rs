@@ -154,6 +154,24 @@ impl Link {
         }
     }
 
+    /// Connects for the first time. Gives up a quarter of the deadline early, so that whoever has set the deadline hears
+    /// what is wrong and not that the time is over.
+    pub(super) async fn connect_first(&self) -> Result<()> {
+        let ends = Instant::now() + self.deadline / 4 * 3;
+        let mut state = self.state.lock().await;
+        while state.connection.is_none() {
+            state.backoff.wait().await;
+            match self.connect().await {
+                Ok(connection) => {
+                    *state = State { connection: Some(connection), number: 1, ..State::default() }
+                }
+                Err(error) if !error.is_transient() || Instant::now() >= ends => return Err(error),
+                Err(_) => state.backoff.failed(),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there is a connection that works, as far as is known.
     #[cfg(test)]
     pub(super) async fn is_open(&self) -> bool {

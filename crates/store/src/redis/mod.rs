@@ -97,7 +97,8 @@ impl RedisStore {
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
         let restoring = Restoring::default();
         let shared = Shared { keys, options, link, renewals, pushes, declared, asked, restoring, io };
-        // The first question finds out whether the server is there and lets us in.
+        // This finds out whether the server is there and lets us in.
+        shared.link.connect_first().await?;
         shared.asked.store(shared.times_asked().await?, Ordering::Relaxed);
         Ok(Self { shared: Arc::new(shared) })
     }

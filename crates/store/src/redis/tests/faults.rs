@@ -131,7 +131,7 @@ async fn a_silent_connection_for_commands_is_replaced() {
 async fn a_silent_connection_for_renewals_is_replaced() {
     let place = Place::new().await;
     let subscription = consume(&place.far, LEASE).await;
-    assert_eq!(place.proxy.connections(), RENEWALS + 1);
+    assert_eq!(place.proxy.connections(), PUSHES + 1);
     place.proxy.weather(Weather::HoleAt(RENEWALS));
     let began = Instant::now();
     let error = subscription.lease.renew().await.unwrap_err();

@@ -107,10 +107,12 @@ async fn work_off(store: &Store, sent: &[String]) -> (usize, Vec<String>) {
         };
         patiently(|| subscription.settler.finish(deliveries.iter().map(step).collect())).await;
     }
-    let options = ConsumeOptions { queues: vec![next_step()], prefetch: 2 * sent.len(), ..consuming(LEASE) };
+    let options =
+        ConsumeOptions { queues: vec![next_step()], prefetch: 2 * sent.len(), ..consuming(LEASE * 100) };
     let mut subscription = store.broker().consume(options).await.unwrap();
     let mut steps = Vec::new();
-    while let Ok(deliveries) = tokio::time::timeout(LEASE, subscription.consumer.fetch(2 * sent.len())).await
+    while let Ok(deliveries) =
+        tokio::time::timeout(LEASE * 8, subscription.consumer.fetch(2 * sent.len())).await
     {
         steps.extend(ids(&deliveries.unwrap()).into_iter().map(str::to_owned));
     }

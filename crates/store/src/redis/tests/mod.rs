@@ -11,6 +11,7 @@ mod kills;
 mod laws;
 mod ordeal;
 mod ordering;
+mod permissions;
 mod places;
 mod remains;
 mod restarts;
