@@ -27,6 +27,7 @@ struct TestClock {
     /// How far its [`Hand`] has moved it.
     moved: watch::Sender<Duration>,
     /// Whether servers go by it too, and not by clocks of their own.
+    #[cfg(feature = "redis")]
     of_servers: bool,
 }
 
@@ -59,7 +60,12 @@ impl Clock {
     /// As [`Clock::starting_at`], with a hand to move it at once, in whatever thread it is read.
     pub fn with_hand(at: Timestamp) -> (Self, Hand) {
         let moved = watch::Sender::new(Duration::ZERO);
-        let test = Arc::new(TestClock { start: (at, Instant::now()), moved, of_servers: true });
+        let test = Arc::new(TestClock {
+            start: (at, Instant::now()),
+            moved,
+            #[cfg(feature = "redis")]
+            of_servers: true,
+        });
         (Self { test: Some(Arc::clone(&test)) }, Hand(test))
     }
 
