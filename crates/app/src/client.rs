@@ -130,16 +130,18 @@ async fn open_url(
     let started = tokio::time::Instant::now();
     let mut backoff = crate::resource::Backoff::default();
     let mut attempts = 0;
+    let mut last = None;
     loop {
         attempts += 1;
         let left = deadline.saturating_sub(started.elapsed());
         let opened = match tokio::time::timeout(left, connect(url, &options)).await {
             Ok(opened) => opened,
-            Err(_) => Err(celeriac_store::Error::Timeout {
+            // What went wrong before says more than that the time is over.
+            Err(_) => Err(last.unwrap_or_else(|| celeriac_store::Error::Timeout {
                 operation: "connect",
                 url: celeriac_store::without_password(url),
                 after: deadline,
-            }),
+            })),
         };
         let source = match opened {
             Ok(store) => return Ok(store),
@@ -150,6 +152,7 @@ async fn open_url(
             let url = celeriac_store::without_password(url);
             return Err(SendError::Store { url, after: started.elapsed(), attempts, source });
         }
+        last = Some(source);
         tokio::time::sleep(wait).await;
     }
 }

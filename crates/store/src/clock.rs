@@ -26,6 +26,9 @@ struct TestClock {
     start: (Timestamp, Instant),
     /// How far its [`Hand`] has moved it.
     moved: watch::Sender<Duration>,
+    /// Whether servers go by it too, and not by clocks of their own.
+    #[cfg(feature = "redis")]
+    of_servers: bool,
 }
 
 /// Moves a test clock and all its clones forward.
@@ -56,15 +59,27 @@ impl Clock {
 
     /// As [`Clock::starting_at`], with a hand to move it at once, in whatever thread it is read.
     pub fn with_hand(at: Timestamp) -> (Self, Hand) {
-        let test = TestClock { start: (at, Instant::now()), moved: watch::Sender::new(Duration::ZERO) };
-        let test = Arc::new(test);
+        let moved = watch::Sender::new(Duration::ZERO);
+        let test = Arc::new(TestClock {
+            start: (at, Instant::now()),
+            moved,
+            #[cfg(feature = "redis")]
+            of_servers: true,
+        });
         (Self { test: Some(Arc::clone(&test)) }, Hand(test))
+    }
+
+    /// As [`Clock::starting_at`], of a machine whose servers have other clocks.
+    #[cfg(all(test, feature = "redis"))]
+    pub(crate) fn differing(at: Timestamp) -> Self {
+        let moved = watch::Sender::new(Duration::ZERO);
+        Self { test: Some(Arc::new(TestClock { start: (at, Instant::now()), moved, of_servers: false })) }
     }
 
     /// The time now, if a test has set it: for servers that have a clock of their own.
     #[cfg(feature = "redis")]
     pub(crate) fn set_by_test(&self) -> Option<Timestamp> {
-        self.test.as_ref().map(|test| test.now())
+        self.test.as_ref().filter(|test| test.of_servers).map(|test| test.now())
     }
 
     /// The wall-clock time now.

@@ -94,26 +94,31 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
     }
 }
 
+const LOOKS: &str = "a store URL looks like redis://host:6379/0, sqlite:///tasks.db or memory://NAME";
+
 /// What is wrong with a scheme that names no store.
 fn no_such_kind(scheme: &str) -> &'static str {
     let meant = scheme.trim().to_ascii_lowercase();
-    match ["memory", "sqlite", "redis", "redis+socket"].contains(&meant.as_str()) {
+    match ["memory", "sqlite", "redis", "rediss", "redis+socket", "sentinel"].contains(&meant.as_str()) {
         true => "a store URL begins with its kind in small letters, and with no spaces",
-        false => "no such kind of store here: use sqlite:///tasks.db or memory://NAME",
+        false => {
+            "no such kind of store here: use redis://host:6379/0 (or rediss, redis+socket, sentinel), \
+             sqlite:///tasks.db or memory://NAME"
+        }
     }
 }
 
 /// What is wrong with something that is no URL, which may be the path of a file.
 fn no_url(text: &str) -> Error {
     if text.trim().is_empty() {
-        return misconfigured("(empty)", "a store URL looks like sqlite:///tasks.db or memory://NAME");
+        return misconfigured("(empty)", LOOKS);
     }
     let is_path = text.starts_with(['/', '.']) || text.ends_with(".db") || text.ends_with(".sqlite");
     match is_path {
         true => {
             misconfigured(text, &format!("the store in this file is sqlite:///{}", without_password(text)))
         }
-        false => misconfigured(text, "a store URL looks like sqlite:///tasks.db or memory://NAME"),
+        false => misconfigured(text, LOOKS),
     }
 }
 

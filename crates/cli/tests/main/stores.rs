@@ -12,7 +12,7 @@ fn a_url_that_means_nothing_says_what_would() {
     assert_eq!(ended.code, 1);
     let expected = "\
 error: the store cannot be opened
-  cause: store URL mongodb://me:***@host/db: no such kind of store here: use sqlite:///tasks.db or memory://NAME
+  cause: store URL mongodb://me:***@host/db: no such kind of store here: use redis://host:6379/0 (or rediss, redis+socket, sentinel), sqlite:///tasks.db or memory://NAME
 ";
     assert_eq!(ended.err, expected);
 }

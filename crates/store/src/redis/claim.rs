@@ -65,8 +65,8 @@ impl Consuming {
             // A later call has overtaken this one; it will be heard.
             "stale" => return Err(self.shared.link.failed(format!("claim {call} came too late"))),
             // What it had before is somebody else's.
-            "new" if claim.next > 0 => {
-                self.lending.forget_all();
+            "new" => {
+                self.was_forgotten();
                 claim.undecodable.clear();
             }
             _ => {}

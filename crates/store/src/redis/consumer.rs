@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +42,8 @@ pub(super) struct Consuming {
     pub claim: tokio::sync::Mutex<Claim>,
     /// Which queue has its turn first.
     turn: AtomicUsize,
+    /// Whether the server has known it.
+    begun: AtomicBool,
 }
 
 /// One list of one queue.
@@ -67,6 +69,22 @@ impl Consuming {
         }
     }
 
+    /// The server knew nothing of this consumer any more, and perhaps of nothing: it may be empty.
+    pub(super) fn was_forgotten(&self) {
+        self.lending.forget_all();
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let queues: Vec<QueueName> =
+            self.lists.iter().take(self.queues).map(|list| list.queue.clone()).collect();
+        drop(self.shared.io.spawn(async move {
+            if let Err(error) = shared.declare_again(&queues).await {
+                tracing::warn!(%error, "the queues could not be declared again");
+            }
+        }));
+    }
+
     /// A lease in microseconds, as scripts take it.
     pub(super) fn lease_micros(&self) -> u64 {
         u64::try_from(self.lease.as_micros()).unwrap_or(u64::MAX)
@@ -78,7 +96,7 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
     let ConsumeOptions { mut queues, prefetch, lease, worker } = options;
     let mut seen = std::collections::HashSet::new();
     queues.retain(|queue| seen.insert(queue.clone()));
-    shared.declare(&queues).await?;
+    shared.declare_again(&queues).await?;
     if shared.options.redis.queue_order_strategy == QueueOrder::Sorted {
         queues.sort_unstable();
     }
@@ -105,6 +123,7 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
         lending: Lending::new(),
         claim: tokio::sync::Mutex::default(),
         turn: AtomicUsize::new(0),
+        begun: AtomicBool::new(false),
     });
     let subscription = Subscription {
         settler: Arc::new(RedisSettler { consuming: Arc::clone(&consuming) }),
@@ -112,6 +131,8 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
         consumer: Box::new(RedisConsumer::new(consuming)),
     };
     subscription.lease.renew().await?;
+    // Whoever may not listen learns it now, and not when there is nothing to take.
+    shared.pushes.listen(vec![Topic::Channel(shared.keys.named("wake").into())]).await?;
     Ok(subscription)
 }
 

@@ -30,7 +30,14 @@ const PROBE_EVERY: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(super) struct Connection {
     asking: MultiplexedConnection,
-    _driver: Arc<Driver>,
+    driver: Arc<Driver>,
+}
+
+impl Connection {
+    /// Whether the other side has not closed it, as far as is known: what is asked then is sent.
+    pub(super) fn is_open(&self) -> bool {
+        !self.driver.0.is_finished()
+    }
 }
 
 /// What reads and writes for a connection. It may wait for ever for a silent server, so it is ended.
@@ -77,22 +84,26 @@ pub(super) async fn connect(
 async fn reach(target: &Target, config: AsyncConnectionConfig, budget: Duration) -> Result<Connection> {
     let config = config.set_connection_timeout(None).set_response_timeout(None);
     match target.place() {
-        Place::Server(address) => sign_in(target, address, target.tls(), target.login(), config).await,
+        Place::Server(address) => {
+            sign_in(target, address, target.tls(), target.login(), config, budget).await
+        }
         Place::Sentinels(sentinels) => {
             let primary = sentinel::find_primary(target, sentinels, budget / 2).await?;
-            let connection = sign_in(target, &primary, target.tls(), target.login(), config).await?;
+            let connection =
+                sign_in(target, &primary, target.tls(), target.login(), config, budget / 2).await?;
             sentinel::check_role(target, &primary, connection).await
         }
     }
 }
 
-/// A connection to the server at this address, signed in.
+/// A connection to the server at this address, signed in. The caller waits no longer than `budget`.
 pub(super) async fn sign_in(
     target: &Target,
     address: &Address,
     tls: Option<&Tls>,
     login: &RedisConnectionInfo,
     config: AsyncConnectionConfig,
+    budget: Duration,
 ) -> Result<Connection> {
     match address {
         Address::Socket(path) => {
@@ -104,7 +115,7 @@ pub(super) async fn sign_in(
             match tls {
                 None => over(target, stream, login, config).await,
                 Some(tls) => {
-                    let stream = tls.shake_hands(target, host, stream).await?;
+                    let stream = tls.shake_hands(target, host, stream, budget).await?;
                     over(target, stream, login, config).await.map_err(|error| refused_by_tls(target, error))
                 }
             }
@@ -130,7 +141,7 @@ async fn over(
 ) -> Result<Connection> {
     let signing_in = MultiplexedConnection::new_with_config(login, stream, config);
     let (asking, driver) = signing_in.await.map_err(|error| translate(&error, target))?;
-    Ok(Connection { asking, _driver: Arc::new(Driver(tokio::spawn(driver))) })
+    Ok(Connection { asking, driver: Arc::new(Driver(tokio::spawn(driver))) })
 }
 
 /// A connection to the first address of the host that takes it. Each has its share of the time.

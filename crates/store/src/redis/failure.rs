@@ -24,8 +24,20 @@ pub(super) fn translate(error: &RedisError, target: &Target) -> Error {
             | ServerErrorKind::ReadOnly,
         ) => Error::Unreachable { url, reason },
         _ if error.is_io_error() || error.is_unrecoverable_error() => Error::Unreachable { url, reason },
+        _ if is_forbidden(&reason) => Error::Misconfigured {
+            url,
+            reason: format!("its user may not do all that is needed: {reason}; {PERMIT}"),
+        },
         _ => by_code(error.code(), url, reason),
     }
+}
+
+/// What a user of an ACL needs. Redis 7 gives new users no channels.
+const PERMIT: &str = "an ACL that is enough is ~* &* +@all -@admin -@dangerous";
+
+/// Whether an ACL forbids it, as the server says it of a command, of several, and of one in a script.
+fn is_forbidden(reason: &str) -> bool {
+    ["NoPerm", "NOPERM", "The user executing the script"].iter().any(|word| reason.contains(word))
 }
 
 /// Errors that the client library has no kind for.

@@ -31,7 +31,7 @@ impl Lease for RedisLease {
         call.arg(&consuming.id).arg(consuming.lease_micros()).arg(&consuming.record[..]);
         let forgotten: u8 = read(call.run("renew the lease", &shared.renewals).await?, &shared.renewals)?;
         if forgotten == 1 {
-            consuming.lending.forget_all();
+            consuming.was_forgotten();
         }
         shared.restore_beside();
         Ok(())

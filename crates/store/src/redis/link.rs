@@ -118,8 +118,18 @@ impl Link {
     async fn connection(&self) -> Result<(Connection, u64)> {
         let mut state = self.state.lock().await;
         loop {
-            if let Some(connection) = &state.connection {
-                return Ok((connection.clone(), state.number));
+            match &state.connection {
+                Some(connection) if connection.is_open() => return Ok((connection.clone(), state.number)),
+                // Servers and what stands before them close what nobody has used for a while.
+                Some(_) => {
+                    tracing::info!(
+                        store = self.url(),
+                        purpose = self.purpose,
+                        "the server has closed the connection"
+                    );
+                    state.connection = None;
+                }
+                None => {}
             }
             state.backoff.wait().await;
             match self.connect().await {
@@ -142,6 +152,30 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Connects for the first time. Gives up a quarter of the deadline early, so that whoever has set the deadline hears
+    /// what is wrong and not that the time is over.
+    pub(super) async fn connect_first(&self) -> Result<()> {
+        let ends = Instant::now() + self.deadline / 4 * 3;
+        let mut state = self.state.lock().await;
+        while state.connection.is_none() {
+            state.backoff.wait().await;
+            match self.connect().await {
+                Ok(connection) => {
+                    *state = State { connection: Some(connection), number: 1, ..State::default() }
+                }
+                Err(error) if !error.is_transient() || Instant::now() >= ends => return Err(error),
+                Err(_) => state.backoff.failed(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a connection that works, as far as is known.
+    #[cfg(test)]
+    pub(super) async fn is_open(&self) -> bool {
+        self.state.lock().await.connection.as_ref().is_some_and(Connection::is_open)
     }
 
     /// One line for each time that a connection was lost, with why and for how long.

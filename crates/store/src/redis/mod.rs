@@ -99,7 +99,8 @@ impl RedisStore {
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
         let restoring = Restoring::default();
         let shared = Shared { keys, options, link, renewals, pushes, declared, asked, restoring, io };
-        // The first question finds out whether the server is there and lets us in.
+        // This finds out whether the server is there and lets us in.
+        shared.link.connect_first().await?;
         shared.asked.store(shared.times_asked().await?, Ordering::Relaxed);
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -109,6 +110,11 @@ impl Shared {
     /// The time as scripts take it: nothing, for the server's own clock, unless a test has set another.
     fn now(&self) -> Option<Timestamp> {
         self.options.clock.set_by_test()
+    }
+
+    /// The time when the server answered this to `TIME`.
+    fn time_at(&self, (seconds, micros): (i64, i64)) -> Timestamp {
+        self.now().unwrap_or_else(|| Timestamp::from_micros(seconds * 1_000_000 + micros))
     }
 }
 

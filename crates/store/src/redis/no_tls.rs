@@ -1,5 +1,7 @@
 //! In place of TLS, in a program that was built without it.
 
+use std::time::Duration;
+
 use tokio::net::TcpStream;
 
 use super::query::TlsOptions;
@@ -15,7 +17,13 @@ impl Tls {
     }
 
     #[expect(clippy::unused_async, reason = "as the real one, which waits")]
-    pub(super) async fn shake_hands(&self, _: &Target, _: &str, _: TcpStream) -> Result<TcpStream> {
+    pub(super) async fn shake_hands(
+        &self,
+        _: &Target,
+        _: &str,
+        _: TcpStream,
+        _: Duration,
+    ) -> Result<TcpStream> {
         match *self {}
     }
 }

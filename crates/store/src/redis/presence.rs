@@ -17,9 +17,10 @@ use crate::{ConsumerId, Presence, Result, WorkerRecord};
 impl Presence for RedisStore {
     async fn announce(&self, record: WorkerRecord) -> Result<()> {
         let shared = &self.shared;
-        let valid_until = record.announced_at.saturating_add(record.valid_for).as_micros();
+        // By the server's clock, which may differ from this one.
+        let valid_for = u64::try_from(record.valid_for.as_micros()).unwrap_or(u64::MAX);
         let mut call = shared.plain_script(&ANNOUNCE);
-        call.arg(&record.id.0).arg(&encode(&record)[..]).arg(valid_until);
+        call.arg(&record.id.0).arg(&encode(&record)[..]).arg(valid_for);
         call.run("announce", &shared.link).await?;
         Ok(())
     }
@@ -84,15 +85,17 @@ impl Shared {
 impl RedisStore {
     /// What every worker said last, whose word still counts.
     async fn announcements(&self) -> Result<HashMap<String, Vec<u8>>> {
+        type Answers = (HashMap<String, Vec<u8>>, Vec<(String, f64)>, (i64, i64));
         let shared = &self.shared;
-        let mut all = cmd("HGETALL");
-        all.arg(shared.keys.named("workers"));
-        let mut said: HashMap<String, Vec<u8>> =
-            read(shared.link.ask("read workers", all).await?, &shared.link)?;
-        let now = shared.options.clock.now();
-        said.retain(|id, said| {
-            decode(id, said).is_some_and(|record| record.announced_at.saturating_add(record.valid_for) > now)
-        });
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGETALL").arg(shared.keys.named("workers"));
+        pipeline.cmd("ZRANGE").arg(shared.keys.named("workers:until")).arg(0).arg(-1).arg("WITHSCORES");
+        pipeline.cmd("TIME");
+        let (mut said, until, time): Answers =
+            read(shared.link.ask("read workers", pipeline).await?, &shared.link)?;
+        let now = shared.time_at(time).as_micros() as f64;
+        let until: HashMap<String, f64> = until.into_iter().collect();
+        said.retain(|id, _| until.get(id).is_some_and(|until| *until > now));
         Ok(said)
     }
 }

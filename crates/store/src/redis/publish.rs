@@ -1,6 +1,7 @@
 //! Publishing: a message becomes kombu's envelope in a list, or in our schedule.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::{Envelope, Message, QueueName, TaskId, Timestamp};
@@ -19,7 +20,16 @@ pub(super) struct NewMessage {
     list: String,
     task: Option<TaskId>,
     envelope: Vec<u8>,
-    due: Option<Timestamp>,
+    due: Option<Due>,
+}
+
+/// When a message is due, by this machine's clock.
+#[derive(Clone, Copy)]
+struct Due {
+    at: Timestamp,
+    /// From now on. Where this machine's clock is behind the server's, it is this that counts: a worker would else be
+    /// lent at once what it has just put off.
+    within: Duration,
 }
 
 impl NewMessage {
@@ -36,6 +46,8 @@ impl NewMessage {
             return Err(Error::TooLarge { what: format!("message of task {task}"), size, limit });
         }
         let list = shared.keys.list(queue, shared.keys.step_of(priority));
+        let now = shared.options.clock.now();
+        let due = due.map(|at| Due { at, within: at.saturating_since(now) });
         Ok(Self { list, task, envelope, due })
     }
 
@@ -52,7 +64,9 @@ impl NewMessage {
     /// Adds what the scripts take of a message.
     pub(super) fn add_to(&self, call: &mut impl Arguments) {
         call.arg(&self.list).arg(self.task.as_ref().map_or("", |task| task.as_str())).arg(&self.envelope[..]);
-        call.arg(self.due.map_or(String::new(), |due| due.as_micros().to_string()));
+        call.arg(self.due.map_or(String::new(), |Due { at, within }| {
+            format!("{} {}", at.as_micros(), within.as_micros())
+        }));
     }
 }
 
@@ -148,6 +162,12 @@ impl Broker for RedisStore {
 }
 
 impl Shared {
+    /// As [`Shared::declare`], also if this process has done it before: the server may have lost it.
+    pub(super) async fn declare_again(&self, queues: &[QueueName]) -> Result<()> {
+        lock(&self.declared).clear();
+        self.declare(queues).await
+    }
+
     /// Makes queues known to us and to Celery's producers, which route by the bindings of the exchange of that name.
     pub(super) async fn declare(&self, queues: &[QueueName]) -> Result<()> {
         let known = |queue: &&QueueName| lock(&self.declared).contains(*queue);

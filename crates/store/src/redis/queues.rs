@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use celeriac_protocol::{QueueName, Timestamp, Value, json};
+use celeriac_protocol::{QueueName, Value, json};
 use redis::cmd;
 
 use super::Shared;
@@ -91,7 +91,7 @@ impl Shared {
         pipeline.cmd("TIME");
         let (records, leases, time): Answers = read(self.link.ask("count", pipeline).await?, &self.link)?;
         let leases: HashMap<String, f64> = leases.into_iter().collect();
-        let now = self.now().map_or(time.0 * 1_000_000 + time.1, Timestamp::as_micros);
+        let now = self.time_at(time).as_micros();
         let alive = records
             .into_iter()
             .filter(|(id, _)| leases.get(id).is_some_and(|ends| *ends > now as f64))

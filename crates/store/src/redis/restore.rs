@@ -4,7 +4,6 @@
 //! Theirs is several steps under a lock; ours is one script, so both may be at it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,7 +27,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Restoring {
     next: Mutex<Option<Instant>>,
-    unreadable: AtomicUsize,
+    round: Mutex<Round>,
+}
+
+/// One way through all that is overdue. It takes more than one search where more than a search looks at stays.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    /// How many of the oldest have been looked at and stay.
+    passed: usize,
+    /// How many of these are no message of kombu's.
+    unreadable: usize,
+    /// The same of the round before.
+    unreadable_before: usize,
 }
 
 /// An entry of `unacked`, as the server gives it.
@@ -79,21 +89,33 @@ impl Shared {
 
     /// Gives back what has been held for longer than the visibility timeout, and says how much that was.
     pub(super) async fn restore_overdue(&self) -> Result<u64> {
-        let (mut restored, mut unreadable, mut passed) = (0, 0, 0);
+        let (mut restored, mut round) = (0, *lock(&self.restoring.round));
         for _ in 0..MOST_PAGES {
-            let (seen, ours, found) = self.overdue(passed).await?;
+            let (seen, ours, found) = self.overdue(round.passed).await?;
+            let mut unreadable = 0;
             let readable = self.with_lists(found, &mut unreadable).await?;
-            restored += self.restore(&readable).await?;
-            passed = unreadable + ours;
+            let back = self.restore(&readable).await?;
+            restored += back;
+            // What could not go back may still be there; if not, the next round sees what is passed over for it.
+            let not_back = readable.len().saturating_sub(usize::try_from(back).unwrap_or(usize::MAX));
+            round.passed += unreadable + ours + not_back;
+            round.unreadable += unreadable;
             if seen < PAGE {
+                round = self.begin_anew(round);
                 break;
             }
         }
-        if self.restoring.unreadable.swap(unreadable, Ordering::Relaxed) != unreadable && unreadable > 0 {
+        *lock(&self.restoring.round) = round;
+        Ok(restored)
+    }
+
+    /// The round after this one. Says once how much is no message.
+    fn begin_anew(&self, Round { unreadable, unreadable_before, .. }: Round) -> Round {
+        if unreadable != unreadable_before && unreadable > 0 {
             let key = self.keys.unacked();
             tracing::warn!(key, unreadable, "some of what is lent is no message of kombu's, and stays");
         }
-        Ok(restored)
+        Round { unreadable_before: unreadable, ..Round::default() }
     }
 
     /// One page: how many the server looked at, how many are ours, and the others.

@@ -17,7 +17,9 @@ pub(super) struct Script {
 
 impl Script {
     fn new(texts: &[&str]) -> Self {
-        let source = texts.join("\n");
+        // Comments are for us, and a network may be slow.
+        let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim_start);
+        let source = lines.filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
         Self { hash: redis::Script::new(&source).get_hash().to_owned(), source }
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn find_primary(
     let share = budget / u32::try_from(sentinels.addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut reasons = Vec::new();
     for address in &sentinels.addresses {
-        match timeout(share, ask(target, sentinels, address)).await {
+        match timeout(share, ask(target, sentinels, address, share)).await {
             Ok(Ok(Some(primary))) => return Ok(primary),
             Ok(Ok(None)) => reasons.push(format!("{address} knows no primary {:?}", sentinels.name)),
             Ok(Err(error)) => reasons.push(format!("{address}: {error}")),
@@ -43,10 +43,15 @@ pub(super) async fn find_primary(
     Err(Error::Unreachable { url: target.url().to_owned(), reason })
 }
 
-async fn ask(target: &Target, sentinels: &Sentinels, address: &Address) -> Result<Option<Address>> {
+async fn ask(
+    target: &Target,
+    sentinels: &Sentinels,
+    address: &Address,
+    budget: Duration,
+) -> Result<Option<Address>> {
     let Sentinels { login, tls, name, .. } = sentinels;
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let mut connection = sign_in(target, address, tls.as_ref(), login, config).await?;
+    let mut connection = sign_in(target, address, tls.as_ref(), login, config, budget).await?;
     let mut question = cmd("SENTINEL");
     question.arg("get-master-addr-by-name").arg(name);
     let answer: Option<(String, u16)> =

@@ -68,6 +68,9 @@ impl Target {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let query = Query::parse(query).map_err(wrong)?;
         check(scheme, &query).map_err(wrong)?;
+        if scheme != "sentinel" && (rest.contains(";redis://") || rest.contains(";rediss://")) {
+            return Err(wrong(SEVERAL.to_owned()));
+        }
         let parts = match scheme {
             "redis" | "rediss" => Parts::of_server(rest, DEFAULT_PORT),
             "redis+socket" => Parts::of_socket(rest, &query),
@@ -214,6 +217,10 @@ fn database(text: &str) -> std::result::Result<i64, String> {
     }
 }
 
+/// kombu goes to the next of several servers when one is away. What is lent and waits there is another queue's.
+const SEVERAL: &str = "it names several servers, and a store is one: name the one that is written to, or let sentinels say \
+                       which that is (sentinel://HOST;sentinel://HOST/0?master_name=NAME)";
+
 /// What helps when a part of a password is taken for something else.
 pub(super) const ENCODE: &str = "in a password, write %2F for /, %3F for ? and %40 for @";
 
@@ -291,6 +298,7 @@ mod tests {
             ("redis://there?ssl_cert_reqs=none", "rediss://"),
             ("redis://there?master_name=main", "sentinel://"),
             ("sentinel://there", "master_name"),
+            ("redis://one/0;redis://two/0", "sentinels"),
         ] {
             let error = parse(url).err().expect(url).to_string();
             assert!(error.contains(word), "{url}: {error}");

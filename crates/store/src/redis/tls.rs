@@ -1,7 +1,9 @@
 //! Encrypted connections.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -53,10 +56,17 @@ impl Tls {
         target: &Target,
         host: &str,
         stream: TcpStream,
+        budget: Duration,
     ) -> Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| target.misconfigured(format!("{host:?} is no name that a certificate has")))?;
-        let shaken = self.connector.connect(name, stream).await;
+        let shaking = timeout(budget / 4 * 3, self.connector.connect(name, stream));
+        let Ok(shaken) = shaking.await else {
+            // A server without TLS waits for the rest of what it takes for a command.
+            let reason =
+                "the connection is there, and no answer to TLS: if this port has none, the URL is redis://";
+            return Err(target.unreachable(&io::Error::new(io::ErrorKind::TimedOut, reason)));
+        };
         shaken.map_err(|error| {
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
             match cause {

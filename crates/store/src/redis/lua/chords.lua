@@ -142,8 +142,8 @@ local function count(at)
   return at + (part.closing or 0), brought
 end
 
--- Does what ARGV says behind `at`: what begins, results (key, state, record, time to live), messages (list, task id, envelope, due
--- time), parts. Answers where that ends.
+-- Does what ARGV says behind `at`: what begins, results (key, state, record, time to live), messages (list, task id, envelope, `due`
+-- of `publish`), parts. Answers where that ends.
 function apply(at)
   at = begin(at)
   local ends = at + 1 + 4 * ARGV[at + 1]

@@ -3,7 +3,7 @@
 -- KEYS[3..]: the lists that something goes to.
 -- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
 -- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
--- '', the number of follow-ups, and for each its list, task id, message and due time. Before a finish with a workflow stand
+-- '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`. Before a finish with a workflow stand
 -- 'workflow', how many arguments that has, and these, as `apply` in `chords.lua` takes them.
 -- Answers one digit for each finish: 1 done, 0 lost, 2 for one that would complete a chord and has to say what follows.
 local consumer = ARGV[3]

@@ -1,5 +1,5 @@
 -- Publishes messages of which some are for later. ARGV: own, now, what begins with them as `begin` takes it, then for each its list,
--- task id, message and due time.
+-- task id, message and `due` of `publish`.
 -- KEYS[3..]: the lists.
 local wrong = no_list_among_keys()
 if wrong then return wrong end

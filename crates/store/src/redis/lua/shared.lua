@@ -171,10 +171,14 @@ local function cancel(id)
   return count
 end
 
--- Publishes one message: into its list, or into the schedule until it is due.
+-- Publishes one message: into its list, or into the schedule until it is due. `due` says when, and in how many
+-- microseconds from now by the clock of who publishes it; or it is empty.
 local function publish(list, id, raw, due)
-  due = tonumber(due)
-  if due and due > now then schedule(list, id, raw, due)
+  local at, within = string.match(due, '^(%S+) (%d+)$')
+  at, within = tonumber(at), tonumber(within)
+  -- Not yet due where it comes from, and overdue by the clock of this server.
+  if at and at <= now and within > 0 then at = now + within end
+  if at and at > now then schedule(list, id, raw, at)
   else redis.call('LPUSH', list, raw) end
 end
 

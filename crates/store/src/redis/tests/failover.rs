@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use celeriac_faults::{Server, free_port};
 
-use super::desk::{call, consume, fetch, id, open_with, options, patiently, publish};
+use super::desk::{SOON, call, consume, fetch, id, open_with, options, patiently, publish};
 use crate::{ConnectOptions, Error, Finish, Settle, Settled, Store, connect};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -125,7 +125,9 @@ async fn sentinels_that_know_nothing_or_are_away_are_named() {
     let sentinel = sentinel(primary.port());
     let (here, gone) = (sentinel.port(), free_port());
     let url = format!("sentinel://:pw@127.0.0.1:{gone};sentinel://127.0.0.1:{here}/0?master_name=other");
-    let error = connect(&url, &options()).await.unwrap_err();
+    // Each sentinel has an eighth of this.
+    let patient = ConnectOptions { deadline: SOON, ..options() };
+    let error = connect(&url, &patient).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     let text = error.to_string();
     assert!(
@@ -134,5 +136,5 @@ async fn sentinels_that_know_nothing_or_are_away_are_named() {
     );
     assert!(!text.contains("pw"), "{text}");
     let known = url.replace("other", "main");
-    connect(&known, &options()).await.unwrap();
+    connect(&known, &patient).await.unwrap();
 }

@@ -9,8 +9,9 @@ use super::desk::{
     DEADLINE, SOON, call, consume, done, fetch, ids, open, open_with, options, passes, patiently, publish,
     soon, success,
 };
+use crate::redis::RedisStore;
 use crate::redis::pushes::PING_EVERY;
-use crate::{ConnectOptions, Error, Revocation, RevocationWatch, Settled, Store, Subscription};
+use crate::{Broker, ConnectOptions, Error, Revocation, RevocationWatch, Settled, Store, Subscription};
 use celeriac_protocol::TaskId;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -130,7 +131,7 @@ async fn a_silent_connection_for_commands_is_replaced() {
 async fn a_silent_connection_for_renewals_is_replaced() {
     let place = Place::new().await;
     let subscription = consume(&place.far, LEASE).await;
-    assert_eq!(place.proxy.connections(), RENEWALS + 1);
+    assert_eq!(place.proxy.connections(), PUSHES + 1);
     place.proxy.weather(Weather::HoleAt(RENEWALS));
     let began = Instant::now();
     let error = subscription.lease.renew().await.unwrap_err();
@@ -236,4 +237,20 @@ async fn a_store_in_full_use_has_three_connections() {
     waiting.revocation.abort();
     publish(&place.far, &["m"]).await;
     assert_eq!(ids(&fetch(&mut second).await), ["m"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_nobody_used_it_is_nobodys_error() {
+    let server = Server::start();
+    let store = RedisStore::open(&server.url(0), &options()).await.unwrap();
+    for id in ["a", "b", "c"] {
+        redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut server.connection()).unwrap();
+        soon("the end of the connection", async {
+            while store.shared.link.is_open().await {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        store.publish(vec![call(id)].into()).await.unwrap();
+    }
 }

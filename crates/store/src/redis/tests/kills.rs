@@ -168,7 +168,7 @@ async fn work_off(store: &Store) -> usize {
 /// What waits in a queue, by its numbers.
 async fn all_in(store: &Store, queue: QueueName) -> Vec<String> {
     let ready = store.broker().queues(std::slice::from_ref(&queue)).await.unwrap()[0].ready as usize;
-    let options = ConsumeOptions { queues: vec![queue], prefetch: ready, ..consuming(LEASE * 100) };
+    let options = ConsumeOptions { queues: vec![queue], prefetch: ready + 1, ..consuming(LEASE * 100) };
     let mut subscription = store.broker().consume(options).await.unwrap();
     let mut names: Vec<String> = Vec::new();
     while names.len() < ready {

@@ -2,6 +2,7 @@
 
 mod chords;
 mod claims;
+mod clocks;
 mod desk;
 #[cfg(feature = "tls")]
 mod encrypted;
@@ -11,6 +12,7 @@ mod kills;
 mod laws;
 mod ordeal;
 mod ordering;
+mod permissions;
 mod places;
 mod remains;
 mod restarts;

@@ -116,3 +116,22 @@ async fn a_server_that_cannot_write_for_now_is_tried_again() {
     let error = store.broker().publish(vec![call("a")].into()).await.unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("NOREPLICAS"), "{error}");
 }
+
+#[tokio::test]
+async fn queues_are_known_again_after_the_server_has_lost_everything() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    let subscription = consume(&store, Duration::from_secs(60)).await;
+    let mut connection = server.connection();
+    redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
+    subscription.lease.renew().await.unwrap();
+    soon("the declaration", async {
+        while store.broker().queues(&[]).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let bound: Vec<String> =
+        redis::cmd("SMEMBERS").arg("_kombu.binding.tasks").query(&mut connection).unwrap();
+    assert_eq!(bound, ["tasks\x06\x16\x06\x16tasks"]);
+}

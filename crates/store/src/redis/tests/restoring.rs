@@ -159,6 +159,24 @@ async fn what_is_no_message_stays_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn what_stays_hides_nothing_behind_it_whatever_its_number() {
+    let mut redis = Fixture::new(RedisOptions::default()).await;
+    let _: () = redis.connection.set("spoilt", "text").unwrap();
+    for number in 0..1100 {
+        redis.lend(&format!("bad{number}"), LONG_AGO - 9.0, "[]");
+        redis.lend(&format!("homeless{number}"), LONG_AGO - 9.0, &entry("a", "", "spoilt"));
+    }
+    redis.lend("good", LONG_AGO, &entry("a", "", "q"));
+    let mut restored = 0;
+    for _ in 0..3 {
+        restored += redis.restore().await;
+    }
+    assert_eq!((restored, redis.list("q").len()), (1, 1));
+    redis.lend("another", LONG_AGO - 10.0, &entry("b", "", "q"));
+    assert_eq!(redis.restore().await, 1);
+}
+
+#[tokio::test]
 async fn keys_are_those_of_the_options() {
     let options = RedisOptions {
         global_keyprefix: "p:".to_owned(),
