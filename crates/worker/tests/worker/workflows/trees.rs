@@ -241,3 +241,13 @@ async fn a_random_composition_ends_as_if_run_in_order_while_workers_die() {
         run_trees(&bench, seed, 10, true).await;
     }
 }
+
+#[tokio::test]
+async fn a_random_composition_ends_as_if_run_in_order_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in seeds(2000..2003) {
+        let url = format!("sqlite:///{}", folder.path().join(format!("{seed}.db")).display());
+        let bench = Bench::on(program(), &url).await;
+        run_trees(&bench, seed, 20, false).await;
+    }
+}
