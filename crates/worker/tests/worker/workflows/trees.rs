@@ -251,3 +251,13 @@ async fn a_random_composition_ends_as_if_run_in_order_on_sqlite() {
         run_trees(&bench, seed, 20, false).await;
     }
 }
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_random_composition_ends_as_if_run_in_order_on_redis() {
+    let server = celeriac_faults::Server::start();
+    for seed in seeds(3000..3003) {
+        let bench = Bench::on(program(), &server.url(u32::try_from(seed % 16).unwrap())).await;
+        run_trees(&bench, seed, 20, false).await;
+    }
+}
