@@ -36,7 +36,7 @@ fn folded(steps: &[Tree]) -> Vec<Tree> {
                 }
             }
             (step, Some(Tree::Chord(_, body))) if body.ends_in_group() => {
-                *body = Box::new(Tree::Chain(vec![(**body).clone(), step.clone()]));
+                **body = Tree::Chain(vec![(**body).clone(), step.clone()]);
             }
             (step, _) => folded.push(step.clone()),
         }
