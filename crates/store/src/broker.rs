@@ -78,23 +78,6 @@ pub enum Location {
     },
 }
 
-impl Location {
-    /// How near to its end a message is there.
-    fn nearness(&self) -> u8 {
-        match self {
-            Self::Failed { .. } => 0,
-            Self::Scheduled { .. } => 1,
-            Self::Ready { .. } => 2,
-            Self::Lent { .. } => 3,
-        }
-    }
-
-    /// The other place if it is nearer to the end.
-    pub(crate) fn or_nearer(self, other: Self) -> Self {
-        if other.nearness() > self.nearness() { other } else { self }
-    }
-}
-
 /// One message to publish.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {

@@ -45,7 +45,9 @@ fn find(
             Some(due) => Location::Scheduled { queue, due: Timestamp::from_micros(due) },
             None => Location::Lent { queue, worker: worker_of(connection, message, lent)? },
         };
-        found = Some(found.map_or(place.clone(), |found| found.or_nearer(place)));
+        if found.as_ref().is_none_or(|found| nearness(&place) > nearness(found)) {
+            found = Some(place);
+        }
     }
     if found.is_some() {
         return Ok(found);
@@ -62,4 +64,14 @@ fn worker_of(connection: &Connection, message: i64, lent: &mut Option<Lent>) -> 
         *lent = Some(rows.collect::<rusqlite::Result<Lent>>()?);
     }
     Ok(lent.as_ref().and_then(|lent| lent.get(&message)).cloned().unwrap_or_default())
+}
+
+/// How near to its end a message is there.
+fn nearness(place: &Location) -> u8 {
+    match place {
+        Location::Failed { .. } => 0,
+        Location::Scheduled { .. } => 1,
+        Location::Ready { .. } => 2,
+        Location::Lent { .. } => 3,
+    }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use celeriac_app::protocol::{State, Value};
+use celeriac_app::protocol::{self, State, Value};
 use celeriac_app::resource::{LocalSet, ResourceRequest};
 use celeriac_app::store::{ConnectOptions, Store, connect};
 use celeriac_app::task::{Isolation, Returned, TaskOptions};
@@ -28,7 +28,7 @@ type Body = fn(&Context, &LocalSet, Arguments) -> Returned;
 
 /// The tasks, which all but one run in children.
 pub(crate) fn app() -> App {
-    let isolated: [(&str, Body); 7] = [
+    let isolated: [(&str, Body); 9] = [
         ("pid", |_, _, _| Ok(Value::Int(std::process::id().into()))),
         ("crash", |_, _, _| std::process::abort()),
         ("crash_once", crash_once),
@@ -36,6 +36,8 @@ pub(crate) fn app() -> App {
         ("hang", hang),
         ("send", send),
         ("leave_an_orphan", leave_an_orphan),
+        ("replaced", replaced),
+        ("adds", adds),
     ];
     let task = |(name, body): (&'static str, Body)| {
         let mut options = TaskOptions::default();
@@ -121,8 +123,18 @@ fn leave_an_orphan(_: &Context, _: &LocalSet, _: Arguments) -> Returned {
 
 /// Sends another task, on a connection of the child's own.
 fn send(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
-    let sent: AsyncResult<i64> = Signature::named("here", vec![], vec![]).apply_blocking(context.app())?;
+    let sent: AsyncResult<i64> = Signature::named("here", vec![], vec![]).apply_blocking(context)?;
     Ok(Value::String(sent.id().as_str().into()))
+}
+
+fn replaced(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
+    Err(context.replace(protocol::Signature::new("pid")))
+}
+
+/// Adds another task to its chord.
+fn adds(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
+    context.add_to_chord(protocol::Signature::new("pid"))?;
+    Ok(Value::Int(0))
 }
 
 /// A program with a worker on a fresh store.

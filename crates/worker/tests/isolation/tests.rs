@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use celeriac_app::protocol::State;
+use celeriac_app::canvas::Apply;
+use celeriac_app::protocol::{self, State, Value};
 use celeriac_app::{AsyncResult, Signature};
 use celeriac_worker::Exit;
 use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
@@ -31,6 +32,8 @@ tests! {
     a_soft_time_limit_is_a_failure_that_kills_nobody,
     a_running_task_that_is_revoked_stops_even_if_it_does_not_want_to,
     a_task_in_a_child_sends_more_tasks,
+    a_task_in_a_child_is_replaced,
+    a_chord_collects_from_children_what_they_return_and_add,
     a_warm_shutdown_gives_back_what_does_not_end_in_time,
     a_worker_that_adopts_orphans_reaps_them,
     idle_children_end_in_order_while_a_thread_does_not,
@@ -132,8 +135,35 @@ async fn a_task_in_a_child_sends_more_tasks() {
     let sender = bench.call("send").await;
     let record = sender.wait(PATIENCE).await.unwrap();
     assert_eq!(record.state, State::Success, "{record:?}");
+    assert_eq!(record.children.as_list().map(<[_]>::len), Some(1), "its result names it: {record:?}");
     let sent: AsyncResult<i64> = bench.app.result(record.result.as_str().unwrap());
     assert_eq!(sent.get(PATIENCE).await.unwrap(), i64::from(std::process::id()));
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_task_in_a_child_is_replaced() {
+    let bench = Bench::start(1).await;
+    let pid = bench.call("replaced").await.get(PATIENCE).await.unwrap();
+    assert_ne!(pid, i64::from(std::process::id()), "it was that of another child task");
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_chord_collects_from_children_what_they_return_and_add() {
+    let bench = Bench::start(2).await;
+    let group = |tasks: &[&str]| {
+        Value::List(tasks.iter().map(|task| protocol::Signature::new(*task).into_value()).collect())
+    };
+    let mut chord = protocol::Signature::new("celery.chord");
+    chord.subtask_type = Some("chord".into());
+    let body = protocol::Signature::new("celery.accumulate").into_value();
+    let kwargs = [("kwargs", Value::Map(vec![])), ("header", group(&["adds", "pid"])), ("body", body)];
+    chord.kwargs.extend(kwargs.map(|(name, value)| (name.into(), value)));
+    let unfolded = bench.app.unfold(chord, Apply::default()).unwrap();
+    bench.store.publish(unfolded.publication).await.unwrap();
+    let result: AsyncResult<i64> = bench.app.result(unfolded.result.unwrap().id().clone());
+    let record = result.wait(PATIENCE).await.unwrap();
+    let results = record.result.as_list().and_then(|args| args[0].as_list());
+    assert_eq!(results.map(<[_]>::len), Some(3), "{record:?}");
     assert_eq!(bench.stop().await, Exit::Warm);
 }
 

@@ -40,10 +40,15 @@ impl Bench {
     /// This program on a fresh store.
     pub(crate) async fn new(app: App) -> Self {
         static STORES: AtomicU64 = AtomicU64::new(0);
-        let clock = Clock::starting_at(START);
         let url = format!("memory://worker-{}", STORES.fetch_add(1, Ordering::Relaxed));
+        Self::on(app, &url).await
+    }
+
+    /// This program on the store at this URL.
+    pub(crate) async fn on(app: App, url: &str) -> Self {
+        let clock = Clock::starting_at(START);
         let options = ConnectOptions { clock: clock.clone(), ..ConnectOptions::default() };
-        let store = connect(&url, &options).await.unwrap();
+        let store = connect(url, &options).await.unwrap();
         let options = Options {
             clock: clock.clone(),
             placement: Placement::Current,

@@ -36,7 +36,7 @@ fn folded(steps: &[Tree]) -> Vec<Tree> {
                 }
             }
             (step, Some(Tree::Chord(_, body))) if body.ends_in_group() => {
-                *body = Box::new(Tree::Chain(vec![(**body).clone(), step.clone()]));
+                **body = Tree::Chain(vec![(**body).clone(), step.clone()]);
             }
             (step, _) => folded.push(step.clone()),
         }
@@ -239,5 +239,25 @@ async fn a_random_composition_ends_as_if_run_in_order_while_workers_die() {
     for seed in seeds(1000..1003) {
         let bench = Bench::new(program()).await.with(|options| options.delivery_limit = 1_000_000);
         run_trees(&bench, seed, 10, true).await;
+    }
+}
+
+#[tokio::test]
+async fn a_random_composition_ends_as_if_run_in_order_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in seeds(2000..2003) {
+        let url = format!("sqlite:///{}", folder.path().join(format!("{seed}.db")).display());
+        let bench = Bench::on(program(), &url).await;
+        run_trees(&bench, seed, 20, false).await;
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_random_composition_ends_as_if_run_in_order_on_redis() {
+    let server = celeriac_faults::Server::start();
+    for seed in seeds(3000..3003) {
+        let bench = Bench::on(program(), &server.url(u32::try_from(seed % 16).unwrap())).await;
+        run_trees(&bench, seed, 20, false).await;
     }
 }
