@@ -2,7 +2,7 @@
 
 use celeriac_protocol::{Signature, Value};
 
-use super::shape::{Shape, append_option, group_of, set_kwarg, set_option, shape};
+use super::shape::{Shape, append_option, group_of, set_kwarg, set_option, shape, signatures_in};
 use super::{Member, Sequel, Workflow};
 use crate::outcome::Failure;
 
@@ -101,8 +101,11 @@ fn link(call: &mut Signature, option: &str, target: &Signature) {
             set_kwarg(call, "body", body.into_value());
         }
         Shape::Chain(mut steps) if option == "link" => {
+            // Those that the chain has already come first.
+            let own = signatures_in(call, option);
+            call.options.retain(|(name, _)| &**name != option);
             if let Some(last) = steps.last_mut() {
-                link(last, option, target);
+                own.iter().chain([target]).for_each(|target| link(last, option, target));
             }
             set_steps(call, steps);
         }
