@@ -1,5 +1,7 @@
 //! Tasks in Rust for the tests that run Celeriac beside real Celery. `python/tasks.py` has the same ones in Python.
 
+pub mod canvas;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -100,4 +102,5 @@ pub fn app() -> App {
         shared_nap,
         shared_fail
     ])
+    .tasks(canvas::all())
 }

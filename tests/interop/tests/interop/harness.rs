@@ -77,30 +77,55 @@ impl Broker {
 
     /// As [`Broker::rust_worker`], on another queue.
     pub(crate) async fn rust_worker_on(&self, queue: &str, settings: &[(&str, &str)]) -> Program {
+        let program = self.rust_worker_of(queue, settings);
+        self.wait_for("rust", queue).await;
+        program
+    }
+
+    /// Starts a worker in Rust, which takes tasks when it can.
+    fn rust_worker_of(&self, queues: &str, settings: &[(&str, &str)]) -> Program {
         let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
         worker
-            .args(["worker", "--loglevel", "warning", "--concurrency", "2", "--queues", queue])
+            .args(["worker", "--loglevel", "warning", "--concurrency", "2", "--queues", queues])
             .env("CELERIAC_BROKER_URL", self.url())
             .env("CELERIAC_BROKER_TRANSPORT_OPTIONS", self.options[0])
             .env("CELERIAC_RESULT_BACKEND_TRANSPORT_OPTIONS", self.options[1])
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let program = Program::start(worker);
-        self.wait_for("rust", queue).await;
-        program
+        Program::start(worker)
     }
 
     /// Starts a stock Celery worker and waits until it takes tasks.
     pub(crate) async fn python_worker(&self, settings: &[(&str, &str)]) -> Program {
-        let mut worker = self.python();
-        worker
-            .args(["-m", "celery", "--app", "tasks", "worker", "--concurrency", "1", "--loglevel", "WARNING"])
-            .envs(settings.iter().copied())
-            .stdout(Stdio::null());
-        let program = Program::start(worker);
+        let program = self.stock_worker(&["tasks", "worker", "--concurrency", "1"], settings);
         self.wait_for("python", "celery").await;
         program
+    }
+
+    /// Starts a stock Celery worker, which takes tasks when it can: `app` and more.
+    fn stock_worker(&self, app: &[&str], settings: &[(&str, &str)]) -> Program {
+        let mut worker = self.python();
+        worker
+            .args(["-m", "celery", "--app"])
+            .args(app)
+            .args(["--loglevel", "WARNING"])
+            .envs(settings.iter().copied())
+            .stdout(Stdio::null());
+        Program::start(worker)
+    }
+
+    /// Starts a stock worker that knows the tasks of canvases, on its own queue and the shared one.
+    pub(crate) fn stock_canvas_worker(&self) -> Program {
+        let queues = ["--queues", "stock,shared", "--hostname", "stock@interop"];
+        let app = [&["canvas_tasks", "worker", "--concurrency", "2"], &queues[..]].concat();
+        self.stock_worker(&app, &[("CELERY_QUEUE", "stock")])
+    }
+
+    /// Starts a worker in Rust that knows the tasks of canvases, on its own queue and the shared one.
+    pub(crate) fn rust_canvas_worker(&self, settings: &[(&str, &str)]) -> Program {
+        let settings = [&[("CELERIAC_TASK_DEFAULT_QUEUE", "ours")], settings].concat();
+        self.rust_worker_of("ours,shared", &settings)
     }
 
     /// Waits until a worker of that kind takes tasks, whoever else does.
@@ -126,8 +151,13 @@ impl Broker {
 
     /// Begins one scenario of a script in Python.
     pub(crate) fn begin(&self, script: &str, name: &str) -> Program {
+        self.run(script, &[name])
+    }
+
+    /// Begins a script in Python.
+    pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> Program {
         let mut command = self.python();
-        command.arg(script).arg(name);
+        command.arg(script).args(arguments);
         Program::start(command)
     }
 
@@ -140,6 +170,7 @@ impl Broker {
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("python"))
             .env("CELERY_BROKER_URL", self.url())
             .env("RUST_TASKS", env!("CARGO_BIN_EXE_rust-tasks"))
+            .env("RUST_CANVASES", env!("CARGO_BIN_EXE_rust-canvases"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null());
         let names = ["BROKER_TRANSPORT_OPTIONS", "RESULT_TRANSPORT_OPTIONS"];
@@ -161,6 +192,23 @@ impl Program {
         drop(self);
     }
 
+    /// Stops it and its children where they are, as a debugger does, until [`Program::go_on`] or its end.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Program::pause`].
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+            // There is nobody left to hear it when it has ended by itself.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
     /// Waits for its end, which must be a success.
     pub(crate) async fn succeed(mut self) {
         let status = tokio::task::spawn_blocking(move || self.0.wait()).await.unwrap().unwrap();
@@ -170,10 +218,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
-            // There is nothing left to kill when it has ended by itself.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.signal(Signal::KILL);
         let _ = self.0.wait();
     }
 }

@@ -3,10 +3,12 @@
 //! `CELERIAC_TEST_PYTHON` names the interpreter whose Celery this is; `cargo xtask test` makes one for each release that
 //! must interoperate.
 
+mod canvases;
 mod chords;
 mod harness;
 mod leases;
 mod python_sends;
+mod relay;
 mod rust_sends;
 mod secrets;
 mod takeover;
