@@ -31,31 +31,40 @@ impl<'broker> Workers<'broker> {
 
     /// Kills one with its children, as the end of its machine does, and starts another in its place.
     fn kill_ours(&mut self) {
-        self.ours.pause();
         self.ours = Self::ours(self.broker);
     }
 
     /// As [`Workers::kill_ours`], but not in the moment in which kombu loses a message: it takes one, and notes in a second
-    /// step that it did.
+    /// step that it did. Ours stands still meanwhile: what it sends would go to the one that waits, and is about to die.
     fn kill_stock(&mut self) {
         let mut redis = self.broker.redis();
         loop {
             self.stock.pause();
-            let held: [u64; 3] = redis::pipe()
-                .atomic()
-                .hlen("unacked")
-                .llen("ours")
-                .llen("stock")
-                .query(&mut redis)
-                .expect("the server answers");
-            if held != [0; 3] {
+            self.ours.pause();
+            // After the second answer the server has done whatever either had asked for.
+            let [_, held] = [(); 2].map(|()| held(&mut redis));
+            if held {
                 break;
             }
             self.stock.go_on();
+            self.ours.go_on();
             std::thread::yield_now();
         }
         self.stock = self.broker.stock_canvas_worker();
+        self.ours.go_on();
     }
+}
+
+/// Whether the message is in a queue, or noted as taken.
+fn held(redis: &mut redis::Connection) -> bool {
+    let places: [u64; 3] = redis::pipe()
+        .atomic()
+        .hlen("unacked")
+        .llen("ours")
+        .llen("stock")
+        .query(redis)
+        .expect("the server answers");
+    places != [0; 3]
 }
 
 /// A chain of steps that add one, each with an id of its own, in turn for ours and for the stock worker.
