@@ -10,10 +10,12 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
--- Calls a command that takes any number of arguments, in portions that fit Lua's stack.
-local function in_portions(command, key, arguments)
+-- Calls a command that takes any number of arguments, in portions that fit Lua's stack, each behind the option if there is one.
+local function in_portions(command, key, arguments, option)
   for first = 1, #arguments, 4000 do
-    redis.call(command, key, unpack(arguments, first, math.min(first + 3999, #arguments)))
+    local last = math.min(first + 3999, #arguments)
+    if option then redis.call(command, key, option, unpack(arguments, first, last))
+    else redis.call(command, key, unpack(arguments, first, last)) end
   end
 end
 
