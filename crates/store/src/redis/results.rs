@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{ResultRecord, TaskId};
+use celeriac_protocol::{ResultRecord, State, TaskId};
 use redis::cmd;
 use tokio::time::{Instant, sleep};
 
@@ -24,10 +24,13 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A record as it is stored. Made in the task that stores it.
 pub(super) struct NewResult {
     key: String,
-    state: Box<str>,
+    state: State,
     record: Vec<u8>,
-    life: Option<Duration>,
+    life: Life,
 }
+
+/// How long a result lives, in milliseconds; nothing for ever.
+pub(super) type Life = Option<u64>;
 
 impl NewResult {
     pub(super) fn of(result: StoreResult, shared: &Shared) -> Result<Self> {
@@ -37,20 +40,42 @@ impl NewResult {
             let what = format!("result of task {}", record.task_id);
             return Err(Error::TooLarge { what, size: encoded.len(), limit });
         }
+        let millis = u64::try_from(expires_after.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             key: shared.keys.result(&record.task_id),
-            state: record.state.as_str().into(),
             record: encoded,
-            life: Some(expires_after).filter(|life| *life < LONGEST_LIFE),
+            // A life of nothing is not one that Redis takes.
+            life: (expires_after < LONGEST_LIFE).then(|| millis.max(1)),
+            state: record.state,
         })
+    }
+
+    pub(super) fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.state == State::Success
     }
 
     /// Adds what the script takes of a result.
     pub(super) fn add_to(&self, call: &mut Call) {
-        call.arg("result").arg(&self.key).arg(&*self.state).arg(&self.record[..]);
-        // A life of nothing is not one that Redis takes.
-        call.arg(self.life.map_or(String::new(), |life| life.as_millis().max(1).to_string()));
+        call.arg("result").arg(&self.key).arg(self.state.as_str()).arg(&self.record[..]);
+        add_life(self.life, call);
     }
+
+    /// Adds what the script takes of a success that lives as long as it says of all of them.
+    pub(super) fn add_success_to(&self, call: &mut Call) {
+        call.arg(&self.key).arg(&self.record[..]);
+    }
+}
+
+/// Adds a time to live.
+pub(super) fn add_life(life: Life, call: &mut Call) {
+    match life {
+        Some(millis) => call.arg(millis),
+        None => call.arg(""),
+    };
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ use super::Shared;
 use super::consumer::Consuming;
 use super::lending::Lent;
 use super::publish::NewMessage;
-use super::results::NewResult;
+use super::results::{Life, NewResult, add_life};
 use super::script::{CLOSE, Call, FINISH, STARTED, read};
 use crate::{DeliveryTag, FailureReason, Finish, Result, Settle, Settled, Settler};
 
@@ -76,6 +76,24 @@ impl Ending {
             follow_ups: NewMessage::all(follow_ups, shared)?,
         })
     }
+
+    /// The result, if this is an acknowledgement and a success and nothing else: nearly all are.
+    fn success(&self) -> Option<&NewResult> {
+        let plain = self.tag.is_some() && matches!(self.settle, Settle::Ack) && self.follow_ups.is_empty();
+        self.result.as_ref().filter(|result| plain && result.is_success())
+    }
+
+    /// Adds the result and what is published.
+    fn add_consequences(&self, call: &mut Call) {
+        match &self.result {
+            None => {
+                call.arg("");
+            }
+            Some(result) => result.add_to(call),
+        }
+        call.arg(self.follow_ups.len());
+        self.follow_ups.iter().for_each(|message| message.add_to(call));
+    }
 }
 
 impl Consuming {
@@ -83,9 +101,11 @@ impl Consuming {
         let shared = &self.shared;
         let lists: BTreeSet<&str> = endings.iter().flat_map(|ending| self.lists_of(ending)).collect();
         let mut call = shared.script(&FINISH, lists.into_iter());
-        call.arg(&self.id);
+        let usual = endings.iter().find_map(Ending::success).and_then(NewResult::life);
+        add_life(usual, call.arg(&self.id));
         // What this process does not hold any more is not asked about.
-        let held: Vec<bool> = endings.iter().map(|ending| self.add_ending(ending, &mut call)).collect();
+        let held: Vec<bool> =
+            endings.iter().map(|ending| self.add_ending(ending, usual, &mut call)).collect();
         let answers: Vec<u8> = if held.contains(&true) {
             read(call.run("finish", &shared.link).await?, &shared.link)?
         } else {
@@ -122,25 +142,20 @@ impl Consuming {
         home.into_iter().chain(ending.follow_ups.iter().map(NewMessage::list))
     }
 
-    /// Adds one finish to the call, unless its delivery is not in our hands.
-    fn add_ending(&self, ending: &Ending, call: &mut Call) -> bool {
-        match ending.tag {
-            None => {
-                call.arg("").arg("ack");
-            }
-            Some(tag) => match self.lending.get(tag) {
-                None => return false,
-                Some(lent) => self.add_settlement(tag, &lent, &ending.settle, call),
-            },
+    /// Adds one finish to the call, unless its delivery is not in our hands. `usual` is the life that the call says first.
+    fn add_ending(&self, ending: &Ending, usual: Life, call: &mut Call) -> bool {
+        let Some(tag) = ending.tag else {
+            call.arg("").arg("ack");
+            ending.add_consequences(call);
+            return true;
+        };
+        let Some(lent) = self.lending.get(tag) else { return false };
+        if let Some(result) = ending.success().filter(|result| result.life() == usual) {
+            result.add_success_to(call.arg(tag.0).arg("done"));
+            return true;
         }
-        match &ending.result {
-            None => {
-                call.arg("");
-            }
-            Some(result) => result.add_to(call),
-        }
-        call.arg(ending.follow_ups.len());
-        ending.follow_ups.iter().for_each(|message| message.add_to(call));
+        self.add_settlement(tag, &lent, &ending.settle, call);
+        ending.add_consequences(call);
         true
     }
 
@@ -178,7 +193,7 @@ impl Shared {
     /// Stores results that belong to no delivery of ours.
     pub(super) async fn store_results(&self, results: &[NewResult]) -> Result<()> {
         let mut call = self.plain_script(&FINISH);
-        call.arg("");
+        call.arg("").arg("");
         for result in results {
             call.arg("").arg("ack");
             result.add_to(&mut call);

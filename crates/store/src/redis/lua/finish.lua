@@ -1,12 +1,13 @@
 -- Settles deliveries, stores results and publishes follow-ups, all at once.
 --
 -- KEYS[3..]: the lists that something goes to.
--- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
--- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
--- '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`.
+-- ARGV: own, now, consumer, the usual time to live of a result, then for each finish: the delivery's number or '', how to
+-- settle it (with its list and tail for 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key,
+-- state, value and time to live, or '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`.
+-- Nearly all finishes are an acknowledgement and a success that lives as long as usual: the number, 'done', key and value.
 -- Answers one digit for each finish: 1 done, 0 lost.
-local consumer = ARGV[3]
-local at = 3
+local consumer, usual = ARGV[3], ARGV[4]
+local at, size = 4, #ARGV
 local function take()
   at = at + 1
   return ARGV[at]
@@ -36,7 +37,24 @@ local wrong = no_list_among_keys()
 if wrong then return wrong end
 local prefix = tag_of(consumer, '')
 local answers, tags, numbers, back = {}, {}, {}, {}
-while at < #ARGV do
+
+-- Takes a delivery out of what is lent. If it is not lent any more, nothing of its finish happens.
+local function settled(number, tag)
+  if redis.call('HDEL', unacked, tag) == 0 then return false end
+  tags[#tags + 1] = tag
+  numbers[#numbers + 1] = number
+  return true
+end
+
+while at < size do
+  while ARGV[at + 2] == 'done' do
+    local number, key, value = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+    at = at + 4
+    local ours = settled(number, prefix .. number)
+    answers[#answers + 1] = ours and 1 or 0
+    if ours then store_result(key, 'SUCCESS', value, usual) end
+  end
+  if at == size then break end
   local number, settle = take(), take()
   local list, tail, id, facts
   if settle == 'fail' then id, facts = take(), take() end
@@ -45,11 +63,7 @@ while at < #ARGV do
   local ours = true
   if number ~= '' then
     local entry = settle ~= 'ack' and redis.call('HGET', unacked, tag)
-    ours = redis.call('HDEL', unacked, tag) == 1
-    if ours then
-      tags[#tags + 1] = tag
-      numbers[#numbers + 1] = number
-    end
+    ours = settled(number, tag)
     if ours and settle == 'back' then back[#back + 1] = { list, returned(unwrap(entry, tail), true) } end
     if ours and settle == 'release' then back[#back + 1] = { list, unwrap(entry, tail) } end
     if ours and settle == 'fail' then
