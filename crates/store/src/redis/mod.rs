@@ -6,11 +6,11 @@
 //!
 //! Source of the layout: `kombu/transport/redis.py`, kombu 5.7.0, and `celery/backends/redis.py`, Celery 5.7.0.
 
-mod backoff;
 mod bindings;
 mod claim;
 mod consumer;
 mod dial;
+mod door;
 mod failed;
 mod failure;
 mod io;
@@ -20,6 +20,7 @@ mod lending;
 mod link;
 mod presence;
 mod publish;
+mod pulse;
 mod pushes;
 mod query;
 mod queues;
@@ -90,9 +91,9 @@ impl RedisStore {
     pub async fn open(url: &str, options: &ConnectOptions) -> Result<Self> {
         let target = Arc::new(Target::parse(url, &options.redis)?);
         let io = Io::start(target.url())?;
-        let link = Link::new(&target, &io, options.deadline, "commands");
-        let renewals = Link::new(&target, &io, options.deadline, "leases");
-        let pushes = Pushes::start(&target, &io, options.deadline);
+        let door = Arc::default();
+        let link = |purpose| Link::new(&target, &io, options.deadline, purpose, &door);
+        let (link, renewals, pushes) = (link("commands"), link("leases"), Pushes::start(link("pushes"), &io));
         let (keys, options) = (Keys::new(&options.redis), options.clone());
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
         let restoring = Restoring::default();
