@@ -1,7 +1,6 @@
 //! Makes outcomes durable, as many at once as have come while the store was busy.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use celeriac_protocol::{State, Value};
 use celeriac_store::{DeliveryTag, Error, FailureReason, Finish, Settle, Settled, Settler, Store};
@@ -12,6 +11,7 @@ use crate::finish::exception;
 use crate::outcome::FailureCode;
 use crate::reports::Reports;
 use crate::table::Key;
+use crate::trouble::Trouble;
 
 /// Something to make durable.
 #[derive(Clone, Debug)]
@@ -58,17 +58,14 @@ pub(crate) struct Finisher {
     /// Unbounded, because the prefetch bounds how many outcomes there can be.
     pub(crate) items: mpsc::UnboundedReceiver<Item>,
     pub(crate) answers: mpsc::UnboundedSender<Input>,
+    pub(crate) trouble: Trouble,
 }
 
 /// The most outcomes in one round trip.
 const LARGEST_BATCH: usize = 2048;
 
-/// How long to wait before a failing store is asked again: doubling from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
-
 /// How often one outcome alone may fail for no reason that we know before its delivery goes back to its queue instead.
-const ATTEMPTS: u32 = 8;
+const ATTEMPTS: u32 = 12;
 
 impl Finisher {
     /// Works until the loop has dropped its end and everything is durable.
@@ -124,19 +121,20 @@ impl Finisher {
 
     /// Asks until the store answers. Fails only for what waiting does not mend.
     async fn finish_patiently(&self, part: &[Item]) -> Result<Vec<Settled>, Error> {
-        let mut pause = FIRST_PAUSE;
+        let mut asker = self.trouble.asker("outcomes are not durable yet");
         let mut attempt = 0;
         loop {
             attempt += 1;
             let error = match self.finish_once(part).await {
-                Ok(settled) => return Ok(settled),
+                Ok(settled) => {
+                    asker.worked();
+                    return Ok(settled);
+                }
                 Err(error @ (Error::TooLarge { .. } | Error::Closed)) => return Err(error),
                 Err(error @ Error::Failed { .. }) if attempt >= ATTEMPTS => return Err(error),
                 Err(error) => error,
             };
-            tracing::error!(%error, attempt, outcomes = part.len(), again_in = ?pause, "outcomes are not durable yet");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            asker.pause(&error).await;
         }
     }
 
@@ -276,7 +274,8 @@ mod tests {
         }
         drop(send);
         let settler = Arc::clone(settler) as Arc<dyn Settler>;
-        Finisher { store, settler, reports: Arc::default(), items, answers }.run().await;
+        let trouble = Trouble::new(store.url());
+        Finisher { store, settler, reports: Arc::default(), items, answers, trouble }.run().await;
         let mut count = 0;
         while let Some(Input::Settled(answers)) = answered.recv().await {
             count += answers.len();

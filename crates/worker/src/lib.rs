@@ -35,6 +35,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod trouble;
 
 pub use error::{Error, Exit};
 pub use options::{Options, Placement};
