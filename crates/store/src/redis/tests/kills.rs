@@ -7,7 +7,7 @@ use std::time::Duration;
 use celeriac_faults::Server;
 use celeriac_protocol::QueueName;
 
-use super::desk::{call, call_on, consuming, done, fetch, id, ids, open, patiently, queue, success};
+use super::desk::{call, call_on, consuming, done, fetch, id, ids, open, patiently, queue, soon, success};
 use crate::{ConsumeOptions, Delivery, Finish, Store};
 
 /// Tells a child of these tests which server to work on.
@@ -21,6 +21,8 @@ const AT_ONCE: usize = 3;
 const LIFE: Duration = Duration::from_millis(15);
 /// How many tasks wait at least while workers are killed.
 const WAITING: usize = 200;
+/// How many next steps are taken at once.
+const CLAIM: usize = 1000;
 
 fn next_step() -> QueueName {
     QueueName::new("next step")
@@ -95,11 +97,16 @@ async fn three_hundred_kills_lose_no_task_and_double_no_step() {
     assert_eq!(steps, sent);
 }
 
+async fn steps_ready(store: &Store) -> usize {
+    store.broker().queues(&[next_step()]).await.unwrap()[0].ready as usize
+}
+
 /// Finishes what is left, and answers how much of that had been delivered before, and every next step, sorted.
 async fn work_off(store: &Store, sent: &[String]) -> (usize, Vec<String>) {
     let mut subscription = store.broker().consume(consuming(LEASE * 100)).await.unwrap();
     let mut repeated = 0;
-    while let Ok(deliveries) = tokio::time::timeout(LEASE * 8, fetch(&mut subscription)).await {
+    while steps_ready(store).await < sent.len() {
+        let deliveries = soon("what a killed worker had", fetch(&mut subscription)).await;
         repeated += deliveries.iter().filter(|delivery| delivery.redelivered).count();
         let step = |delivery: &Delivery| Finish {
             follow_ups: vec![call_on(&next_step(), id(delivery))],
@@ -107,14 +114,16 @@ async fn work_off(store: &Store, sent: &[String]) -> (usize, Vec<String>) {
         };
         patiently(|| subscription.settler.finish(deliveries.iter().map(step).collect())).await;
     }
+    // Nothing comes back that was finished.
+    let more = tokio::time::timeout(LEASE * 2, fetch(&mut subscription)).await;
+    assert!(more.is_err(), "{more:?}");
     let options =
         ConsumeOptions { queues: vec![next_step()], prefetch: 2 * sent.len(), ..consuming(LEASE * 100) };
     let mut subscription = store.broker().consume(options).await.unwrap();
     let mut steps = Vec::new();
-    while let Ok(deliveries) =
-        tokio::time::timeout(LEASE * 8, subscription.consumer.fetch(2 * sent.len())).await
-    {
-        steps.extend(ids(&deliveries.unwrap()).into_iter().map(str::to_owned));
+    for _ in 0..steps_ready(store).await.div_ceil(CLAIM) {
+        let deliveries = soon("a next step", subscription.consumer.fetch(CLAIM)).await.unwrap();
+        steps.extend(ids(&deliveries).into_iter().map(str::to_owned));
     }
     let number = |name: &String| name.rsplit('-').next().and_then(|number| number.parse::<usize>().ok());
     steps.sort_by_key(number);
