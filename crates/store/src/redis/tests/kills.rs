@@ -124,8 +124,8 @@ async fn work_off(store: &Store, sent: &[String]) -> (usize, Vec<String>) {
     let options =
         ConsumeOptions { queues: vec![next_step()], prefetch: 2 * sent.len(), ..consuming(LEASE * 100) };
     let mut subscription = store.broker().consume(options).await.unwrap();
-    let mut steps = Vec::new();
-    for _ in 0..steps_ready(store).await.div_ceil(CLAIM) {
+    let (mut steps, ready) = (Vec::new(), steps_ready(store).await);
+    while steps.len() < ready {
         let deliveries = soon("a next step", subscription.consumer.fetch(CLAIM)).await.unwrap();
         steps.extend(ids(&deliveries).into_iter().map(str::to_owned));
     }
