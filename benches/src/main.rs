@@ -94,7 +94,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
             }
         }
     }
-    let text = write_up(arguments.runs, &report::series(figures));
+    let text = write_up(arguments, &report::series(figures));
     println!("{text}");
     let complete = arguments.only.is_none();
     let default = complete.then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md"));
@@ -116,15 +116,23 @@ fn measured_in_a_process(name: &str, store: Kind) -> Result<Vec<Figure>> {
     Ok(String::from_utf8(output.stdout)?.lines().filter_map(Figure::of_line).collect())
 }
 
-fn write_up(runs: usize, all: &[report::Series]) -> String {
-    format!(
+fn write_up(arguments: &Arguments, all: &[report::Series]) -> String {
+    let mut text = format!(
         "# Benchmarks\n\n\
-         Written by `cargo xtask bench`: {runs} runs of each scenario, each in a process of its own, on a private store: SQLite in a\n\
+         Written by `cargo xtask bench`: {} runs of each scenario, each in a process of its own, on a private store: SQLite in a\n\
          temporary folder, or a Redis server that keeps everything in memory.\n\
          The ceiling is SQLite alone on the same rows, without an engine: see `src/ceiling.rs`.\n\n\
          Machine: {}.\n\n{}\n{}",
+        arguments.runs,
         machine::describe(),
         report::table(all),
         report::ratios(all, scenarios::RATIOS),
-    )
+    );
+    if arguments.peers {
+        let names = peers::ALL.map(|peer| peer.name);
+        text += "\n## Beside other systems on Redis\n\n";
+        text += &report::comparison(all, scenarios::COMPARED, Kind::Redis.name(), &names);
+        text += include_str!("../peers/fairness.md");
+    }
+    text
 }

@@ -86,6 +86,24 @@ pub(crate) fn ratios(all: &[Series], wanted: &[(&str, &str)]) -> String {
     text
 }
 
+/// A Markdown table: how many times better `ours` is than each of the `others`, which is more of something per second, and
+/// less of anything else.
+pub(crate) fn comparison(all: &[Series], wanted: &[&str], ours: &str, others: &[&str]) -> String {
+    let find = |system: &str, name: &str| all.iter().find(|one| one.name == format!("{system}: {name}"));
+    let mut text =
+        format!("| times better than | {} |\n|---|{}\n", others.join(" | "), "--:|".repeat(others.len()));
+    for name in wanted {
+        let Some(own) = find(ours, name) else { continue };
+        let cell = |other: &&str| match find(other, name) {
+            Some(other) if own.unit.ends_with("/s") => format!(" {:.2} |", own.median() / other.median()),
+            Some(other) => format!(" {:.2} |", other.median() / own.median()),
+            None => " |".to_owned(),
+        };
+        let _ = writeln!(text, "| {name} |{}", others.iter().map(cell).collect::<String>());
+    }
+    text
+}
+
 fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 1000.0 => {
@@ -112,6 +130,20 @@ mod tests {
     fn a_figure_survives_the_way_between_processes() {
         let figure = Figure::new("drain", "tasks/s", 31_234.5);
         assert_eq!(Figure::of_line(&figure.to_line()), Some(figure));
+    }
+
+    #[test]
+    fn more_per_second_and_less_of_anything_else_is_better() {
+        let figure = |name, unit, value| Figure::new(name, unit, value);
+        let all = series([
+            figure("redis: drain", "tasks/s", 300.0),
+            figure("redis: memory", "MiB", 10.0),
+            figure("celery: drain", "tasks/s", 10.0),
+            figure("celery: memory", "MiB", 100.0),
+            figure("apalis: memory", "MiB", 5.0),
+        ]);
+        let table = comparison(&all, &["drain", "memory"], "redis", &["celery", "apalis"]);
+        assert!(table.ends_with("| drain | 30.00 | |\n| memory | 10.00 | 0.50 |\n"), "{table}");
     }
 
     #[test]

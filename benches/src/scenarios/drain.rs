@@ -31,8 +31,10 @@ pub(crate) async fn nothing(place: &Place) -> Result<Vec<Figure>> {
     let rate = f64::from(NOTHING) / took.as_secs_f64();
     let mut figures = vec![Figure::new("drain of no-op tasks with results", "tasks/s", rate)];
     if let (Some(before), Some(after)) = (before, after) {
-        let share = 100.0 * (after - before) / took.as_secs_f64();
+        let used = after - before;
+        let (share, each) = (100.0 * used / took.as_secs_f64(), 1e6 * used / f64::from(NOTHING));
         figures.push(Figure::new("drain: the server's own time", "% of a core", share));
+        figures.push(Figure::new("drain: the server's own time for one task", "µs", each));
     }
     Ok(figures)
 }

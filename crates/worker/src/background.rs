@@ -1,35 +1,33 @@
 //! The small tasks around the loop, each of which waits for one thing and tells the loop.
 
-use std::time::Duration;
-
 use celeriac_app::resource::HealthBoard;
 use celeriac_store::{ConsumerId, Store, WorkerRecord};
 use tokio::sync::mpsc;
 
 use crate::consumer::Input;
-
-/// How long to wait before a failing store is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+use crate::trouble::Trouble;
 
 /// Passes on every revocation, for as long as the loop lives.
-pub(crate) async fn watch_revocations(store: Store, inputs: mpsc::UnboundedSender<Input>) {
+pub(crate) async fn watch_revocations(store: Store, inputs: mpsc::UnboundedSender<Input>, trouble: Trouble) {
+    let mut asker = trouble.asker("revocations are not watched");
     while !inputs.is_closed() {
         let mut watch = match store.revocations().watch().await {
             Ok(watch) => watch,
             Err(error) => {
-                pause("revocations are not watched", &error).await;
+                asker.pause(&error).await;
                 continue;
             }
         };
         loop {
             match watch.next().await {
                 Ok(revocations) => {
+                    asker.worked();
                     if inputs.send(Input::Revoked(revocations)).is_err() {
                         return;
                     }
                 }
                 Err(celeriac_store::Error::Closed) => return,
-                Err(error) => pause("revocations are not watched", &error).await,
+                Err(error) => asker.pause(&error).await,
             }
         }
     }
@@ -41,17 +39,22 @@ pub(crate) async fn keep_present(
     id: ConsumerId,
     inputs: mpsc::UnboundedSender<Input>,
     mut records: mpsc::Receiver<WorkerRecord>,
+    trouble: Trouble,
 ) {
+    let mut asker = trouble.asker("nobody can ask for this worker");
     loop {
         tokio::select! {
             record = records.recv() => match record {
-                Some(record) => announce(&store, record).await,
+                Some(record) => announce(&store, record, &trouble).await,
                 None => break,
             },
             asked = store.presence().asked() => match asked {
-                Ok(()) => drop(inputs.send(Input::Announce)),
+                Ok(()) => {
+                    asker.worked();
+                    drop(inputs.send(Input::Announce));
+                }
                 Err(celeriac_store::Error::Closed) => break,
-                Err(error) => pause("presence is not asked for", &error).await,
+                Err(error) => asker.pause(&error).await,
             },
         }
     }
@@ -60,15 +63,13 @@ pub(crate) async fn keep_present(
     }
 }
 
-async fn announce(store: &Store, record: WorkerRecord) {
-    if let Err(error) = store.presence().announce(record).await {
-        tracing::warn!(%error, "the worker could not announce itself");
+/// Announces the worker; if that fails, the next announcement will do.
+async fn announce(store: &Store, record: WorkerRecord, trouble: &Trouble) {
+    let mut asker = trouble.asker("the worker could not announce itself");
+    match store.presence().announce(record).await {
+        Ok(()) => asker.worked(),
+        Err(error) => drop(asker.failed(&error)),
     }
-}
-
-async fn pause(what: &str, error: &celeriac_store::Error) {
-    tracing::warn!(%error, "{what}");
-    tokio::time::sleep(PAUSE).await;
 }
 
 /// Tells the loop when the health of a resource has changed.

@@ -1,12 +1,11 @@
 //! Brings deliveries to the loop, with what the store knows of them.
 
-use std::time::Duration;
-
 use celeriac_protocol::TaskId;
-use celeriac_store::{Consumer, Delivery, Error, Result, Store};
+use celeriac_store::{Consumer, Delivery, Error, Store};
 use tokio::sync::mpsc;
 
 use crate::consumer::Input;
+use crate::trouble::Trouble;
 
 /// One delivery, with what the store knows of its task.
 #[derive(Debug)]
@@ -26,11 +25,8 @@ pub(crate) struct Fetcher {
     pub(crate) store: Store,
     pub(crate) limits: mpsc::Receiver<usize>,
     pub(crate) arrivals: mpsc::UnboundedSender<Input>,
+    pub(crate) trouble: Trouble,
 }
-
-/// How long to wait before a failing store is asked again: doubling from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Fetcher {
     /// Fetches until the loop has dropped its end, or the consumer is closed.
@@ -38,7 +34,7 @@ impl Fetcher {
         while let Some(limit) = self.limits.recv().await {
             let Some(deliveries) = self.fetch(limit).await else { return };
             let deliveries = deliveries.into_iter().map(in_protocol_2).collect();
-            let arrivals = look_up(&self.store, deliveries).await;
+            let arrivals = look_up(&self.store, &self.trouble, deliveries).await;
             if self.arrivals.send(Input::Fetched(arrivals)).is_err() {
                 return;
             }
@@ -47,16 +43,15 @@ impl Fetcher {
 
     /// Fetches, however long it takes; `None` once the consumer is closed. Failing to fetch is never fatal.
     async fn fetch(&mut self, limit: usize) -> Option<Vec<Delivery>> {
-        let mut pause = FIRST_PAUSE;
+        let mut asker = self.trouble.asker("nothing could be fetched");
         loop {
             match self.consumer.fetch(limit).await {
-                Ok(deliveries) => return Some(deliveries),
-                Err(Error::Closed) => return None,
-                Err(error) => {
-                    tracing::error!(%error, again_in = ?pause, "nothing could be fetched");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LAST_PAUSE);
+                Ok(deliveries) => {
+                    asker.worked();
+                    return Some(deliveries);
                 }
+                Err(Error::Closed) => return None,
+                Err(error) => asker.pause(&error).await,
             }
         }
     }
@@ -75,12 +70,12 @@ fn in_protocol_2(delivery: Delivery) -> Delivery {
 }
 
 /// What the store knows of the tasks of these deliveries.
-async fn look_up(store: &Store, deliveries: Vec<Delivery>) -> Vec<Arrival> {
+async fn look_up(store: &Store, trouble: &Trouble, deliveries: Vec<Delivery>) -> Vec<Arrival> {
     let unchecked: Vec<TaskId> =
         deliveries.iter().filter(|delivery| delivery.revoked.is_none()).filter_map(id).collect();
     let revoked = match unchecked.is_empty() {
         true => Vec::new(),
-        false => patiently(|| store.revocations().revoked(&unchecked)).await,
+        false => ask_what_is_revoked(store, trouble, &unchecked).await,
     };
     let arrival = |delivery: Delivery| {
         let task_id = id(&delivery);
@@ -90,21 +85,20 @@ async fn look_up(store: &Store, deliveries: Vec<Delivery>) -> Vec<Arrival> {
     deliveries.into_iter().map(arrival).collect()
 }
 
-fn id(delivery: &Delivery) -> Option<TaskId> {
-    delivery.message.headers.id.clone()
+/// Asks until the store answers.
+async fn ask_what_is_revoked(store: &Store, trouble: &Trouble, ids: &[TaskId]) -> Vec<TaskId> {
+    let mut asker = trouble.asker("the store does not say which tasks are revoked");
+    loop {
+        match store.revocations().revoked(ids).await {
+            Ok(revoked) => {
+                asker.worked();
+                return revoked;
+            }
+            Err(error) => asker.pause(&error).await,
+        }
+    }
 }
 
-/// Asks until the store answers.
-async fn patiently<T, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F) -> T {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => {
-                tracing::error!(%error, again_in = ?pause, "the store does not say what it knows of tasks");
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
-    }
+fn id(delivery: &Delivery) -> Option<TaskId> {
+    delivery.message.headers.id.clone()
 }

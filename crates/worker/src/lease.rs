@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::options::Placement;
 use crate::timers::after;
+use crate::trouble::Trouble;
 
 /// Renews a lease until it is dropped.
 #[derive(Debug)]
@@ -28,10 +29,11 @@ impl LeaseKeeper {
         lease: Arc<dyn Lease>,
         placement: Placement,
         renewed: mpsc::Sender<Renewed>,
+        trouble: Trouble,
     ) -> Result<Self, Error> {
         let (until_dropped, dropped) = oneshot::channel();
         match placement {
-            Placement::Current => drop(tokio::spawn(keep(lease, renewed, dropped))),
+            Placement::Current => drop(tokio::spawn(keep(lease, renewed, trouble, dropped))),
             Placement::Own => {
                 let failed =
                     |source| Error::Spawn { what: "the thread that renews leases".to_owned(), source };
@@ -39,7 +41,7 @@ impl LeaseKeeper {
                     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
                 thread::Builder::new()
                     .name("celeriac-lease".to_owned())
-                    .spawn(move || runtime.block_on(keep(lease, renewed, dropped)))
+                    .spawn(move || runtime.block_on(keep(lease, renewed, trouble, dropped)))
                     .map_err(failed)?;
             }
         }
@@ -47,7 +49,13 @@ impl LeaseKeeper {
     }
 }
 
-async fn keep(lease: Arc<dyn Lease>, renewed: mpsc::Sender<Renewed>, mut dropped: oneshot::Receiver<()>) {
+async fn keep(
+    lease: Arc<dyn Lease>,
+    renewed: mpsc::Sender<Renewed>,
+    trouble: Trouble,
+    mut dropped: oneshot::Receiver<()>,
+) {
+    let mut asker = trouble.asker("leases could not be renewed");
     let third = lease.length() / 3;
     let mut valid_until = after(Instant::now(), lease.length());
     let mut wait = third;
@@ -55,10 +63,13 @@ async fn keep(lease: Arc<dyn Lease>, renewed: mpsc::Sender<Renewed>, mut dropped
         tokio::select! {
             _ = &mut dropped => return,
             () = tokio::time::sleep(wait) => {}
+            // Whoever else has met a failure may wait for long once the store is back: this finds out when that is.
+            () = trouble.begun() => {}
         }
         let asked_at = Instant::now();
         match tokio::time::timeout(third, lease.renew()).await {
             Ok(Ok(())) => {
+                asker.worked();
                 if asked_at > valid_until {
                     tracing::warn!("leases had run out: what other workers took meanwhile runs twice");
                 }
@@ -68,19 +79,12 @@ async fn keep(lease: Arc<dyn Lease>, renewed: mpsc::Sender<Renewed>, mut dropped
                 let _ = renewed.try_send(Renewed);
             }
             Ok(Err(celeriac_store::Error::Closed)) => return,
-            Ok(Err(error)) => {
-                wait = retry_after(third);
-                tracing::warn!(%error, valid_for = ?(valid_until - Instant::now()), "leases could not be renewed");
-            }
+            // Soon enough for several more attempts before the lease runs out.
+            Ok(Err(error)) => wait = asker.failed(&error).min(third),
             Err(_elapsed) => {
+                asker.late("renew", third);
                 wait = Duration::ZERO;
-                tracing::warn!(valid_for = ?(valid_until - Instant::now()), "leases are not renewed: the store does not answer");
             }
         }
     }
-}
-
-/// Soon enough for several more attempts before the lease runs out, and not in a tight loop.
-fn retry_after(third: Duration) -> Duration {
-    (third / 10).max(Duration::from_millis(100)).min(third)
 }

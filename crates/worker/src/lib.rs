@@ -36,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod trouble;
 mod workflow;
 
 pub use error::{Error, Exit};

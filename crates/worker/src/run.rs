@@ -26,12 +26,12 @@ use crate::pool::prefork::{self, Prefork};
 use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
 use crate::prefetch::Prefetch;
 use crate::reports::Reports;
+use crate::trouble::Trouble;
 use crate::workflow::Workflow;
 use crate::{Error, Exit, Options, Placement, Shutdown, check};
 
-/// How long to wait before a failing store is asked again: doubling from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// How long to wait before a resource is built again whose building panicked.
+const REBUILD_AFTER: Duration = Duration::from_secs(2);
 
 /// Runs a worker until it is asked to stop.
 ///
@@ -111,7 +111,7 @@ impl Host {
                     Ok(Ok(()) | Err(_)) => return,
                     Err(error) => tracing::error!(%error, "a resource panicked while it was built"),
                 }
-                tokio::time::sleep(LAST_PAUSE).await;
+                tokio::time::sleep(REBUILD_AFTER).await;
             }
         });
     }
@@ -205,10 +205,17 @@ impl Worker<'_> {
         let lanes = self.start_pools(&place, &events)?;
         let slots = lanes.iter().map(|lane| lane.pool.size()).sum();
         let prefetch = Prefetch::new(slots, options.prefetch_multiplier);
-        let Subscription { consumer, settler, lease } = self.subscribe(&prefetch).await?;
+        let trouble = Trouble::new(store.url());
+        let Subscription { consumer, settler, lease } = self.subscribe(&prefetch, &trouble).await?;
         let id = ConsumerId(format!("{}/{}", options.node_name, TaskId::fresh()));
 
-        let fetcher = Fetcher { consumer, store: store.clone(), limits, arrivals: inputs.clone() };
+        let fetcher = Fetcher {
+            consumer,
+            store: store.clone(),
+            limits,
+            arrivals: inputs.clone(),
+            trouble: trouble.clone(),
+        };
         let finisher = Finisher {
             store: store.clone(),
             settler: Arc::clone(&settler),
@@ -221,22 +228,23 @@ impl Worker<'_> {
             clock: options.clock.clone(),
             items,
             answers: inputs.clone(),
+            trouble: trouble.clone(),
         };
         host.build();
         let mut others = vec![
             tokio::spawn(fetcher.run()),
             tokio::spawn(watch_health(host.health.clone(), inputs.clone())),
-            tokio::spawn(watch_revocations(store.clone(), inputs.clone())),
+            tokio::spawn(watch_revocations(store.clone(), inputs.clone(), trouble.clone())),
         ];
         #[cfg(target_os = "linux")]
         if crate::orphans::come_here() {
             others.push(tokio::spawn(crate::orphans::reap()));
         }
         let crew = Crew {
-            _keeper: LeaseKeeper::start(lease, options.placement, renewed)?,
+            _keeper: LeaseKeeper::start(lease, options.placement, renewed, trouble.clone())?,
             settler,
             finishing: tokio::spawn(finisher.run()),
-            present: tokio::spawn(keep_present(store.clone(), id.clone(), inputs, records)),
+            present: tokio::spawn(keep_present(store.clone(), id.clone(), inputs, records, trouble)),
             others,
         };
         let (app, options, health) = (app.clone(), Arc::clone(options), host.health.clone());
@@ -277,22 +285,21 @@ impl Worker<'_> {
     }
 
     /// Starts to consume, as soon as the store can be reached.
-    async fn subscribe(&self, prefetch: &Prefetch) -> Result<Subscription, Error> {
+    async fn subscribe(&self, prefetch: &Prefetch, trouble: &Trouble) -> Result<Subscription, Error> {
         let consume = ConsumeOptions {
             queues: self.options.queues.clone(),
             prefetch: prefetch.most(),
             lease: self.options.lease,
             worker: self.options.node_name.clone(),
         };
-        let mut pause = FIRST_PAUSE;
+        let mut asker = trouble.asker("the queues cannot be consumed");
         loop {
             match self.store.broker().consume(consume.clone()).await {
-                Ok(subscription) => return Ok(subscription),
-                Err(error) if error.is_transient() => {
-                    tracing::error!(%error, again_in = ?pause, "the queues cannot be consumed");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LAST_PAUSE);
+                Ok(subscription) => {
+                    asker.worked();
+                    return Ok(subscription);
                 }
+                Err(error) if error.is_transient() => asker.pause(&error).await,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -84,6 +84,22 @@ pub async fn add_up(notes: Shared<Notes>, results: Vec<i64>, number: u32) -> Tas
     Ok(results.iter().sum())
 }
 
+/// Runs on a thread, and is acknowledged before.
+#[celeriac::task(name = "patient.at_most_once", acks = "early")]
+pub fn at_most_once(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    work(number);
+    Ok(number * 2)
+}
+
+/// Runs on the runtime for as long as it is told.
+#[celeriac::task(name = "patient.lasts")]
+pub async fn lasts(notes: Shared<Notes>, number: u32, millis: u64) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    Ok(number * 2)
+}
+
 /// Kills the process it runs in: a child, so that the worker goes on.
 #[celeriac::task(name = "patient.kills_its_process", isolation = "process")]
 pub fn kills_its_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
@@ -121,6 +137,8 @@ pub fn app() -> App {
         step_on_thread,
         step_in_process,
         add_up,
+        at_most_once,
+        lasts,
         kills_its_process,
         kills_its_worker
     ])

@@ -23,23 +23,38 @@ const PINGS: usize = 1_000;
 /// through the set of scheduled tasks, and only one that goes past it is announced.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// A scenario that hangs ends with an error.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// After this, the rate of a slow drain is known.
+const ENOUGH: Duration = Duration::from_secs(60);
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [scenario, host, port] = arguments.as_slice() else {
         return Err("usage: apalis-bench SCENARIO HOST PORT".into());
     };
+    match tokio::time::timeout(LONGEST, run(scenario, host, port)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("{scenario} took more than ten minutes").into()),
+    }
+}
+
+async fn run(scenario: &str, host: &str, port: &str) -> Result<()> {
     let server = Server::connect(&format!("redis://{host}:{port}/")).await?;
-    match scenario.as_str() {
+    match scenario {
         "send-single" => send_single(server).await,
         "send-bulk" => send_bulk(server).await,
         "drain" => {
-            let rate = drain(server, 50_000, Duration::ZERO).await?;
+            let rate = drain(server.clone(), 200_000, Duration::ZERO, LONGEST).await?;
             figure("drain of no-op tasks with results", "tasks/s", rate);
+            let rate = drain(server.with_its_defaults(), 10_000, Duration::ZERO, ENOUGH).await?;
+            figure("drain of 10,000 no-op tasks with its default settings", "tasks/s", rate);
             Ok(())
         }
         "ten-ms" => {
-            let rate = drain(server, 20_000, Duration::from_millis(10)).await?;
+            let rate = drain(server, 20_000, Duration::from_millis(10), LONGEST).await?;
             figure("10 ms tasks at concurrency 100", "tasks/s", rate);
             Ok(())
         }
@@ -54,10 +69,10 @@ async fn send_single(server: Server) -> Result<()> {
     let mut storage = server.storage();
     storage.push(0).await?;
     let began = Instant::now();
-    for _ in 0..5_000 {
+    for _ in 0..10_000 {
         storage.push(0).await?;
     }
-    figure("send one by one", "tasks/s", 5_000.0 / began.elapsed().as_secs_f64());
+    figure("send one by one", "tasks/s", 10_000.0 / began.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -65,15 +80,15 @@ async fn send_bulk(server: Server) -> Result<()> {
     let mut storage = server.storage();
     storage.push(0).await?;
     let began = Instant::now();
-    for _ in 0..50 {
+    for _ in 0..300 {
         storage.push_bulk(vec![0; 1_000]).await?;
     }
-    figure("send in bulk", "tasks/s", 50_000.0 / began.elapsed().as_secs_f64());
+    figure("send in bulk", "tasks/s", 300_000.0 / began.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Runs a worker until `count` tasks, each of which sleeps that long, have left their results in the store.
-async fn drain(mut server: Server, count: usize, sleep: Duration) -> Result<f64> {
+/// Runs a worker until `count` tasks, each of which sleeps that long, have left their results in the store, or for `longest`.
+async fn drain(mut server: Server, count: usize, sleep: Duration, longest: Duration) -> Result<f64> {
     let mut storage = server.storage();
     for _ in 0..count / 1_000 {
         storage.push_bulk(vec![0; 1_000]).await?;
@@ -90,19 +105,24 @@ async fn drain(mut server: Server, count: usize, sleep: Duration) -> Result<f64>
             let _ = ran.send(());
         }
     }));
-    for _ in 0..count {
-        runs.recv().await.ok_or("the worker stopped")?;
-    }
-    while server.done().await? < count {
-        if worker.is_finished() {
-            return Err("the worker stopped".into());
+    let all = async {
+        for _ in 0..count {
+            runs.recv().await.ok_or("the worker stopped")?;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    Ok(count as f64 / began.elapsed().as_secs_f64())
+        while server.done().await? < count {
+            if worker.is_finished() {
+                return Err("the worker stopped".into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Result::Ok(())
+    };
+    tokio::time::timeout(longest, all).await.unwrap_or(Ok(()))?;
+    worker.abort();
+    Ok(server.done().await? as f64 / began.elapsed().as_secs_f64())
 }
 
-async fn latency(server: Server, address: &[&String]) -> Result<()> {
+async fn latency(server: Server, address: &[&str]) -> Result<()> {
     let (started, mut delays) = mpsc::unbounded_channel();
     tokio::spawn(server.work(move |sent| {
         let _ = started.send(micros() - sent);
@@ -158,6 +178,11 @@ impl Server {
         // tasks is searched through for every one that starts, which makes a drain some forty times as slow.
         let config = Config::default().queue(QUEUE).batch_size(CONCURRENCY).lock_tasks(false);
         Ok(Self { connection, config })
+    }
+
+    /// Another queue, with locks and batches of ten.
+    fn with_its_defaults(self) -> Self {
+        Self { config: Config::default().queue("bench-defaults"), ..self }
     }
 
     fn storage(&self) -> RedisStorage<Sent> {

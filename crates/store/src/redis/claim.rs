@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use celeriac_protocol::{Message, TaskId};
-use redis::{FromRedisValue, Value};
+use redis::Value;
 
 use super::consumer::Consuming;
 use super::lending::Lent;
@@ -106,16 +106,18 @@ impl Consuming {
         let (next_event, revoked, crowd) = (number()?, number()?, number()?);
         let next_event = next_event.map(Duration::from_micros);
         let said = Said { what, next_event, revoked: revoked.unwrap_or(0), crowd: crowd.unwrap_or(0) };
-        let mut taken = Vec::with_capacity(parts.len() / 3);
-        while let (Some(place), Some(number), Some(raw)) = (parts.next(), parts.next(), parts.next()) {
-            let place: usize = read(place, link)?;
-            let raw = match raw {
-                Value::BulkString(raw) => raw,
-                other => {
-                    Vec::<u8>::from_redis_value(other).map_err(|error| link.failed(error.to_string()))?
-                }
+        let mut taken = Vec::new();
+        while let (Some(place), Some(number), Some(raws)) = (parts.next(), parts.next(), parts.next()) {
+            let (place, number): (usize, u64) = (read(place, link)?, read(number, link)?);
+            let Value::Array(raws) = raws else {
+                return Err(link.failed("the fetch script answered no messages".to_owned()));
             };
-            taken.push(Taken { place: place.saturating_sub(1), tag: DeliveryTag(read(number, link)?), raw });
+            for (number, raw) in (number..).zip(raws) {
+                let Value::BulkString(raw) = raw else {
+                    return Err(link.failed("the fetch script answered what is no message".to_owned()));
+                };
+                taken.push(Taken { place: place.saturating_sub(1), tag: DeliveryTag(number), raw });
+            }
         }
         Ok((said, taken))
     }
@@ -126,12 +128,14 @@ impl Consuming {
         for Taken { place, tag, raw } in taken {
             let (noted, json) = noted(&raw);
             let Some((message, flagged)) = decode(json) else {
-                self.lending.add(tag, Lent { task: Some(TaskId::fresh()), place, deliveries: 0 });
+                self.lending
+                    .add(tag, Lent { task: Some(TaskId::fresh()), place, deliveries: 0, unheard: false });
                 undecodable.push(tag);
                 continue;
             };
             let count = noted.max(u32::from(flagged)).saturating_add(1);
-            self.lending.add(tag, Lent { task: message.headers.id.clone(), place, deliveries: count });
+            let task = message.headers.id.clone();
+            self.lending.add(tag, Lent { task, place, deliveries: count, unheard: false });
             deliveries.push(self.delivery(tag, place, message, count));
         }
         deliveries

@@ -6,7 +6,7 @@ use redis::{Cmd, cmd};
 
 use super::Shared;
 use super::publish::NewMessage;
-use super::results::{NewResult, life};
+use super::results::{Life, NewResult, add_life, life};
 use super::script::Arguments;
 use crate::{ChordPart, Closing, Consequences, Error, NewChord, Publication, Result, SavedGroup};
 
@@ -21,7 +21,7 @@ pub(super) struct NewGroups {
 struct Saved {
     key: String,
     record: Vec<u8>,
-    life: String,
+    life: Life,
 }
 
 impl NewGroups {
@@ -58,7 +58,7 @@ impl NewGroups {
     pub(super) fn add_to(&self, call: &mut impl Arguments) {
         call.arg(self.chords.len());
         for (key, chord) in &self.chords {
-            call.arg(key).arg(chord.size).arg(life(chord.expires_after));
+            add_life(life(chord.expires_after), call.arg(key).arg(chord.size));
         }
         call.arg(self.extended.len());
         for (key, by) in &self.extended {
@@ -66,7 +66,7 @@ impl NewGroups {
         }
         call.arg(self.saved.len());
         for Saved { key, record, life } in &self.saved {
-            call.arg(key).arg(&record[..]).arg(life);
+            add_life(*life, call.arg(key).arg(&record[..]));
         }
     }
 }
@@ -139,7 +139,7 @@ pub(super) struct NewPart {
     is_ordered: bool,
     fails: bool,
     record: Vec<u8>,
-    life: String,
+    life: Life,
     /// What happens if it closes the chord, as far as that is known.
     closing: Option<NewConsequences>,
 }
@@ -175,7 +175,7 @@ impl NewPart {
     pub(super) fn add_to(&self, call: &mut impl Arguments) {
         let flag = |flag| if flag { "1" } else { "" };
         call.arg(&self.chord).arg(&self.member).arg(flag(self.is_ordered)).arg(flag(self.fails));
-        call.arg(&self.record[..]).arg(&self.life);
+        add_life(self.life, call.arg(&self.record[..]));
         match &self.closing {
             None => {
                 call.arg("");

@@ -18,8 +18,9 @@ use super::pushes::{Listening, Topic};
 use super::settle::RedisSettler;
 use crate::{ConsumeOptions, Consumer, Delivery, Error, QueueOrder, Result, Subscription};
 
-/// The most messages that one script takes: while it runs, the server does nothing else.
-const LARGEST_CLAIM: usize = 5000;
+/// The most messages that one script takes: while it runs, the server does nothing else. More at once would also leave the
+/// processor's cache between the steps of the script, which makes each message dearer.
+const LARGEST_CLAIM: usize = 500;
 
 /// So many consumers look within one millisecond of each other when all of them are told of a message.
 const CROWD_PER_MILLISECOND: u64 = 20;
@@ -114,7 +115,7 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
         .collect();
     let consuming = Arc::new(Consuming {
         shared: Arc::clone(shared),
-        id: uuid::Uuid::now_v7().to_string(),
+        id: fresh_id(),
         lease,
         prefetch: prefetch.max(1),
         record: record(&worker, &queues, &lists),
@@ -134,6 +135,17 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
     // Whoever may not listen learns it now, and not when there is nothing to take.
     shared.pushes.listen(vec![Topic::Channel(shared.keys.named("wake").into())]).await?;
     Ok(subscription)
+}
+
+/// A name that nobody has had or will have. It is part of every tag, so it is short: 128 bits in base 36.
+fn fresh_id() -> String {
+    let mut left = uuid::Uuid::new_v4().as_u128();
+    let mut id = String::new();
+    while left > 0 {
+        id.extend(char::from_digit((left % 36) as u32, 36));
+        left /= 36;
+    }
+    id
 }
 
 /// What the server must know of a consumer.

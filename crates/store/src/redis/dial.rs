@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::failure::translate;
+use super::pulse::{Heard, Pulse};
 use super::sentinel;
 use super::target::{Address, Place, Target};
 use super::tls::Tls;
@@ -30,10 +31,16 @@ const PROBE_EVERY: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(super) struct Connection {
     asking: MultiplexedConnection,
+    pulse: Arc<Pulse>,
     driver: Arc<Driver>,
 }
 
 impl Connection {
+    /// When the server last gave a sign of life on it.
+    pub(super) fn last_heard(&self) -> Instant {
+        self.pulse.last()
+    }
+
     /// Whether the other side has not closed it, as far as is known: what is asked then is sent.
     pub(super) fn is_open(&self) -> bool {
         !self.driver.0.is_finished()
@@ -139,9 +146,10 @@ async fn over(
     login: &RedisConnectionInfo,
     config: AsyncConnectionConfig,
 ) -> Result<Connection> {
+    let (stream, pulse) = Heard::new(stream);
     let signing_in = MultiplexedConnection::new_with_config(login, stream, config);
     let (asking, driver) = signing_in.await.map_err(|error| translate(&error, target))?;
-    Ok(Connection { asking, driver: Arc::new(Driver(tokio::spawn(driver))) })
+    Ok(Connection { asking, pulse, driver: Arc::new(Driver(tokio::spawn(driver))) })
 }
 
 /// A connection to the first address of the host that takes it. Each has its share of the time.

@@ -17,14 +17,7 @@ const READ_AT_ONCE: usize = 16;
 #[async_trait]
 impl FailedTasks for RedisStore {
     async fn list(&self, limit: usize) -> Result<Vec<FailedTask>> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let shared = &self.shared;
-        let last = i64::try_from(limit).unwrap_or(i64::MAX) - 1;
-        let mut range = cmd("ZRANGE");
-        range.arg(shared.keys.named("failed")).arg(0).arg(last).arg("REV");
-        let ids: Vec<String> = read(shared.link.ask("read failed tasks", range).await?, &shared.link)?;
+        let ids: Vec<String> = self.shared.members("failed", limit, "REV").await?;
         let mut found = Vec::with_capacity(ids.len());
         for some in ids.chunks(READ_AT_ONCE) {
             let tasks = self.failed_tasks(some.iter().map(TaskId::new).collect()).await?;

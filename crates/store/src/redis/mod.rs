@@ -6,12 +6,12 @@
 //!
 //! Source of the layout: `kombu/transport/redis.py`, kombu 5.7.0, and `celery/backends/redis.py`, Celery 5.7.0.
 
-mod backoff;
 mod bindings;
 mod claim;
 mod consequences;
 mod consumer;
 mod dial;
+mod door;
 mod failed;
 mod failure;
 mod groups;
@@ -22,6 +22,7 @@ mod lending;
 mod link;
 mod presence;
 mod publish;
+mod pulse;
 mod pushes;
 mod query;
 mod queues;
@@ -92,9 +93,9 @@ impl RedisStore {
     pub async fn open(url: &str, options: &ConnectOptions) -> Result<Self> {
         let target = Arc::new(Target::parse(url, &options.redis)?);
         let io = Io::start(target.url())?;
-        let link = Link::new(&target, &io, options.deadline, "commands");
-        let renewals = Link::new(&target, &io, options.deadline, "leases");
-        let pushes = Pushes::start(&target, &io, options.deadline);
+        let door = Arc::default();
+        let link = |purpose| Link::new(&target, &io, options.deadline, purpose, &door);
+        let (link, renewals, pushes) = (link("commands"), link("leases"), Pushes::start(link("pushes"), &io));
         let (keys, options) = (Keys::new(&options.redis), options.clone());
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
         let restoring = Restoring::default();

@@ -14,20 +14,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::backoff::Backoff;
-use super::dial::{Connection, connect};
-use super::failure::translate;
 use super::io::Io;
+use super::link::{Link, Request as Question, Setup};
 use super::lock;
-use super::target::Target;
+use super::script::read;
 use crate::{Error, Result};
 
-/// How often an idle connection is tried, so that a half-open one is noticed.
-pub(super) const PING_EVERY: Duration = Duration::from_secs(3);
+/// How often an idle connection is tried, so that a half-open one is noticed, and work goes on within 5 seconds.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(2);
 /// How many requests are taken into one round trip.
 const BATCH: usize = 256;
 
@@ -146,19 +143,24 @@ impl Board {
 }
 
 impl Pushes {
-    pub(super) fn start(target: &Arc<Target>, io: &Io, deadline: Duration) -> Self {
+    /// Uses this link for what the server says unasked.
+    pub(super) fn start(link: Link, io: &Io) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let board = Arc::new(Board::default());
-        let listener = Listener {
-            target: Arc::clone(target),
-            io: io.handle().clone(),
-            deadline,
-            board: Arc::clone(&board),
-            connection: None,
-            backoff: Backoff::default(),
-            channels: HashSet::new(),
+        let heard = Arc::clone(&board);
+        let config = move || {
+            let board = Arc::clone(&heard);
+            AsyncConnectionConfig::new().set_push_sender(move |info: PushInfo| {
+                board.hear(info);
+                Ok::<(), redis::aio::SendError>(())
+            })
         };
-        io.spawn(listener.run(inbox));
+        let mut tracking = cmd("CLIENT");
+        tracking.arg("TRACKING").arg("ON");
+        let link = link.with(Setup::new(config, tracking));
+        io.spawn(
+            Listener { link, board: Arc::clone(&board), number: 0, channels: HashSet::new() }.run(inbox),
+        );
         Self { requests, board }
     }
 
@@ -193,12 +195,10 @@ impl Pushes {
 
 /// The task that owns the connection.
 struct Listener {
-    target: Arc<Target>,
-    io: Handle,
-    deadline: Duration,
+    link: Link,
     board: Arc<Board>,
-    connection: Option<Connection>,
-    backoff: Backoff,
+    /// Which connection was told of `channels`.
+    number: u64,
     /// What this connection has subscribed.
     channels: HashSet<Box<str>>,
 }
@@ -208,9 +208,9 @@ impl Listener {
         let mut batch = Vec::new();
         loop {
             let next_ping = Instant::now() + PING_EVERY;
-            let received = match &self.connection {
-                None => inbox.recv_many(&mut batch, BATCH).await,
-                Some(_) => tokio::select! {
+            let received = match self.number {
+                0 => inbox.recv_many(&mut batch, BATCH).await,
+                _ => tokio::select! {
                     received = inbox.recv_many(&mut batch, BATCH) => received,
                     () = tokio::time::sleep_until(next_ping) => {
                         self.ping().await;
@@ -221,11 +221,11 @@ impl Listener {
             if received == 0 {
                 return;
             }
-            let had_connection = self.connection.is_some();
-            let mut outcome = self.serve_in_time(&batch).await;
+            let had_connection = self.number != 0;
+            let mut outcome = self.serve(&batch).await;
             if outcome.is_err() && had_connection {
                 // Nobody had to know that it was broken.
-                outcome = self.serve_in_time(&batch).await;
+                outcome = self.serve(&batch).await;
             }
             for (index, request) in batch.drain(..).enumerate() {
                 let found = outcome.as_ref().map(|found| found.get(index).is_some_and(|count| *count > 0));
@@ -235,21 +235,25 @@ impl Listener {
         }
     }
 
-    /// As [`Listener::serve`]; without a connection after a failure.
-    async fn serve_in_time(&mut self, requests: &[Request]) -> Result<Vec<u64>> {
-        let outcome = match timeout(self.deadline, self.serve(requests)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.timed_out("listen")),
-        };
+    /// As [`Listener::ask`]; without a connection after a failure.
+    async fn serve(&mut self, requests: &[Request]) -> Result<Vec<u64>> {
+        let outcome = self.ask(requests).await;
         if outcome.is_err() {
-            self.disconnect();
+            self.forget();
         }
         outcome
     }
 
     /// Asks the server to tell of all these topics; answers how many of its keys each request found.
-    async fn serve(&mut self, requests: &[Request]) -> Result<Vec<u64>> {
-        let mut connection = self.connected().await?;
+    async fn ask(&mut self, requests: &[Request]) -> Result<Vec<u64>> {
+        // A ping, where there is no connection, or another than that which was told of the channels.
+        if self.number == 0 || self.link.number() != self.number {
+            if self.number != 0 {
+                self.forget();
+            }
+            self.link.ask("listen", cmd("PING")).await?;
+            self.number = self.link.number();
+        }
         let (mut channels, mut exist) = (Vec::new(), redis::pipe());
         for request in requests {
             let mut exists = cmd("EXISTS");
@@ -259,7 +263,7 @@ impl Listener {
                         exists.arg(&**key);
                     }
                     Topic::Channel(channel) if self.channels.insert(channel.clone()) => {
-                        channels.push(&**channel);
+                        channels.push(channel.to_string());
                     }
                     Topic::Channel(_) => {}
                 }
@@ -269,17 +273,20 @@ impl Listener {
             }
         }
         let unwanted = self.unwanted_channels();
-        let failed = |error: redis::RedisError| translate(&error, &self.target);
         if !unwanted.is_empty() {
-            connection.unsubscribe(&unwanted).await.map_err(failed)?;
+            self.link.ask("listen no more", Question::Unsubscribe(unwanted)).await?;
         }
         if !channels.is_empty() {
-            connection.subscribe(channels).await.map_err(failed)?;
+            self.link.ask("listen", Question::Subscribe(channels)).await?;
         }
-        let mut found: std::vec::IntoIter<u64> = match exist.is_empty() {
-            true => Vec::new().into_iter(),
-            false => exist.query_async::<Vec<u64>>(&mut *connection).await.map_err(failed)?.into_iter(),
+        let found: Vec<u64> = match exist.is_empty() {
+            true => Vec::new(),
+            false => read(self.link.ask("listen", exist).await?, &self.link)?,
         };
+        if self.link.number() != self.number {
+            return Err(self.link.replaced());
+        }
+        let mut found = found.into_iter();
         let of = |request: &Request| if request.names_keys() { found.next().unwrap_or(0) } else { 0 };
         Ok(requests.iter().map(of).collect())
     }
@@ -293,44 +300,18 @@ impl Listener {
             .collect()
     }
 
-    async fn connected(&mut self) -> Result<Connection> {
-        if let Some(connection) = &self.connection {
-            return Ok(connection.clone());
-        }
-        let board = Arc::clone(&self.board);
-        let config = AsyncConnectionConfig::new().set_push_sender(move |info: PushInfo| {
-            board.hear(info);
-            Ok::<(), redis::aio::SendError>(())
-        });
-        self.backoff.wait().await;
-        let connecting = connect(&self.target, &self.io, config, self.deadline).await;
-        let mut connection = connecting.inspect_err(|_| self.backoff.failed())?;
-        self.backoff = Backoff::default();
-        let mut tracking = cmd("CLIENT");
-        tracking.arg("TRACKING").arg("ON");
-        tracking.exec_async(&mut *connection).await.map_err(|error| translate(&error, &self.target))?;
-        self.channels.clear();
-        self.connection = Some(connection.clone());
-        Ok(connection)
-    }
-
     /// Finds out whether the other side is still there.
     async fn ping(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let ping = cmd("PING");
-        let answer = timeout(self.deadline, ping.exec_async(&mut **connection)).await;
-        if !matches!(answer, Ok(Ok(()))) {
-            self.disconnect();
+        let answer = self.link.ask("ping", cmd("PING")).await;
+        if answer.is_err() || self.link.number() != self.number {
+            self.forget();
         }
     }
 
-    fn disconnect(&mut self) {
-        self.connection = None;
+    /// The connection that was told of the channels is gone: everybody looks, and asks anew.
+    fn forget(&mut self) {
+        self.number = 0;
         self.channels.clear();
         self.board.tell_all();
-    }
-
-    fn timed_out(&self, operation: &'static str) -> Error {
-        Error::Timeout { operation, url: self.target.url().to_owned(), after: self.deadline }
     }
 }

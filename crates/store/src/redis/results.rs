@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{ResultRecord, TaskId};
+use celeriac_protocol::{ResultRecord, State, TaskId};
 use redis::cmd;
 use tokio::time::{Instant, sleep};
 
 use super::pushes::{Listening, Topic};
-use super::script::{Arguments, read};
+use super::script::{Arguments, Call, read};
 use super::{RedisStore, Shared};
 use crate::{Error, Result, ResultBackend, StoreResult};
 
@@ -24,9 +24,19 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A record as it is stored. Made in the task that stores it.
 pub(super) struct NewResult {
     key: String,
-    state: Box<str>,
+    state: State,
     record: Vec<u8>,
-    life: String,
+    life: Life,
+}
+
+/// How long something lives, in milliseconds; nothing for ever.
+pub(super) type Life = Option<u64>;
+
+/// A life of this length.
+pub(super) fn life(expires_after: Duration) -> Life {
+    let millis = u64::try_from(expires_after.as_millis()).unwrap_or(u64::MAX);
+    // A life of nothing is not one that Redis takes.
+    (expires_after < LONGEST_LIFE).then(|| millis.max(1))
 }
 
 impl NewResult {
@@ -39,25 +49,38 @@ impl NewResult {
         }
         Ok(Self {
             key: shared.keys.result(&record.task_id),
-            state: record.state.as_str().into(),
             record: encoded,
             life: life(expires_after),
+            state: record.state,
         })
+    }
+
+    pub(super) fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.state == State::Success
     }
 
     /// Adds what the scripts take of a result.
     pub(super) fn add_to(&self, call: &mut impl Arguments) {
-        call.arg(&self.key).arg(&*self.state).arg(&self.record[..]).arg(&self.life);
+        call.arg(&self.key).arg(self.state.as_str()).arg(&self.record[..]);
+        add_life(self.life, call);
+    }
+
+    /// Adds what the script takes of a success that lives as long as it says of all of them.
+    pub(super) fn add_success_to(&self, call: &mut Call) {
+        call.arg(&self.key).arg(&self.record[..]);
     }
 }
 
-/// A time to live in milliseconds; empty for one without end.
-pub(super) fn life(expires_after: Duration) -> String {
-    match expires_after < LONGEST_LIFE {
-        // A life of nothing is not one that Redis takes.
-        true => expires_after.as_millis().max(1).to_string(),
-        false => String::new(),
-    }
+/// Adds a time to live.
+pub(super) fn add_life(life: Life, call: &mut impl Arguments) {
+    match life {
+        Some(millis) => call.arg(millis),
+        None => call.arg(""),
+    };
 }
 
 #[async_trait]

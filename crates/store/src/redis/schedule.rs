@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use celeriac_protocol::{TaskId, Timestamp};
-use redis::cmd;
+use redis::{FromRedisValue, cmd};
 
-use super::RedisStore;
 use super::publish::decode;
 use super::script::{CANCEL, read};
+use super::{RedisStore, Shared};
 use crate::{Result, Schedule, Scheduled};
 
 #[async_trait]
@@ -54,16 +54,26 @@ impl Schedule for RedisStore {
 impl RedisStore {
     /// The first entries of the schedule, by number.
     async fn scheduled_numbers(&self, limit: usize) -> Result<Vec<(String, Timestamp)>> {
+        let found: Vec<(String, f64)> = self.shared.members("schedule", limit, "WITHSCORES").await?;
+        Ok(found.into_iter().map(|(number, due)| (number, Timestamp::from_micros(due as i64))).collect())
+    }
+}
+
+impl Shared {
+    /// Up to `limit` members of a sorted set of our own, read with one of the options of `ZRANGE`.
+    pub(super) async fn members<T: FromRedisValue>(
+        &self,
+        name: &str,
+        limit: usize,
+        option: &str,
+    ) -> Result<Vec<T>> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let shared = &self.shared;
         let last = i64::try_from(limit).unwrap_or(i64::MAX) - 1;
         let mut range = cmd("ZRANGE");
-        range.arg(shared.keys.named("schedule")).arg(0).arg(last).arg("WITHSCORES");
-        let found: Vec<(String, f64)> =
-            read(shared.link.ask("read the schedule", range).await?, &shared.link)?;
-        Ok(found.into_iter().map(|(number, due)| (number, Timestamp::from_micros(due as i64))).collect())
+        range.arg(self.keys.named(name)).arg(0).arg(last).arg(option);
+        read(self.link.ask("read a sorted set", range).await?, &self.link)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, RedisConnectionInfo, Value, cmd};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::dial::{Connection, sign_in};
 use super::failure::translate;
@@ -29,9 +29,12 @@ pub(super) async fn find_primary(
     sentinels: &Sentinels,
     budget: Duration,
 ) -> Result<Address> {
-    let share = budget / u32::try_from(sentinels.addresses.len().max(1)).unwrap_or(u32::MAX);
+    let ends = Instant::now() + budget;
+    let all = u32::try_from(sentinels.addresses.len()).unwrap_or(u32::MAX);
     let mut reasons = Vec::new();
-    for address in &sentinels.addresses {
+    for (tried, address) in (0..).zip(&sentinels.addresses) {
+        // What one does not need is for those after it.
+        let share = ends.saturating_duration_since(Instant::now()) / (all - tried);
         match timeout(share, ask(target, sentinels, address, share)).await {
             Ok(Ok(Some(primary))) => return Ok(primary),
             Ok(Ok(None)) => reasons.push(format!("{address} knows no primary {:?}", sentinels.name)),

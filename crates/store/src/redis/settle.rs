@@ -11,7 +11,7 @@ use super::consequences::NewConsequences;
 use super::consumer::Consuming;
 use super::lending::Lent;
 use super::publish::NewMessage;
-use super::results::NewResult;
+use super::results::{Life, NewResult, add_life};
 use super::script::{CLOSE, Call, FINISH, STARTED, read};
 use crate::{DeliveryTag, FailureReason, Finish, Result, Settle, Settled, Settler};
 
@@ -79,6 +79,36 @@ impl Ending {
             workflow: workflow.map(|workflow| NewConsequences::of(*workflow, shared)).transpose()?,
         })
     }
+
+    /// The result, if this is an acknowledgement and a success and nothing else: nearly all are.
+    fn success(&self) -> Option<&NewResult> {
+        let plain = self.tag.is_some()
+            && matches!(self.settle, Settle::Ack)
+            && self.follow_ups.is_empty()
+            && self.workflow.is_none();
+        self.result.as_ref().filter(|result| plain && result.is_success())
+    }
+
+    /// Adds the result and what is published.
+    fn add_consequences(&self, call: &mut Call) {
+        match &self.result {
+            None => {
+                call.arg("");
+            }
+            Some(result) => result.add_to(call.arg("result")),
+        }
+        call.arg(self.follow_ups.len());
+        self.follow_ups.iter().for_each(|message| message.add_to(call));
+    }
+}
+
+/// Whether a delivery is in the hands of this process, as far as it knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    No,
+    Yes,
+    /// It may have been settled by an earlier call, whose answer was not heard.
+    Unheard,
 }
 
 impl Consuming {
@@ -86,21 +116,26 @@ impl Consuming {
         let shared = &self.shared;
         let lists: BTreeSet<&str> = endings.iter().flat_map(|ending| self.lists_of(ending)).collect();
         let mut call = shared.script(&FINISH, lists.into_iter());
-        call.arg(&self.id);
+        let usual = endings.iter().find_map(Ending::success).and_then(NewResult::life);
+        add_life(usual, call.arg(&self.id));
         // What this process does not hold any more is not asked about.
-        let held: Vec<bool> = endings.iter().map(|ending| self.add_ending(ending, &mut call)).collect();
-        let answers: Vec<u8> = if held.contains(&true) {
+        let held: Vec<Held> =
+            endings.iter().map(|ending| self.add_ending(ending, usual, &mut call)).collect();
+        let tags = || endings.iter().filter_map(|ending| ending.tag);
+        let answers: Vec<u8> = if held.iter().any(|held| *held != Held::No) {
+            // Until the answer is heard, it may be done or not; so it is also if nobody waits for the answer.
+            self.lending.unheard(tags());
             read(call.run("finish", &shared.link).await?, &shared.link)?
         } else {
             Vec::new()
         };
         let mut answers = answers.into_iter();
-        let settled = held.into_iter().map(|held| match held.then(|| answers.next()).flatten() {
-            Some(1) => Settled::Done,
-            Some(2) => Settled::Completes,
+        let mut settled = |held| match (held, if held == Held::No { None } else { answers.next() }) {
+            (_, Some(1)) | (Held::Unheard, Some(2)) => Settled::Done,
+            (_, Some(3)) => Settled::Completes,
             _ => Settled::Lost,
-        });
-        let settled: Vec<Settled> = settled.collect();
+        };
+        let settled: Vec<Settled> = held.into_iter().map(&mut settled).collect();
         let ended = endings.iter().zip(&settled).filter(|(_, settled)| **settled != Settled::Completes);
         self.lending.remove(ended.filter_map(|(ending, _)| ending.tag));
         Ok(settled)
@@ -130,34 +165,28 @@ impl Consuming {
         home.into_iter().chain(ending.follow_ups.iter().map(NewMessage::list)).chain(workflow)
     }
 
-    /// Adds one finish to the call, unless its delivery is not in our hands.
-    fn add_ending(&self, ending: &Ending, call: &mut Call) -> bool {
+    /// Adds one finish to the call, unless its delivery is not in our hands. `usual` is the life that the call says first.
+    fn add_ending(&self, ending: &Ending, usual: Life, call: &mut Call) -> Held {
         let lent = ending.tag.map(|tag| (tag, self.lending.get(tag)));
         if let Some((_, None)) = lent {
-            return false;
+            return Held::No;
         }
         if let Some(workflow) = &ending.workflow {
             call.arg("workflow").arg(workflow.arguments());
             workflow.add_to(call);
         }
-        match lent {
-            Some((tag, Some(lent))) => self.add_settlement(tag, &lent, &ending.settle, call),
-            _ => {
-                call.arg("").arg("ack");
-            }
+        let Some((tag, Some(lent))) = lent else {
+            call.arg("").arg("ack");
+            ending.add_consequences(call);
+            return Held::Yes;
+        };
+        if let Some(result) = ending.success().filter(|result| result.life() == usual) {
+            result.add_success_to(call.arg(tag.0).arg("done"));
+        } else {
+            self.add_settlement(tag, &lent, &ending.settle, call);
+            ending.add_consequences(call);
         }
-        match &ending.result {
-            None => {
-                call.arg("");
-            }
-            Some(result) => {
-                call.arg("result");
-                result.add_to(call);
-            }
-        }
-        call.arg(ending.follow_ups.len());
-        ending.follow_ups.iter().for_each(|message| message.add_to(call));
-        true
+        if lent.unheard { Held::Unheard } else { Held::Yes }
     }
 
     fn add_settlement(&self, tag: DeliveryTag, lent: &Lent, settle: &Settle, call: &mut Call) {
@@ -194,7 +223,7 @@ impl Shared {
     /// Stores results that belong to no delivery of ours.
     pub(super) async fn store_results(&self, results: &[NewResult]) -> Result<()> {
         let mut call = self.plain_script(&FINISH);
-        call.arg("");
+        call.arg("").arg("");
         for result in results {
             call.arg("").arg("ack").arg("result");
             result.add_to(&mut call);

@@ -1,13 +1,13 @@
 //! The second step of the last success of a chord: what its members returned is read, and its body composed.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use celeriac_protocol::{GroupId, TaskId, Value};
 use celeriac_store::clock::Clock;
 use celeriac_store::{Consequences, Error, Reported, Store};
 
-use super::{ATTEMPTS, FIRST_PAUSE, Item, LAST_PAUSE};
+use super::{ATTEMPTS, Item};
+use crate::trouble::Trouble;
 use crate::workflow::{Ended, Joined, Workflow, close_with, reported};
 
 /// Completes a chord, beside everything else that is made durable.
@@ -15,6 +15,7 @@ pub(super) struct Completing {
     pub(super) store: Store,
     pub(super) workflow: Workflow,
     pub(super) clock: Clock,
+    pub(super) trouble: Trouble,
 }
 
 impl Completing {
@@ -30,24 +31,27 @@ impl Completing {
     }
 
     async fn closing(&self, ended: &Ended, chord: &GroupId, last: &Reported) -> Consequences {
-        let (mut pause, mut attempt) = (FIRST_PAUSE, 0);
+        let mut asker = self.trouble.asker("a chord is not complete yet");
+        let mut attempt = 0;
         loop {
             attempt += 1;
             let error = match self.read(chord, last).await {
                 Ok(Some((joined, others))) => {
+                    asker.worked();
                     return self.workflow.completed(ended, &joined, &others, self.clock.now());
                 }
                 // Closed meanwhile, by a failure.
-                Ok(None) => return Consequences::default(),
+                Ok(None) => {
+                    asker.worked();
+                    return Consequences::default();
+                }
                 Err(error) => error,
             };
             if !error.is_transient() && attempt >= ATTEMPTS {
                 let reason = format!("the results of its members cannot be read: {error}");
                 return self.workflow.refused_body(ended, &reason, self.clock.now());
             }
-            tracing::error!(%error, attempt, %chord, again_in = ?pause, "a chord is not complete yet");
-            tokio::time::sleep(pause).await;
-            pause = next_pause(pause);
+            asker.pause(&error).await;
         }
     }
 
@@ -69,8 +73,4 @@ impl Completing {
         }
         Ok(Some((joined, others)))
     }
-}
-
-fn next_pause(pause: Duration) -> Duration {
-    (pause * 2).min(LAST_PAUSE)
 }

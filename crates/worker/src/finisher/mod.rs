@@ -4,7 +4,6 @@ mod completing;
 mod reducing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use celeriac_store::clock::Clock;
 use celeriac_store::{DeliveryTag, Error, Finish, Settle, Settled, Settler, Store};
@@ -14,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::consumer::Input;
 use crate::reports::Reports;
 use crate::table::Key;
+use crate::trouble::Trouble;
 use crate::workflow::{Ended, Workflow};
 
 use completing::Completing;
@@ -72,17 +72,14 @@ pub(crate) struct Finisher {
     /// Unbounded, because the prefetch bounds how many outcomes there can be.
     pub(crate) items: mpsc::UnboundedReceiver<Item>,
     pub(crate) answers: mpsc::UnboundedSender<Input>,
+    pub(crate) trouble: Trouble,
 }
 
 /// The most outcomes in one round trip.
 const LARGEST_BATCH: usize = 2048;
 
-/// How long to wait before a failing store is asked again: doubling from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
-
 /// How often one outcome alone may fail for no reason that we know before its delivery goes back to its queue instead.
-const ATTEMPTS: u32 = 8;
+const ATTEMPTS: u32 = 12;
 
 impl Finisher {
     /// Works until the loop has dropped its end and everything is durable.
@@ -98,13 +95,20 @@ impl Finisher {
             self.store_reports().await;
             if !batch.is_empty() {
                 for completed in self.finish(std::mem::take(&mut batch)).await {
-                    let (store, workflow, clock) =
-                        (self.store.clone(), self.workflow.clone(), self.clock.clone());
-                    completing.spawn(Completing { store, workflow, clock }.complete(completed));
+                    completing.spawn(self.completing().complete(completed));
                 }
             }
         }
         self.store_reports().await;
+    }
+
+    fn completing(&self) -> Completing {
+        Completing {
+            store: self.store.clone(),
+            workflow: self.workflow.clone(),
+            clock: self.clock.clone(),
+            trouble: self.trouble.clone(),
+        }
     }
 
     /// Stores progress before the outcomes that came after it. Progress is for people who watch: it is not tried again.
@@ -147,19 +151,20 @@ impl Finisher {
 
     /// Asks until the store answers. Fails only for what waiting does not mend.
     async fn finish_patiently(&self, part: &[Item]) -> Result<Vec<Settled>, Error> {
-        let mut pause = FIRST_PAUSE;
+        let mut asker = self.trouble.asker("outcomes are not durable yet");
         let mut attempt = 0;
         loop {
             attempt += 1;
             let error = match self.finish_once(part).await {
-                Ok(settled) => return Ok(settled),
+                Ok(settled) => {
+                    asker.worked();
+                    return Ok(settled);
+                }
                 Err(error @ (Error::TooLarge { .. } | Error::Closed)) => return Err(error),
                 Err(error @ Error::Failed { .. }) if attempt >= ATTEMPTS => return Err(error),
                 Err(error) => error,
             };
-            tracing::error!(%error, attempt, outcomes = part.len(), again_in = ?pause, "outcomes are not durable yet");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            asker.pause(&error).await;
         }
     }
 
@@ -257,8 +262,9 @@ mod tests {
         }
         drop(send);
         let settler = Arc::clone(settler) as Arc<dyn Settler>;
-        let (workflow, clock) = (workflow(), Clock::system());
-        Finisher { store, settler, reports: Arc::default(), workflow, clock, items, answers }.run().await;
+        let (workflow, clock, trouble) = (workflow(), Clock::system(), Trouble::new(store.url()));
+        let reports = Arc::default();
+        Finisher { store, settler, reports, workflow, clock, items, answers, trouble }.run().await;
         let mut count = 0;
         while let Some(Input::Settled(answers)) = answered.recv().await {
             count += answers.len();

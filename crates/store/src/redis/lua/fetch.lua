@@ -4,18 +4,20 @@
 -- ARGV: own, now, consumer, lease, its record, the number of this call, the number of the first delivery, limit,
 -- whether to answer what an earlier call with this first number took instead of taking more, then for each list its
 -- place in the record and its tail.
--- Answers {what?, microseconds until the next event or false, revoked tasks, consumers, place, number, message, ...}, where
--- `what` is 'stale' for a call that a later one overtook, 'new' for a consumer that had been forgotten, else 'known'.
+-- Answers {what?, microseconds until the next event or false, revoked tasks, consumers, place, number, messages, ...}, where
+-- the messages of a place have the numbers from there on, and `what` is 'stale' for a call that a later one overtook, 'new'
+-- for a consumer that had been forgotten, else 'known'.
 local consumer, lease, record, call = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local number, limit, again = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 
 -- A call that the network held back must not take messages that nobody waits for any more.
-if tonumber(redis.call('HGET', own .. 'calls', consumer) or '0') >= call then return { 'stale' } end
+local last, first = calls(consumer)
+if last >= call then return { 'stale' } end
 goes_on_when_full()
-redis.call('HSET', own .. 'calls', consumer, call)
 
 pass_time(consumer)
 local what = attend(consumer, lease, record) and 'new' or 'known'
+redis.call('HSET', own .. 'calls', consumer, string.format('%d %d', call, first or number))
 local answer = { what, next_event(consumer), redis.call('ZCARD', own .. 'revoked'), redis.call('ZCARD', own .. 'leases') }
 
 if again then
@@ -29,7 +31,7 @@ if again then
     if entry then
       answer[#answer + 1] = tonumber(place)
       answer[#answer + 1] = tonumber(lent[at])
-      answer[#answer + 1] = unwrap(entry, tails[place])
+      answer[#answer + 1] = { unwrap(entry, tails[place]) }
     end
   end
   if #answer > 4 then return answer end
@@ -38,6 +40,8 @@ end
 -- Fails here if these keys are of another kind, and not when there is something to record.
 redis.call('HLEN', unacked)
 redis.call('ZCARD', unacked_index)
+-- The server's Lua goes over every byte of every new string, so there are two of each message, and no more: as it was in
+-- its list, and as it is kept.
 local prefix, score = tag_of(consumer, ''), string.format('%.6f', now / 1000000)
 local bodies, scores, lent, taken = {}, {}, {}, 0
 local trouble
@@ -47,15 +51,17 @@ for at = 3, #KEYS do
   local popped = redis.pcall('RPOP', KEYS[at], limit - taken) or {}
   -- The other lists go on, and what came from them is recorded.
   if failed(popped) then trouble, popped = popped, {} end
-  for _, raw in ipairs(popped) do
+  if #popped > 0 then
+    local answered = #answer
+    answer[answered + 1], answer[answered + 2], answer[answered + 3] = tonumber(place), number, popped
+  end
+  for of = 1, #popped do
     local digits = string.format('%d', number)
     local tag = prefix .. digits
     local one, two = 2 * taken + 1, 2 * taken + 2
-    bodies[one], bodies[two] = tag, '[' .. raw .. tail
+    bodies[one], bodies[two] = tag, '[' .. popped[of] .. tail
     scores[one], scores[two] = score, tag
     lent[one], lent[two] = digits, place
-    local answered = 4 + 3 * taken
-    answer[answered + 1], answer[answered + 2], answer[answered + 3] = tonumber(place), number, raw
     number, taken = number + 1, taken + 1
   end
 end

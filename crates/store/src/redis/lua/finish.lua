@@ -1,23 +1,52 @@
 -- Settles deliveries, stores results and publishes follow-ups, all at once.
 --
 -- KEYS[3..]: the lists that something goes to.
--- ARGV: own, now, consumer, then for each finish: the delivery's number or '', how to settle it (with its list and tail for
--- 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key, state, value and time to live, or
--- '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`. Before a finish with a workflow stand
--- 'workflow', how many arguments that has, and these, as `apply` in `chords.lua` takes them.
--- Answers one digit for each finish: 1 done, 0 lost, 2 for one that would complete a chord and has to say what follows.
-local consumer = ARGV[3]
-local at = 3
+-- ARGV: own, now, consumer, the usual time to live of a result, then for each finish: the delivery's number or '', how to
+-- settle it (with its list and tail for 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key,
+-- state, value and time to live, or '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`.
+-- Nearly all finishes are an acknowledgement and a success that lives as long as usual: the number, 'done', key and value.
+-- Before a finish with a workflow stand 'workflow', how many arguments that has, and these, as `apply` in `chords.lua` takes them.
+-- Answers one digit for each finish: 1 done, 0 lost, 2 not done, because this consumer has settled that delivery before, 3 for one
+-- that would complete a chord and has to say what follows.
+local consumer, usual = ARGV[3], ARGV[4]
+local at, size = 4, #ARGV
 local function take()
   at = at + 1
   return ARGV[at]
+end
+
+-- The consumer settles what it was lent, unless it was forgotten in between.
+local first
+local function was_settled(number)
+  if first == nil then
+    local _, since = calls(consumer)
+    first = since or false
+  end
+  return first and tonumber(number) >= first
 end
 
 local wrong = no_list_among_keys()
 if wrong then return wrong end
 local prefix = tag_of(consumer, '')
 local answers, tags, numbers, back = {}, {}, {}, {}
-while at < #ARGV do
+
+-- Takes a delivery out of what is lent. If it is not lent any more, nothing of its finish happens.
+local function settled(number, tag)
+  if redis.call('HDEL', unacked, tag) == 0 then return false end
+  tags[#tags + 1] = tag
+  numbers[#numbers + 1] = number
+  return true
+end
+
+while at < size do
+  while ARGV[at + 2] == 'done' do
+    local number, key, value = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+    at = at + 4
+    local ours = settled(number, prefix .. number)
+    answers[#answers + 1] = ours and 1 or was_settled(number) and 2 or 0
+    if ours then store_result(key, 'SUCCESS', value, usual) end
+  end
+  if at == size then break end
   local workflow = ARGV[at + 1] == 'workflow' and at + 2
   if workflow then at = workflow + ARGV[workflow] end
   local number, settle = take(), take()
@@ -29,11 +58,7 @@ while at < #ARGV do
   local ours = not completes
   if ours and number ~= '' then
     local entry = settle ~= 'ack' and redis.call('HGET', unacked, tag)
-    ours = redis.call('HDEL', unacked, tag) == 1
-    if ours then
-      tags[#tags + 1] = tag
-      numbers[#numbers + 1] = number
-    end
+    ours = settled(number, tag)
     if ours and settle == 'back' then back[#back + 1] = { list, returned(unwrap(entry, tail), true) } end
     if ours and settle == 'release' then back[#back + 1] = { list, unwrap(entry, tail) } end
     if ours and settle == 'fail' then
@@ -43,7 +68,7 @@ while at < #ARGV do
       redis.call('HSET', own .. 'failed:tasks', id, failed)
     end
   end
-  answers[#answers + 1] = ours and 1 or completes and 2 or 0
+  answers[#answers + 1] = ours and 1 or completes and 3 or was_settled(number) and 2 or 0
   if take() == 'result' then
     local key, state, value, ttl = take(), take(), take(), take()
     if ours then store_result(key, state, value, ttl) end

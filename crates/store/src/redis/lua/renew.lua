@@ -10,7 +10,5 @@ for _, number in ipairs(redis.call('HKEYS', own .. 'lent:' .. consumer)) do
   scores[#scores + 1] = score
   scores[#scores + 1] = tag_of(consumer, number)
 end
-for first = 1, #scores, 4000 do
-  redis.call('ZADD', unacked_index, 'XX', unpack(scores, first, math.min(first + 3999, #scores)))
-end
+in_portions('ZADD', unacked_index, scores, 'XX')
 return forgotten and 1 or 0

@@ -10,10 +10,12 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
--- Calls a command that takes any number of arguments, in portions that fit Lua's stack.
-local function in_portions(command, key, arguments)
+-- Calls a command that takes any number of arguments, in portions that fit Lua's stack, each behind the option if there is one.
+local function in_portions(command, key, arguments, option)
   for first = 1, #arguments, 4000 do
-    redis.call(command, key, unpack(arguments, first, math.min(first + 3999, #arguments)))
+    local last = math.min(first + 3999, #arguments)
+    if option then redis.call(command, key, option, unpack(arguments, first, last))
+    else redis.call(command, key, unpack(arguments, first, last)) end
   end
 end
 
@@ -169,6 +171,12 @@ local function cancel(id)
     if unschedule(number) then count = count + 1 end
   end
   return count
+end
+
+-- The number of a consumer's last call, and that of the first delivery it has had since it was forgotten last, if any.
+local function calls(consumer)
+  local last, first = string.match(redis.call('HGET', own .. 'calls', consumer) or '', '^(%d+) ?(%d*)')
+  return tonumber(last) or 0, tonumber(first)
 end
 
 -- Publishes one message: into its list, or into the schedule until it is due. `due` says when, and in how many

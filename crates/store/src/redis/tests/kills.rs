@@ -7,10 +7,13 @@ use std::time::Duration;
 use celeriac_faults::Server;
 use celeriac_protocol::QueueName;
 
-use super::desk::{call, call_on, consuming, done, fetch, id, ids, member, open, patiently, queue};
+use super::desk::{
+    SOON, call, call_on, consuming, done, fetch, id, ids, member, open, open_with, options, patiently, queue,
+    soon,
+};
 use crate::{
-    ChordPart, Closing, Consequences, ConsumeOptions, Delivery, Finish, NewChord, Publication, Settled,
-    Settler, Store,
+    ChordPart, Closing, ConnectOptions, Consequences, ConsumeOptions, Delivery, Finish, NewChord,
+    Publication, Settled, Settler, Store,
 };
 
 /// Tells a child of these tests which server to work on.
@@ -82,7 +85,8 @@ async fn end_all(settler: &dyn Settler, deliveries: &[Delivery]) {
 #[tokio::test]
 async fn worker() {
     let Ok(url) = std::env::var(ARGUMENT) else { return };
-    let store = open(&url).await;
+    // Nothing is wrong with the server, however busy the machine is.
+    let store = open_with(&url, &ConnectOptions { deadline: SOON, ..options() }).await;
     let mut subscription =
         store.broker().consume(ConsumeOptions { prefetch: 10, ..consuming(LEASE) }).await.unwrap();
     println!("consuming");
@@ -146,7 +150,7 @@ async fn three_hundred_kills_lose_no_task_and_double_no_step_and_no_body() {
             life.await.unwrap();
         }
     }
-    let repeated = work_off(&store).await;
+    let repeated = work_off(&store, &sent).await;
     println!("{} tasks, {repeated} of them delivered again after {KILLS} kills", sent.len());
     assert!(repeated > 0, "no worker was killed between fetch and finish");
     assert_eq!(all_in(&store, next_step()).await, sent);
@@ -154,25 +158,33 @@ async fn three_hundred_kills_lose_no_task_and_double_no_step_and_no_body() {
     assert_eq!(all_in(&store, bodies()).await, headers);
 }
 
+async fn ready_in(store: &Store, queue: &QueueName) -> usize {
+    store.broker().queues(std::slice::from_ref(queue)).await.unwrap()[0].ready as usize
+}
+
 /// Finishes what is left, and answers how much of that had been delivered before.
-async fn work_off(store: &Store) -> usize {
+async fn work_off(store: &Store, sent: &[String]) -> usize {
     let mut subscription = store.broker().consume(consuming(LEASE * 100)).await.unwrap();
     let mut repeated = 0;
-    while let Ok(deliveries) = tokio::time::timeout(LEASE * 8, fetch(&mut subscription)).await {
+    while ready_in(store, &next_step()).await < sent.len() {
+        let deliveries = soon("what a killed worker had", fetch(&mut subscription)).await;
         repeated += deliveries.iter().filter(|delivery| delivery.redelivered).count();
         end_all(&*subscription.settler, &deliveries).await;
     }
+    // Nothing comes back that was finished.
+    let more = tokio::time::timeout(LEASE * 2, fetch(&mut subscription)).await;
+    assert!(more.is_err(), "{more:?}");
     repeated
 }
 
 /// What waits in a queue, by its numbers.
 async fn all_in(store: &Store, queue: QueueName) -> Vec<String> {
-    let ready = store.broker().queues(std::slice::from_ref(&queue)).await.unwrap()[0].ready as usize;
+    let ready = ready_in(store, &queue).await;
     let options = ConsumeOptions { queues: vec![queue], prefetch: ready + 1, ..consuming(LEASE * 100) };
     let mut subscription = store.broker().consume(options).await.unwrap();
     let mut names: Vec<String> = Vec::new();
     while names.len() < ready {
-        let deliveries = subscription.consumer.fetch(ready).await.unwrap();
+        let deliveries = soon("what waits", subscription.consumer.fetch(ready)).await.unwrap();
         names.extend(ids(&deliveries).into_iter().map(str::to_owned));
     }
     names.sort_by_key(|name| number(name));
