@@ -21,8 +21,6 @@ const AT_ONCE: usize = 3;
 const LIFE: Duration = Duration::from_millis(15);
 /// How many tasks wait at least while workers are killed.
 const WAITING: usize = 200;
-/// How many next steps are taken at once.
-const CLAIM: usize = 1000;
 
 fn next_step() -> QueueName {
     QueueName::new("next step")
@@ -120,9 +118,9 @@ async fn work_off(store: &Store, sent: &[String]) -> (usize, Vec<String>) {
     let options =
         ConsumeOptions { queues: vec![next_step()], prefetch: 2 * sent.len(), ..consuming(LEASE * 100) };
     let mut subscription = store.broker().consume(options).await.unwrap();
-    let mut steps = Vec::new();
-    for _ in 0..steps_ready(store).await.div_ceil(CLAIM) {
-        let deliveries = soon("a next step", subscription.consumer.fetch(CLAIM)).await.unwrap();
+    let (ready, mut steps) = (steps_ready(store).await, Vec::new());
+    while steps.len() < ready {
+        let deliveries = soon("a next step", subscription.consumer.fetch(ready)).await.unwrap();
         steps.extend(ids(&deliveries).into_iter().map(str::to_owned));
     }
     let number = |name: &String| name.rsplit('-').next().and_then(|number| number.parse::<usize>().ok());
