@@ -18,6 +18,8 @@ pub struct RedisOptions {
     pub global_keyprefix: String,
     /// What the keys of results begin with: `global_keyprefix` of Celery's result backend, with the `_` that Celery adds.
     pub result_keyprefix: String,
+    /// The database that results are kept in, if not in that of the URL.
+    pub result_database: Option<u32>,
     /// Where the priorities of a queue's lists begin, in rising order. The first is consumed first. Default: 0, 3, 6, 9.
     pub priority_steps: Vec<u8>,
     /// What stands between a queue and its priority, and between the parts of a binding.
@@ -72,6 +74,7 @@ impl Default for RedisOptions {
             visibility_timeout: Duration::from_secs(3600),
             global_keyprefix: String::new(),
             result_keyprefix: String::new(),
+            result_database: None,
             priority_steps: vec![0, 3, 6, 9],
             sep: "\x06\x16".to_owned(),
             queue_order_strategy: QueueOrder::RoundRobin,

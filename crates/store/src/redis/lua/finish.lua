@@ -16,7 +16,7 @@ end
 local READY = { SUCCESS = true, FAILURE = true, REVOKED = true }
 
 -- A success stays for ever, and nothing that is final is replaced by what is not.
-local function store_result(key, state, value, ttl)
+local store_result = among_results(function(key, state, value, ttl)
   local stored
   if ttl == '' then stored = redis.call('SET', key, value, 'NX')
   else stored = redis.call('SET', key, value, 'NX', 'PX', ttl) end
@@ -31,7 +31,7 @@ local function store_result(key, state, value, ttl)
   if ttl == '' then redis.call('SET', key, value)
   else redis.call('SET', key, value, 'PX', ttl) end
   tell(key, value)
-end
+end)
 
 local wrong = no_list_among_keys()
 if wrong then return wrong end

@@ -2,6 +2,7 @@
 
 mod claims;
 mod clocks;
+mod databases;
 mod desk;
 #[cfg(feature = "tls")]
 mod encrypted;
