@@ -22,19 +22,13 @@ struct Cluster {
 impl Cluster {
     /// Starts all of them, and waits until they know each other.
     async fn start() -> Self {
-        let primary = Server::with(&["--save", "", "--requirepass", "pw", "--masterauth", "pw"]);
+        let password = ["--requirepass", "pw", "--masterauth", "pw"];
+        // It copies itself to the replica at once, and does not wait for more of them.
+        let at_once = ["--save", "", "--repl-diskless-sync-delay", "0"];
+        let primary = Server::with(&[&password[..], &at_once].concat());
         let of = primary.port().to_string();
-        let replica = Server::with(&[
-            "--save",
-            "",
-            "--requirepass",
-            "pw",
-            "--masterauth",
-            "pw",
-            "--replicaof",
-            "127.0.0.1",
-            &of,
-        ]);
+        let replica = ["--save", "", "--replicaof", "127.0.0.1", &of];
+        let replica = Server::with(&[&password[..], &replica].concat());
         let sentinels = (0..3).map(|_| sentinel(primary.port())).collect();
         let cluster = Self { primary, replica, sentinels };
         tokio::time::timeout(FAILOVER, cluster.until_known()).await.expect("they find each other");
@@ -94,9 +88,13 @@ fn sentinel(primary: u16) -> Server {
          sentinel down-after-milliseconds main 600000\n\
          sentinel failover-timeout main 5000\n"
     );
-    Server::on(free_port(), &["FOLDER/sentinel.conf", "--sentinel"], |folder| {
+    let sentinel = Server::on(free_port(), &["FOLDER/sentinel.conf", "--sentinel"], |folder| {
         std::fs::write(folder.join("sentinel.conf"), settings).unwrap();
-    })
+    });
+    // No pause after a moment without the processor. Servers before Redis 7 cannot be told; there it is waited for.
+    let _ =
+        redis::cmd("SENTINEL").arg("debug").arg(&["tilt-trigger", "600000"]).exec(&mut sentinel.connection());
+    sentinel
 }
 
 #[tokio::test]
