@@ -128,12 +128,14 @@ impl Consuming {
         for Taken { place, tag, raw } in taken {
             let (noted, json) = noted(&raw);
             let Some((message, flagged)) = decode(json) else {
-                self.lending.add(tag, Lent { task: Some(TaskId::fresh()), place, deliveries: 0 });
+                self.lending
+                    .add(tag, Lent { task: Some(TaskId::fresh()), place, deliveries: 0, unheard: false });
                 undecodable.push(tag);
                 continue;
             };
             let count = noted.max(u32::from(flagged)).saturating_add(1);
-            self.lending.add(tag, Lent { task: message.headers.id.clone(), place, deliveries: count });
+            let task = message.headers.id.clone();
+            self.lending.add(tag, Lent { task, place, deliveries: count, unheard: false });
             deliveries.push(self.delivery(tag, place, message, count));
         }
         deliveries

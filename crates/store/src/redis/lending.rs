@@ -18,6 +18,8 @@ pub(super) struct Lent {
     pub place: usize,
     /// How often it has been delivered.
     pub deliveries: u32,
+    /// Whether it may be settled already: the answer to that was not heard.
+    pub unheard: bool,
 }
 
 /// The deliveries of one consumer.
@@ -47,6 +49,12 @@ impl Lending {
 
     pub(super) fn get(&self, tag: DeliveryTag) -> Option<Lent> {
         lock(&self.lent).get(&tag).cloned()
+    }
+
+    /// These may be settled; nobody knows.
+    pub(super) fn unheard(&self, tags: impl IntoIterator<Item = DeliveryTag>) {
+        let mut lent = lock(&self.lent);
+        tags.into_iter().filter_map(|tag| lent.get_mut(&tag).map(|lent| lent.unheard = true)).for_each(drop);
     }
 
     /// These are settled, or not ours any more.

@@ -96,6 +96,15 @@ impl Ending {
     }
 }
 
+/// Whether a delivery is in the hands of this process, as far as it knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    No,
+    Yes,
+    /// It may have been settled by an earlier call, whose answer was not heard.
+    Unheard,
+}
+
 impl Consuming {
     async fn finish(&self, endings: Vec<Ending>) -> Result<Vec<Settled>> {
         let shared = &self.shared;
@@ -104,20 +113,23 @@ impl Consuming {
         let usual = endings.iter().find_map(Ending::success).and_then(NewResult::life);
         add_life(usual, call.arg(&self.id));
         // What this process does not hold any more is not asked about.
-        let held: Vec<bool> =
+        let held: Vec<Held> =
             endings.iter().map(|ending| self.add_ending(ending, usual, &mut call)).collect();
-        let answers: Vec<u8> = if held.contains(&true) {
+        let tags = || endings.iter().filter_map(|ending| ending.tag);
+        let answers: Vec<u8> = if held.iter().any(|held| *held != Held::No) {
+            // Until the answer is heard, it may be done or not; so it is also if nobody waits for the answer.
+            self.lending.unheard(tags());
             read(call.run("finish", &shared.link).await?, &shared.link)?
         } else {
             Vec::new()
         };
-        self.lending.remove(endings.iter().filter_map(|ending| ending.tag));
+        self.lending.remove(tags());
         let mut answers = answers.into_iter();
-        let settled = held.into_iter().map(|held| match held && answers.next() == Some(1) {
-            true => Settled::Done,
-            false => Settled::Lost,
-        });
-        Ok(settled.collect())
+        let mut settled = |held| match (held, if held == Held::No { None } else { answers.next() }) {
+            (_, Some(1)) | (Held::Unheard, Some(2)) => Settled::Done,
+            _ => Settled::Lost,
+        };
+        Ok(held.into_iter().map(&mut settled).collect())
     }
 
     /// Moves what is no message to the failed tasks.
@@ -143,20 +155,20 @@ impl Consuming {
     }
 
     /// Adds one finish to the call, unless its delivery is not in our hands. `usual` is the life that the call says first.
-    fn add_ending(&self, ending: &Ending, usual: Life, call: &mut Call) -> bool {
+    fn add_ending(&self, ending: &Ending, usual: Life, call: &mut Call) -> Held {
         let Some(tag) = ending.tag else {
             call.arg("").arg("ack");
             ending.add_consequences(call);
-            return true;
+            return Held::Yes;
         };
-        let Some(lent) = self.lending.get(tag) else { return false };
+        let Some(lent) = self.lending.get(tag) else { return Held::No };
         if let Some(result) = ending.success().filter(|result| result.life() == usual) {
             result.add_success_to(call.arg(tag.0).arg("done"));
-            return true;
+        } else {
+            self.add_settlement(tag, &lent, &ending.settle, call);
+            ending.add_consequences(call);
         }
-        self.add_settlement(tag, &lent, &ending.settle, call);
-        ending.add_consequences(call);
-        true
+        if lent.unheard { Held::Unheard } else { Held::Yes }
     }
 
     fn add_settlement(&self, tag: DeliveryTag, lent: &Lent, settle: &Settle, call: &mut Call) {

@@ -11,12 +11,13 @@ local consumer, lease, record, call = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonum
 local number, limit, again = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 
 -- A call that the network held back must not take messages that nobody waits for any more.
-if tonumber(redis.call('HGET', own .. 'calls', consumer) or '0') >= call then return { 'stale' } end
+local last, first = calls(consumer)
+if last >= call then return { 'stale' } end
 goes_on_when_full()
-redis.call('HSET', own .. 'calls', consumer, call)
 
 pass_time(consumer)
 local what = attend(consumer, lease, record) and 'new' or 'known'
+redis.call('HSET', own .. 'calls', consumer, string.format('%d %d', call, first or number))
 local answer = { what, next_event(consumer), redis.call('ZCARD', own .. 'revoked'), redis.call('ZCARD', own .. 'leases') }
 
 if again then

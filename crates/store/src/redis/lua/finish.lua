@@ -5,7 +5,7 @@
 -- settle it (with its list and tail for 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key,
 -- state, value and time to live, or '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`.
 -- Nearly all finishes are an acknowledgement and a success that lives as long as usual: the number, 'done', key and value.
--- Answers one digit for each finish: 1 done, 0 lost.
+-- Answers one digit for each finish: 1 done, 0 lost, 2 not done, because this consumer has settled that delivery before.
 local consumer, usual = ARGV[3], ARGV[4]
 local at, size = 4, #ARGV
 local function take()
@@ -33,6 +33,16 @@ local store_result = among_results(function(key, state, value, ttl)
   tell(key, value)
 end)
 
+-- The consumer settles what it was lent, unless it was forgotten in between.
+local first
+local function was_settled(number)
+  if first == nil then
+    local _, since = calls(consumer)
+    first = since or false
+  end
+  return first and tonumber(number) >= first
+end
+
 local wrong = no_list_among_keys()
 if wrong then return wrong end
 local prefix = tag_of(consumer, '')
@@ -51,7 +61,7 @@ while at < size do
     local number, key, value = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
     at = at + 4
     local ours = settled(number, prefix .. number)
-    answers[#answers + 1] = ours and 1 or 0
+    answers[#answers + 1] = ours and 1 or was_settled(number) and 2 or 0
     if ours then store_result(key, 'SUCCESS', value, usual) end
   end
   if at == size then break end
@@ -73,7 +83,7 @@ while at < size do
       redis.call('HSET', own .. 'failed:tasks', id, failed)
     end
   end
-  answers[#answers + 1] = ours and 1 or 0
+  answers[#answers + 1] = ours and 1 or was_settled(number) and 2 or 0
   if take() == 'result' then
     local key, state, value, ttl = take(), take(), take(), take()
     if ours then store_result(key, state, value, ttl) end

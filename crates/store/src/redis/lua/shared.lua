@@ -198,6 +198,12 @@ local function cancel(id)
   return count
 end
 
+-- The number of a consumer's last call, and that of the first delivery it has had since it was forgotten last, if any.
+local function calls(consumer)
+  local last, first = string.match(redis.call('HGET', own .. 'calls', consumer) or '', '^(%d+) ?(%d*)')
+  return tonumber(last) or 0, tonumber(first)
+end
+
 -- Publishes one message: into its list, or into the schedule until it is due. `due` says when, and in how many
 -- microseconds from now by the clock of who publishes it; or it is empty.
 local function publish(list, id, raw, due)

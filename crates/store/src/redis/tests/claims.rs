@@ -5,8 +5,8 @@ use std::time::Duration;
 use celeriac_faults::{Proxy, Server, Weather};
 use celeriac_protocol::TaskId;
 
-use super::desk::{DEADLINE, consume, done, fetch, ids, open, patiently, publish, soon};
-use crate::{Revocation, Settled};
+use super::desk::{DEADLINE, call, consume, done, fetch, ids, open, patiently, publish, queue, soon};
+use crate::{Finish, Revocation, Settled};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -99,4 +99,44 @@ fn claims(server: &Server) -> u64 {
     let info: String = redis::cmd("INFO").arg("commandstats").query(&mut server.connection()).unwrap();
     let calls = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
     calls.and_then(|calls| calls.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_finish_whose_answer_was_lost_is_done_and_not_done_twice() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port());
+    let near = open(&server.url(0)).await;
+    let store = open(&proxy.url()).await;
+    let mut subscription = consume(&store, LEASE).await;
+    publish(&near, &["a", "b"]).await;
+    let deliveries = soon("the claim", fetch(&mut subscription)).await;
+    let finish = |delivery| Finish { follow_ups: vec![call("next")], ..done(delivery) };
+    let finishes: Vec<Finish> = deliveries.iter().map(finish).collect();
+    proxy.weather(Weather::AnswersEnd(0));
+    subscription.settler.finish(finishes.clone()).await.unwrap_err();
+    proxy.weather(Weather::Fair);
+    let settled = patiently(|| subscription.settler.finish(finishes.clone())).await;
+    assert_eq!(settled, [Settled::Done; 2]);
+    assert_eq!(near.broker().queues(&[queue()]).await.unwrap()[0].ready, 2, "each was followed by one");
+}
+
+#[tokio::test]
+async fn a_finish_whose_answer_was_lost_is_lost_if_somebody_else_has_the_delivery_since() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port());
+    let near = open(&server.url(0)).await;
+    let store = open(&proxy.url()).await;
+    let mut slow = consume(&store, Duration::from_millis(300)).await;
+    publish(&near, &["a"]).await;
+    let first = soon("the claim", fetch(&mut slow)).await;
+    // Nothing arrives at the server, until somebody else has waited for the end of the lease.
+    proxy.weather(Weather::BlackHole);
+    slow.settler.finish(vec![done(&first[0])]).await.unwrap_err();
+    let mut other = consume(&near, LEASE).await;
+    let second = soon("the redelivery", fetch(&mut other)).await;
+    assert_eq!(ids(&second), ["a"]);
+    proxy.weather(Weather::Fair);
+    let settled = patiently(|| slow.settler.finish(vec![done(&first[0])])).await;
+    assert_eq!(settled, [Settled::Lost]);
+    assert_eq!(other.settler.finish(vec![done(&second[0])]).await.unwrap(), [Settled::Done]);
 }
