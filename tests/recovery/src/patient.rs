@@ -53,6 +53,22 @@ pub fn in_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
     Ok(number * 2)
 }
 
+/// Runs on a thread, and is acknowledged before.
+#[celeriac::task(name = "patient.at_most_once", acks = "early")]
+pub fn at_most_once(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    work(number);
+    Ok(number * 2)
+}
+
+/// Runs on the runtime for as long as it is told.
+#[celeriac::task(name = "patient.lasts")]
+pub async fn lasts(notes: Shared<Notes>, number: u32, millis: u64) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    Ok(number * 2)
+}
+
 /// Kills the process it runs in: a child, so that the worker goes on.
 #[celeriac::task(name = "patient.kills_its_process", isolation = "process")]
 pub fn kills_its_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
@@ -86,6 +102,8 @@ pub fn app() -> App {
         on_runtime,
         on_thread,
         in_process,
+        at_most_once,
+        lasts,
         kills_its_process,
         kills_its_worker
     ])

@@ -1,7 +1,7 @@
-//! Workers as processes of their own, on a store in a temporary folder.
+//! Workers as processes of their own, on a store in a temporary folder or on a server.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use celeriac::Settings;
 use celeriac::prelude::*;
@@ -12,6 +12,8 @@ use tempfile::TempDir;
 /// A store, its diary, and the workers on it.
 pub(crate) struct Ward {
     folder: TempDir,
+    /// The store as workers see it, and as tests do.
+    urls: [String; 2],
     workers: u32,
     settings: Vec<(String, String)>,
 }
@@ -26,7 +28,13 @@ pub(crate) struct Patient {
 impl Ward {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder is writable");
-        Self { folder, workers: 0, settings: Vec::new() }
+        let url = format!("sqlite:///{}", folder.path().join("ward.db").display());
+        Self { folder, urls: [url.clone(), url], workers: 0, settings: Vec::new() }
+    }
+
+    /// On the server of these URLs: the first is that of the workers.
+    pub(crate) fn on(workers: String, tests: String) -> Self {
+        Self { urls: [workers, tests], ..Self::new() }
     }
 
     /// Sets a setting of the workers that start from now on.
@@ -42,35 +50,46 @@ impl Ward {
 
     /// The program as a client of this store.
     pub(crate) fn app(&self) -> App {
-        let url = self.url();
+        let url = self.urls[1].clone();
         patient::app().settings(|settings: &mut Settings| settings.broker_url = url)
     }
 
     /// The store itself.
     pub(crate) async fn store(&self) -> Store {
-        connect(&self.url(), &ConnectOptions::default()).await.expect("the store opens")
+        connect(&self.urls[1], &ConnectOptions::default()).await.expect("the store opens")
     }
 
     /// Starts a worker.
     pub(crate) fn start_worker(&mut self) -> Patient {
+        let number = self.workers + 1;
+        let process = self.worker("warning").spawn().expect("the worker program is built with the tests");
+        Patient { number, process }
+    }
+
+    /// Starts a worker whose log is read, down to this level.
+    pub(crate) fn start_worker_with_log(&mut self, level: &str) -> (Patient, ChildStderr) {
+        let number = self.workers + 1;
+        let mut worker = self.worker(level);
+        let mut process =
+            worker.stderr(Stdio::piped()).spawn().expect("the worker program is built with the tests");
+        let log = process.stderr.take().expect("it is piped");
+        (Patient { number, process }, log)
+    }
+
+    fn worker(&mut self, level: &str) -> Command {
         self.workers += 1;
         let number = self.workers;
-        let process = Command::new(env!("CARGO_BIN_EXE_patient"))
-            .args(["worker", "--loglevel", "warning", "--concurrency", "4"])
+        let mut worker = Command::new(env!("CARGO_BIN_EXE_patient"));
+        worker
+            .args(["worker", "--loglevel", level, "--concurrency", "4"])
             .args(["--hostname", &format!("patient{number}@ward")])
-            .env("CELERIAC_BROKER_URL", self.url())
+            .env("CELERIAC_BROKER_URL", &self.urls[0])
             .env(patient::DIARY, self.diary())
             .env(patient::WORKER, number.to_string())
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the worker program is built with the tests");
-        Patient { number, process }
-    }
-
-    fn url(&self) -> String {
-        format!("sqlite:///{}", self.folder.path().join("ward.db").display())
+            .stdout(Stdio::null());
+        worker
     }
 }
 

@@ -1,5 +1,7 @@
-//! Kills workers and pool children and accounts for every task.
+//! Kills workers, pool children and servers, and accounts for every task.
 
 mod harness;
 mod kill;
+mod outages;
 mod poison;
+mod telling;
