@@ -26,8 +26,10 @@ pub(super) async fn open(url: &str) -> Store {
     open_with(url, &options()).await
 }
 
+/// Opens a store on a server that is there, however long that takes on a machine with much to do.
 pub(super) async fn open_with(url: &str, options: &ConnectOptions) -> Store {
-    Store::of(url, &Arc::new(RedisStore::open(url, options).await.unwrap()))
+    let opened = soon("opening", patiently(|| RedisStore::open(url, options))).await;
+    Store::of(url, &Arc::new(opened))
 }
 
 pub(super) fn queue() -> QueueName {
