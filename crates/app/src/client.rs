@@ -108,25 +108,21 @@ impl App {
     }
 }
 
-/// Opens the store for messages, and another for results if the settings name one.
+/// Opens the store for messages, and another for results if the settings name one that the first cannot be.
 async fn open(settings: &Settings, clock: &Clock, deadline: Duration) -> Result<Store, SendError> {
-    let messages = open_url(&settings.broker_url, settings, clock, deadline).await?;
+    let mut options = connect_options(settings, clock);
+    let url = &settings.broker_url;
     match &settings.result_backend {
-        Some(url) if *url != settings.broker_url => {
-            Ok(messages.with_results(&open_url(url, settings, clock, deadline).await?))
+        Some(results) if !options.keep_results_of(results, url) => {
+            let messages = open_url(url, &options, deadline).await?;
+            Ok(messages.with_results(&open_url(results, &options, deadline).await?))
         }
-        _ => Ok(messages),
+        _ => open_url(url, &options, deadline).await,
     }
 }
 
 /// Opens one store, again and again until the deadline where that may help.
-async fn open_url(
-    url: &str,
-    settings: &Settings,
-    clock: &Clock,
-    deadline: Duration,
-) -> Result<Store, SendError> {
-    let options = connect_options(settings, clock);
+async fn open_url(url: &str, options: &ConnectOptions, deadline: Duration) -> Result<Store, SendError> {
     let started = tokio::time::Instant::now();
     let mut backoff = crate::resource::Backoff::default();
     let mut attempts = 0;
@@ -134,7 +130,7 @@ async fn open_url(
     loop {
         attempts += 1;
         let left = deadline.saturating_sub(started.elapsed());
-        let opened = match tokio::time::timeout(left, connect(url, &options)).await {
+        let opened = match tokio::time::timeout(left, connect(url, options)).await {
             Ok(opened) => opened,
             // What went wrong before says more than that the time is over.
             Err(_) => Err(last.unwrap_or_else(|| celeriac_store::Error::Timeout {

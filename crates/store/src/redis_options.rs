@@ -21,6 +21,8 @@ pub struct RedisOptions {
     /// Whether the results of a chord's header come in the order of its members, as Celery's result backend has it, or in
     /// that of their ends. Default: true.
     pub result_chord_ordered: bool,
+    /// The database that results are kept in, if not in that of the URL.
+    pub result_database: Option<u32>,
     /// Where the priorities of a queue's lists begin, in rising order. The first is consumed first. Default: 0, 3, 6, 9.
     pub priority_steps: Vec<u8>,
     /// What stands between a queue and its priority, and between the parts of a binding.
@@ -76,6 +78,7 @@ impl Default for RedisOptions {
             global_keyprefix: String::new(),
             result_keyprefix: String::new(),
             result_chord_ordered: true,
+            result_database: None,
             priority_steps: vec![0, 3, 6, 9],
             sep: "\x06\x16".to_owned(),
             queue_order_strategy: QueueOrder::RoundRobin,

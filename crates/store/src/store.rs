@@ -55,6 +55,22 @@ impl Default for ConnectOptions {
     }
 }
 
+impl ConnectOptions {
+    /// Whether the store at `url` can keep the results of the store at `results` too, because they are one: the same URL,
+    /// or two databases of one Redis server. If so, it does when it is opened with these options.
+    pub fn keep_results_of(&mut self, results: &str, url: &str) -> bool {
+        if results == url {
+            return true;
+        }
+        #[cfg(feature = "redis")]
+        if let Some(database) = crate::redis::shared_database(url, results, &self.redis) {
+            self.redis.result_database = Some(database);
+            return true;
+        }
+        false
+    }
+}
+
 /// What a commit survives. The death of a process, it always survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {

@@ -26,7 +26,7 @@ impl Groups for RedisStore {
         groups.iter().for_each(|group| {
             get.arg(shared.keys.group(group));
         });
-        let saved: Vec<Option<Vec<u8>>> = read(shared.link.ask("read groups", get).await?, &shared.link)?;
+        let saved: Vec<Option<Vec<u8>>> = read(shared.ask_of_results("read groups", get).await?, &shared.link)?;
         let decode = |bytes: Vec<u8>| {
             decode_group(&bytes)
                 .map_err(|error| shared.link.failed(format!("a saved group cannot be read: {error}")))
@@ -42,7 +42,7 @@ impl Groups for RedisStore {
         groups.iter().for_each(|group| {
             delete.arg(self.shared.keys.group(group));
         });
-        self.shared.link.ask("forget groups", delete).await?;
+        self.shared.ask_of_results("forget groups", delete).await?;
         Ok(())
     }
 

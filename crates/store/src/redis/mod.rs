@@ -10,6 +10,7 @@ mod bindings;
 mod claim;
 mod consequences;
 mod consumer;
+mod databases;
 mod dial;
 mod door;
 mod failed;
@@ -45,6 +46,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use celeriac_protocol::{QueueName, Timestamp};
 
+use self::databases::Databases;
+pub(crate) use self::databases::shared_database;
 use self::io::Io;
 use self::keys::Keys;
 use self::link::Link;
@@ -62,6 +65,8 @@ pub struct RedisStore {
 /// What the clones share: three connections at most.
 struct Shared {
     keys: Keys,
+    /// Where results are, if not in the database of messages.
+    databases: Option<Databases>,
     options: ConnectOptions,
     /// For everything that is asked and answered.
     link: Link,
@@ -96,12 +101,15 @@ impl RedisStore {
         let door = Arc::default();
         let link = |purpose| Link::new(&target, &io, options.deadline, purpose, &door);
         let (link, renewals, pushes) = (link("commands"), link("leases"), Pushes::start(link("pushes"), &io));
-        let (keys, options) = (Keys::new(&options.redis), options.clone());
+        let (keys, databases) = (Keys::new(&options.redis), Databases::of(&target, &options.redis));
+        let options = options.clone();
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
         let restoring = Restoring::default();
-        let shared = Shared { keys, options, link, renewals, pushes, declared, asked, restoring, io };
+        let shared =
+            Shared { keys, databases, options, link, renewals, pushes, declared, asked, restoring, io };
         // This finds out whether the server is there and lets us in.
         shared.link.connect_first().await?;
+        shared.check_databases().await?;
         shared.asked.store(shared.times_asked().await?, Ordering::Relaxed);
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -128,8 +128,7 @@ impl Broker for RedisStore {
         let mut pipeline = redis::pipe();
         let mut steps = 0;
         if !groups.is_empty() {
-            pipeline.add_command(groups.command());
-            steps += 1;
+            steps += shared.add_among_results(&mut pipeline, groups.command());
         }
         for run in messages.chunk_by(|one, next| one.list == next.list) {
             let push = pipeline.cmd("LPUSH").arg(&run[0].list);

@@ -104,7 +104,8 @@ impl ResultBackend for RedisStore {
         ids.iter().for_each(|id| {
             get.arg(shared.keys.result(id));
         });
-        let stored: Vec<Option<Vec<u8>>> = read(shared.link.ask("read results", get).await?, &shared.link)?;
+        let stored: Vec<Option<Vec<u8>>> =
+            read(shared.ask_of_results("read results", get).await?, &shared.link)?;
         let decode = |bytes: Vec<u8>| match ResultRecord::decode(&bytes) {
             Ok(record) => Ok(record),
             Err(error) => Err(shared.link.failed(format!("a stored result cannot be read: {error}"))),
@@ -147,7 +148,7 @@ impl ResultBackend for RedisStore {
         ids.iter().for_each(|id| {
             delete.arg(self.shared.keys.result(id));
         });
-        self.shared.link.ask("forget results", delete).await?;
+        self.shared.ask_of_results("forget results", delete).await?;
         Ok(())
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use celeriac_protocol::Timestamp;
 use redis::{Cmd, ToRedisArgs, Value, cmd};
 
 use super::Shared;
+use super::databases::Databases;
 use super::link::{Link, Refusal, Request};
 use crate::Result;
 
@@ -73,8 +73,9 @@ impl Shared {
         for list in lists {
             command.arg(list);
         }
-        let now = self.now().map(Timestamp::as_micros);
-        command.arg(self.keys.own()).arg(now.map_or(String::new(), |now| now.to_string()));
+        let now = self.now().map_or(String::new(), |now| now.as_micros().to_string());
+        let databases = self.databases.map_or(String::new(), Databases::argument);
+        command.arg(self.keys.own()).arg(now + &databases);
         Call { script, command }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use redis::RedisConnectionInfo;
 
-use super::query::Query;
+use super::query::{Query, TlsOptions};
 use super::sentinel::Sentinels;
 use super::tls::Tls;
 use crate::{Error, RedisOptions, Result, SentinelLogin, without_password};
@@ -20,6 +20,7 @@ pub(super) struct Target {
     place: Place,
     login: RedisConnectionInfo,
     tls: Option<Tls>,
+    tls_options: Option<TlsOptions>,
 }
 
 /// Where the server is.
@@ -99,8 +100,24 @@ impl Target {
                 None => return Err(wrong("no host is named".to_owned())),
             },
         };
-        let tls = tls.as_ref().map(Tls::new).transpose().map_err(wrong)?;
-        Ok(Self { url: without_password(url), place, login, tls })
+        let tls_options = tls;
+        let tls = tls_options.as_ref().map(Tls::new).transpose().map_err(wrong)?;
+        Ok(Self { url: without_password(url), place, login, tls, tls_options })
+    }
+
+    /// Whether both are reached at the same place, in the same way and by the same user.
+    pub(super) fn is_same_server(&self, other: &Self) -> bool {
+        let place = match (&self.place, &other.place) {
+            (Place::Server(one), Place::Server(other)) => one == other,
+            (Place::Sentinels(one), Place::Sentinels(other)) => {
+                one.name == other.name && one.addresses == other.addresses
+            }
+            _ => false,
+        };
+        place
+            && self.login.username() == other.login.username()
+            && self.login.password() == other.login.password()
+            && self.tls_options == other.tls_options
     }
 
     /// The URL, without the password.

@@ -2,11 +2,14 @@
 -- {size or false, {{part, place or ''}, ...}}.
 local chord = chord_of(ARGV[3])
 if chord.over or (not chord.size and chord.count == 0) then return false end
-local parts = {}
-if chord.kind == 'zset' then
-  local found = redis.call('ZRANGE', chord.key .. '.j', 0, -1, 'WITHSCORES')
-  for at = 1, #found, 2 do parts[#parts + 1] = { found[at], found[at + 1] } end
-elseif chord.kind == 'list' then
-  for _, part in ipairs(redis.call('LRANGE', chord.key .. '.j', 0, -1)) do parts[#parts + 1] = { part, '' } end
-end
-return { chord.size and chord.size + chord.more or false, parts }
+local read = among_results(function()
+  local parts = {}
+  if chord.kind == 'zset' then
+    local found = redis.call('ZRANGE', chord.key .. '.j', 0, -1, 'WITHSCORES')
+    for at = 1, #found, 2 do parts[#parts + 1] = { found[at], found[at + 1] } end
+  elseif chord.kind == 'list' then
+    for _, part in ipairs(redis.call('LRANGE', chord.key .. '.j', 0, -1)) do parts[#parts + 1] = { part, '' } end
+  end
+  return parts
+end)
+return { chord.size and chord.size + chord.more or false, read() }

@@ -110,6 +110,10 @@ local function close(chord, ttl)
   chord.over, touched[key] = true, nil
 end
 
+-- Chords are kept where results are.
+begin, chord_of, judge = among_results(begin), among_results(chord_of), among_results(judge)
+add, add_one_of_many, close = among_results(add), among_results(add_one_of_many), among_results(close)
+
 local PART = 7
 
 -- One part in ARGV behind `at`: chord, ID:PLACE, '1' where places order the results, '1' if it is a failure, what Celery keeps of
@@ -210,7 +214,7 @@ local function asks(at)
 end
 
 -- Once all is counted: what members have reported lives on from now, and what a saved group is made of at least as long.
-local function prolong()
+local prolong = among_results(function()
   for key, ttl in pairs(touched) do
     if ttl ~= '' then
       for _, ending in ipairs({ '.j', '.t', '.s', '.d' }) do redis.call('PEXPIRE', key .. ending, ttl) end
@@ -218,4 +222,4 @@ local function prolong()
       if left >= 0 and left < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
     end
   end
-end
+end)

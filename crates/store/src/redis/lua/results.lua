@@ -3,7 +3,7 @@
 local READY = { SUCCESS = true, FAILURE = true, REVOKED = true }
 
 -- A success stays for ever, and nothing that is final is replaced by what is not.
-local function store_result(key, state, value, ttl)
+local store_result = among_results(function(key, state, value, ttl)
   local stored
   if ttl == '' then stored = redis.call('SET', key, value, 'NX')
   else stored = redis.call('SET', key, value, 'NX', 'PX', ttl) end
@@ -18,4 +18,4 @@ local function store_result(key, state, value, ttl)
   if ttl == '' then redis.call('SET', key, value)
   else redis.call('SET', key, value, 'PX', ttl) end
   tell(key, value)
-end
+end)

@@ -1,13 +1,45 @@
 -- What several scripts share. It is put before each of them; `redis/script.rs` says how a script is called.
 --
--- ARGV[1]: what our own keys begin with. ARGV[2]: the time in microseconds, or '' for the server's own clock.
+-- ARGV[1]: what our own keys begin with. ARGV[2]: the time in microseconds, or '' for the server's own clock; where results are
+-- in another database than messages, a blank and the two databases follow.
 -- KEYS[1], KEYS[2]: `unacked` and `unacked_index`, kombu's record of what is lent.
 
 local own, now = ARGV[1], tonumber(ARGV[2])
+local database, results_database
+if not now and ARGV[2] ~= '' then
+  now, database, results_database = string.match(ARGV[2], '^(%S*) (%d+) (%d+)$')
+  now = tonumber(now)
+end
 local unacked, unacked_index = KEYS[1], KEYS[2]
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- Going to the database of results and back may fail, so a script that will do so tries it before it changes anything.
+-- A script's `SELECT` is over with the script.
+local is_among_results, is_tried = false, false
+local function try_databases()
+  if is_tried then return end
+  redis.call('SELECT', results_database)
+  redis.call('SELECT', database)
+  is_tried = true
+end
+
+-- The same function, done in the database of results: everything that touches keys of results goes through this, and is
+-- made with it before the script changes anything. What it calls is done there as well.
+local function among_results(action)
+  if not results_database then return action end
+  try_databases()
+  return function(...)
+    if is_among_results then return action(...) end
+    redis.call('SELECT', results_database)
+    is_among_results = true
+    local one, two = action(...)
+    redis.call('SELECT', database)
+    is_among_results = false
+    return one, two
+  end
 end
 
 -- Calls a command that takes any number of arguments, in portions that fit Lua's stack, each behind the option if there is one.

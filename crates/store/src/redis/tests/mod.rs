@@ -3,6 +3,7 @@
 mod chords;
 mod claims;
 mod clocks;
+mod databases;
 mod desk;
 #[cfg(feature = "tls")]
 mod encrypted;
