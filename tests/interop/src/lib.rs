@@ -90,17 +90,18 @@ pub async fn shared_fail(message: String) -> TaskResult<()> {
 
 /// The program, for workers and for clients.
 pub fn app() -> App {
-    App::new("interop").tasks(tasks![
-        add,
-        echo,
-        fail,
-        stubborn,
-        whoami,
-        later,
-        shared_add,
-        shared_slow,
-        shared_nap,
-        shared_fail
-    ])
-    .tasks(canvas::all())
+    App::new("interop")
+        .tasks(tasks![
+            add,
+            echo,
+            fail,
+            stubborn,
+            whoami,
+            later,
+            shared_add,
+            shared_slow,
+            shared_nap,
+            shared_fail
+        ])
+        .tasks(canvas::all())
 }

@@ -26,7 +26,8 @@ impl Groups for RedisStore {
         groups.iter().for_each(|group| {
             get.arg(shared.keys.group(group));
         });
-        let saved: Vec<Option<Vec<u8>>> = read(shared.ask_of_results("read groups", get).await?, &shared.link)?;
+        let saved: Vec<Option<Vec<u8>>> =
+            read(shared.ask_of_results("read groups", get).await?, &shared.link)?;
         let decode = |bytes: Vec<u8>| {
             decode_group(&bytes)
                 .map_err(|error| shared.link.failed(format!("a saved group cannot be read: {error}")))

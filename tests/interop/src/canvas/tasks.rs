@@ -136,5 +136,7 @@ fn signature_of(value: Value) -> TaskResult<protocol::Signature> {
 
 /// All of them.
 pub(crate) fn all() -> Vec<TaskDefinition> {
-    tasks![add, echo, total, fail, hush, note, told, told_more, whoami, again, hopeless, replace, extend].into_iter().collect()
+    tasks![add, echo, total, fail, hush, note, told, told_more, whoami, again, hopeless, replace, extend]
+        .into_iter()
+        .collect()
 }

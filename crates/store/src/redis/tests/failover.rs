@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use celeriac_faults::{Server, free_port};
 
-use super::desk::{SOON, call, consume, fetch, id, open_with, options, patiently, publish};
-use crate::{ConnectOptions, Error, Finish, Settle, Settled, Store, connect};
+use super::desk::{SOON, call, consume, done, fetch, id, open_with, options, patiently, publish};
+use crate::{ConnectOptions, Error, Settled, Store, connect};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -123,13 +123,7 @@ async fn a_failover_is_followed() {
     };
     let after = tokio::time::timeout(FAILOVER, after).await.expect("the store goes on");
     assert_eq!((id(&before[0]), id(&after[0])), ("before", "after"));
-    let finish = |delivery: &crate::Delivery| Finish {
-        delivery: Some(delivery.tag),
-        settle: Settle::Ack,
-        result: None,
-        follow_ups: Vec::new(),
-    };
-    let finishes = [&before[0], &after[0]].map(finish).to_vec();
+    let finishes = [&before[0], &after[0]].map(done).to_vec();
     assert_eq!(subscription.settler.finish(finishes).await.unwrap(), [Settled::Done; 2]);
     assert!(cluster.replica.port() != cluster.primary.port());
 }
