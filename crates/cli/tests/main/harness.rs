@@ -20,7 +20,7 @@ pub(crate) struct Program {
     /// What else it finds in its environment.
     variables: Vec<(&'static str, &'static str)>,
     /// What starts it in its place.
-    launcher: Option<&'static str>,
+    launcher: &'static [&'static str],
 }
 
 /// How one run of the program ended.
@@ -42,12 +42,12 @@ pub(crate) struct Running {
 impl Program {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { folder, variables: Vec::new(), launcher: None }
+        Self { folder, variables: Vec::new(), launcher: &[] }
     }
 
     /// The same program, started by another one that takes its command line.
-    pub(crate) fn started_by(mut self, launcher: &'static str) -> Self {
-        self.launcher = Some(launcher);
+    pub(crate) fn started_by(mut self, launcher: &'static [&'static str]) -> Self {
+        self.launcher = launcher;
         self
     }
 
@@ -123,10 +123,13 @@ impl Program {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = match self.launcher {
-            Some(launcher) => Command::new(launcher),
-            None => Command::new(executable()),
+            [] => Command::new(executable()),
+            [launcher, arguments @ ..] => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(executable());
+                command
+            }
         };
-        command.args(self.launcher.map(|_| executable()));
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CELERIAC_"))
         {

@@ -6,7 +6,7 @@ use celeriac_faults::Server;
 use celeriac_protocol::TaskId;
 
 use super::desk::{consume, done, fetch, options, publish, soon};
-use crate::{ConnectOptions, Error, Settled, Store, connect};
+use crate::{ConnectOptions, Delivery, Error, Settled, Store, Subscription, connect};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -33,6 +33,14 @@ fn keys(server: &Server, database: u32) -> Vec<String> {
     redis::cmd("KEYS").arg("celery-task-meta-*").query(&mut connection).unwrap()
 }
 
+/// A message that is published and lent.
+async fn lent(store: &Store) -> (Subscription, Vec<Delivery>) {
+    let mut subscription = consume(store, LEASE).await;
+    publish(store, &["a"]).await;
+    let deliveries = fetch(&mut subscription).await;
+    (subscription, deliveries)
+}
+
 #[tokio::test]
 async fn two_databases_of_one_server_take_three_connections() {
     let server = Server::start();
@@ -42,9 +50,7 @@ async fn two_databases_of_one_server_take_three_connections() {
         let (store, ids) = (store.clone(), ids.clone());
         async move { store.results().wait(&ids).await }
     });
-    let mut subscription = consume(&store, LEASE).await;
-    publish(&store, &["a"]).await;
-    let deliveries = fetch(&mut subscription).await;
+    let (subscription, deliveries) = lent(&store).await;
     subscription.lease.renew().await.unwrap();
     let finishes = deliveries.iter().map(done).collect();
     assert_eq!(subscription.settler.finish(finishes).await.unwrap(), [Settled::Done]);
@@ -59,9 +65,7 @@ async fn two_databases_of_one_server_take_three_connections() {
 async fn a_lost_delivery_leaves_no_result_in_the_other_database() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut subscription = consume(&store, LEASE).await;
-    publish(&store, &["a"]).await;
-    let deliveries = fetch(&mut subscription).await;
+    let (subscription, deliveries) = lent(&store).await;
     redis::cmd("DEL").arg("unacked").exec(&mut server.connection()).unwrap();
     let finishes = deliveries.iter().map(done).collect();
     assert_eq!(store.finish(&*subscription.settler, finishes).await.unwrap(), [Settled::Lost]);
@@ -72,9 +76,7 @@ async fn a_lost_delivery_leaves_no_result_in_the_other_database() {
 async fn a_finish_that_may_not_select_the_other_database_changes_nothing() {
     let server = Server::start();
     let store = open(&server).await;
-    let mut subscription = consume(&store, LEASE).await;
-    publish(&store, &["a"]).await;
-    let deliveries = fetch(&mut subscription).await;
+    let (subscription, deliveries) = lent(&store).await;
     let permit = |rule: &str| {
         let mut set = redis::cmd("ACL");
         set.arg("SETUSER").arg("default").arg(rule).exec(&mut server.connection()).unwrap();
