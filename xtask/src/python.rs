@@ -7,7 +7,8 @@ use crate::programs;
 use crate::run::{self, Result};
 
 /// The Celery that recorded our wire bytes: pinned, because the bytes name these versions.
-const RECORDING: &[&str] = &["celery==5.7.0", "kombu==5.7.0", "msgpack==1.2.4", "backports.zstd==1.8.0"];
+const RECORDING: &[&str] =
+    &["celery[redis]==5.7.0", "kombu==5.7.0", "msgpack==1.2.4", "backports.zstd==1.8.0"];
 
 /// The releases that must interoperate.
 pub(crate) const CELERY: &[&str] = &["5.7.0", "5.6.3", "5.5.3"];
