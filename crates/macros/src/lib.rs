@@ -12,7 +12,8 @@ use proc_macro::TokenStream;
 ///
 /// In place of the function stands a value of its name. `save_url.s(...)` is a signature, `save_url.delay(&app, ...)`
 /// sends it, `save_url.call(...)` runs the function here and now, and `tasks![save_url]` registers it. Inside of the
-/// function the name means the same, so a task can send itself.
+/// function the name means the same, so a task can send itself. No variable or parameter in its scope can have that name
+/// (rustc says "cannot shadow unit structs"): a verb, such as `count_links`, does not get in the way of the `links`.
 ///
 /// # Parameters
 ///
