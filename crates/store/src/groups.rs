@@ -12,7 +12,8 @@ use crate::{Publish, Result, StoreResult};
 /// A chord is a group, its header, with a body that is sent when every member of the header has succeeded, or fails
 /// when one of them has failed. Its count lives here from before its header is published until its body is sent.
 ///
-/// Each member counts once, however often it is delivered: what it reports first stays. A chord is closed by the first
+/// Each member counts once, however often it is delivered: what it reports first stays. One task may be several members,
+/// at several places. A chord is closed by the first
 /// failure among its members or by the last success; what its members report after that changes nothing.
 ///
 /// Members may report before their chord begins: Celery's producers say its size just before they send its last task.

@@ -102,6 +102,20 @@ pub async fn each_member_counts_once(store: &StoreUnderTest) {
     assert_eq!(counted, [Counted::Open, Counted::Over, Counted::Over]);
 }
 
+/// One call may stand at two places of a header: it counts at each of them, once.
+pub async fn a_call_at_two_places_counts_at_both(store: &StoreUnderTest) {
+    use Counted::{Last, Open, Over};
+    begin(store, "c", 3).await;
+    let at = |index| ChordPart { index: Some(index), ..success("c", "a") };
+    let parts = vec![at(0), at(1), at(0), at(1), closing_with(success("c", "b"), Consequences::default())];
+    let expected = [Open, Open, Over, Over, Last];
+    assert_eq!(store.groups().foresee(&parts).await.unwrap(), expected);
+    assert_eq!(store.groups().count(parts[..4].to_vec()).await.unwrap(), expected[..4]);
+    let places: Vec<_> = chord(store, "c").await.unwrap().parts.iter().map(|part| part.index).collect();
+    assert_eq!(places, [Some(0), Some(1)]);
+    assert_eq!(count(store, parts[4].clone()).await, Last);
+}
+
 /// The last success is not counted before it knows what it closes; then it closes the chord, which is gone.
 pub async fn the_last_success_closes_its_chord(store: &StoreUnderTest) {
     begin(store, "c", 2).await;

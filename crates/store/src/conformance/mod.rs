@@ -182,6 +182,7 @@ macro_rules! store_laws {
             chords: {
                 a_chord_tells_what_it_waits_for,
                 each_member_counts_once,
+                a_call_at_two_places_counts_at_both,
                 the_last_success_closes_its_chord,
                 the_first_failure_closes_its_chord,
                 a_failure_may_ask_too,

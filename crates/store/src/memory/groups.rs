@@ -18,8 +18,11 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Run {
     tally: Tally,
-    parts: HashMap<TaskId, Reported>,
+    parts: HashMap<Member, Reported>,
 }
+
+/// A member of a chord: its task, and its place. One task may stand at several.
+type Member = (TaskId, Option<i64>);
 
 #[async_trait]
 impl Groups for MemoryStore {
@@ -118,10 +121,11 @@ impl State {
 
     /// Counts a part, with all that it closes.
     pub(super) fn count(&mut self, part: ChordPart, publications: Publications, now: Timestamp) -> Counted {
+        let by = member_of(&part);
         let ChordPart { chord, member, index, state, result, expires_after, closing } = part;
         let until = now.saturating_add(expires_after);
         let tally = self.chords.get(&chord).map_or(Tally::default(), |run| run.tally);
-        let has_reported = self.chords.get(&chord).is_some_and(|run| run.parts.contains_key(&member));
+        let has_reported = self.chords.get(&chord).is_some_and(|run| run.parts.contains_key(&by));
         let is_success = state == TaskState::Success;
         let counted = tally.report(is_success, has_reported);
         if counted == Counted::Over || (counted.closes() && matches!(closing, Closing::Ask)) {
@@ -134,7 +138,7 @@ impl State {
                 run.parts.clear();
                 self.bring_about(*consequences, publications, now);
             }
-            _ => drop(run.parts.insert(member.clone(), Reported { member, index, state, result })),
+            _ => drop(run.parts.insert(by, Reported { member, index, state, result })),
         }
         counted
     }
@@ -175,22 +179,26 @@ impl State {
     }
 }
 
-type MemoryForesight<'a> = Foresight<'a, State, GroupId, TaskId>;
+fn member_of(part: &ChordPart) -> Member {
+    (part.member.clone(), part.index)
+}
+
+type MemoryForesight<'a> = Foresight<'a, State, GroupId, Member>;
 
 fn foresee(foresight: &mut MemoryForesight<'_>, part: &ChordPart) -> Counted {
     let knows = matches!(part.closing, Closing::Known(_));
-    let Ok(counted) = foresight.part(&part.chord, &part.member, part.state == TaskState::Success, knows);
+    let Ok(counted) = foresight.part(&part.chord, &member_of(part), part.state == TaskState::Success, knows);
     counted
 }
 
-impl tally::Chords<GroupId, TaskId> for State {
+impl tally::Chords<GroupId, Member> for State {
     type Error = Infallible;
 
     fn tally(&self, chord: &GroupId) -> std::result::Result<Tally, Infallible> {
         Ok(self.chords.get(chord).map_or(Tally::default(), |run| run.tally))
     }
 
-    fn has_reported(&self, chord: &GroupId, member: &TaskId) -> std::result::Result<bool, Infallible> {
+    fn has_reported(&self, chord: &GroupId, member: &Member) -> std::result::Result<bool, Infallible> {
         Ok(self.chords.get(chord).is_some_and(|run| run.parts.contains_key(member)))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::key::{GroupKey, TaskKey};
+use super::key::{GroupKey, MemberKey};
 use super::reader::statement;
 use super::sweep;
 use super::transaction::Tx;
@@ -85,8 +85,8 @@ pub(super) fn open_run(
     Ok(run.map(|run| (run.number, run.tally.awaited())))
 }
 
-fn has_reported(connection: &Connection, run: i64, member: &TaskKey) -> rusqlite::Result<bool> {
-    statement(connection, include_str!("sql/part_any.sql"))?.exists(params![run, member])
+fn has_reported(connection: &Connection, run: i64, member: &MemberKey) -> rusqlite::Result<bool> {
+    statement(connection, include_str!("sql/part_any.sql"))?.exists(params![run, member.task, member.place])
 }
 
 impl Chords {
@@ -135,7 +135,7 @@ impl Chords {
                 run.end(tx)?;
             }
             Counted::Open => {
-                let row = params![run.number, part.member, part.place, part.state, part.result];
+                let row = params![run.number, part.member.task, part.member.place, part.state, part.result];
                 if tx.execute(include_str!("sql/part_add.sql"), row)? == 0 {
                     return Ok(Counted::Over);
                 }
@@ -238,14 +238,14 @@ impl Look<'_> {
     }
 }
 
-impl tally::Chords<GroupKey, TaskKey> for Look<'_> {
+impl tally::Chords<GroupKey, MemberKey> for Look<'_> {
     type Error = rusqlite::Error;
 
     fn tally(&self, chord: &GroupKey) -> rusqlite::Result<Tally> {
         Ok(self.run(chord)?.map_or(Tally::default(), |run| run.tally))
     }
 
-    fn has_reported(&self, chord: &GroupKey, member: &TaskKey) -> rusqlite::Result<bool> {
+    fn has_reported(&self, chord: &GroupKey, member: &MemberKey) -> rusqlite::Result<bool> {
         match self.run(chord)? {
             Some(run) => has_reported(self.connection, run.number, member),
             None => Ok(false),
@@ -267,7 +267,7 @@ pub(super) fn foresee(
 impl NewPart {
     fn foresee(
         &self,
-        foresight: &mut Foresight<'_, Look<'_>, GroupKey, TaskKey>,
+        foresight: &mut Foresight<'_, Look<'_>, GroupKey, MemberKey>,
     ) -> rusqlite::Result<Counted> {
         foresight.part(&self.chord, &self.member, self.is_success(), self.closing.is_some())
     }

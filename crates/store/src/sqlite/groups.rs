@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::SqliteStore;
 use super::chords::{self, Chords};
-use super::key::{GroupKey, TaskKey};
+use super::key::{GroupKey, MemberKey};
 use super::reader::statement;
 use super::transaction::Tx;
 use super::workflow::{Effects, NewGroup, NewPart, NewRun, Publications, new_extensions, save_groups};
@@ -14,8 +14,7 @@ use crate::{Chord, ChordPart, Counted, Error, Groups, NewChord, Reported, Result
 
 /// What a member has reported, as it is stored.
 struct StoredPart {
-    member: TaskKey,
-    place: Option<i64>,
+    member: MemberKey,
     state: Option<String>,
     result: Vec<u8>,
 }
@@ -88,8 +87,8 @@ impl Groups for SqliteStore {
             let Some((run, size)) = chords::open_run(&look, &key, now)? else { return Ok(None) };
             let mut list = statement(&look, include_str!("sql/part_list.sql"))?;
             let parts = list.query_map([run], |row| {
-                let (member, place) = (row.get(0)?, row.get(1)?);
-                Ok(StoredPart { member, place, state: row.get(2)?, result: row.get(3)? })
+                let member = MemberKey { task: row.get(0)?, place: row.get(1)? };
+                Ok(StoredPart { member, state: row.get(2)?, result: row.get(3)? })
             })?;
             let parts: rusqlite::Result<Vec<StoredPart>> = parts.collect();
             Ok(Some((size, parts?)))
@@ -97,8 +96,8 @@ impl Groups for SqliteStore {
         let Some((size, parts)) = found.await? else { return Ok(None) };
         let report = |part: StoredPart| {
             Ok(Reported {
-                member: part.member.id(),
-                index: part.place,
+                member: part.member.task.id(),
+                index: part.member.index(),
                 state: part.state.map_or(State::Success, |state| State::from(&*state)),
                 result: self.decode(&part.result)?,
             })

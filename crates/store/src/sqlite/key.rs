@@ -58,6 +58,26 @@ impl FromSql for TaskKey {
     }
 }
 
+/// A member of a chord: its task, and its place. One task may stand at several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MemberKey {
+    pub task: TaskKey,
+    pub place: i64,
+}
+
+impl MemberKey {
+    /// The place of those that have none, behind all others.
+    const NO_PLACE: i64 = i64::MAX;
+
+    pub(super) fn of(task: &TaskId, index: Option<i64>) -> Self {
+        Self { task: TaskKey::of(task), place: index.unwrap_or(Self::NO_PLACE) }
+    }
+
+    pub(super) fn index(&self) -> Option<i64> {
+        (self.place != Self::NO_PLACE).then_some(self.place)
+    }
+}
+
 /// The id of a group in the same stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GroupKey(TaskKey);

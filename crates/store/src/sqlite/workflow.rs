@@ -6,7 +6,7 @@ use celeriac_protocol::{GroupId, State, json};
 use rusqlite::params;
 
 use super::chords::Chords;
-use super::key::{GroupKey, TaskKey};
+use super::key::{GroupKey, MemberKey};
 use super::publish::{self, NewMessage};
 use super::results::{NewResult, ResultInserts};
 use super::sweep;
@@ -42,8 +42,7 @@ pub(super) struct NewConsequences {
 
 pub(super) struct NewPart {
     pub chord: GroupKey,
-    pub member: TaskKey,
-    pub place: Option<i64>,
+    pub member: MemberKey,
     /// `None` for a success.
     pub state: Option<Box<str>>,
     pub result: Vec<u8>,
@@ -120,8 +119,7 @@ impl NewPart {
         };
         Ok(Self {
             chord: GroupKey::of(&part.chord),
-            member: TaskKey::of(&part.member),
-            place: part.index,
+            member: MemberKey::of(&part.member, part.index),
             state: (part.state != State::Success).then(|| part.state.as_str().into()),
             result: check_size(json::to_bytes(&part.result), limit, || format!("result of {}", part.member))?,
             life: life(part.expires_after),

@@ -22,14 +22,15 @@ CREATE TABLE chord (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX chord_expiry ON chord (expires_at);
 
--- What the members of a run have reported. `state` is null for a success.
+-- What the members of a run have reported, at each of their places; the largest number stands for none. `state` is null
+-- for a success.
 CREATE TABLE part (
     run INTEGER NOT NULL,
     member ANY NOT NULL,
-    place INTEGER,
+    place INTEGER NOT NULL,
     state TEXT,
     result BLOB NOT NULL,
-    PRIMARY KEY (run, member)
+    PRIMARY KEY (run, member, place)
 ) STRICT, WITHOUT ROWID;
 
 -- Runs that are over, whose many parts are removed a bounded step at a time.
