@@ -59,13 +59,12 @@ impl Servers<'_> {
     ) -> Result<Vec<Settled>> {
         let mut completes = vec![false; finishes.len()];
         let mut endings = self.foresee(&mut finishes, &mut completes).await?;
-        self.find_closings(&mut endings).await?;
-        for ending in &mut endings {
-            self.prepare(&mut ending.publication).await?;
-        }
+        self.prepare_all(&mut endings).await?;
         self.store_results(&mut finishes, &completes).await?;
         // A part that closes nothing takes nothing with it. If it turns out to be the last, what comes with it waits.
-        self.count_open(&mut endings, &mut completes).await?;
+        if self.count_open(&mut endings, &mut completes).await? {
+            self.prepare_all(&mut endings).await?;
+        }
         let messages: Publication = endings
             .iter_mut()
             .zip(&completes)
@@ -96,6 +95,15 @@ impl Servers<'_> {
             endings.push(if *completes { Ending::default() } else { Ending::of(finish, of_parts) });
         }
         Ok(endings)
+    }
+
+    /// Does everything but publishing the messages, which are left, also of what chords close with.
+    async fn prepare_all(&self, endings: &mut [Ending]) -> Result<()> {
+        self.find_closings(endings).await?;
+        for ending in endings {
+            self.prepare(&mut ending.publication).await?;
+        }
+        Ok(())
     }
 
     /// Adds what chords close with to what is published, outer chords included.
@@ -134,26 +142,33 @@ impl Servers<'_> {
         if results.is_empty() { Ok(()) } else { self.results.store(results).await }
     }
 
-    /// Counts the parts that close nothing, as far as could be foreseen.
-    async fn count_open(&self, endings: &mut [Ending], completes: &mut [bool]) -> Result<()> {
+    /// Counts the parts that close nothing, as far as could be foreseen. Says whether one was not counted that closes its
+    /// chord after all, and knows with what.
+    async fn count_open(&self, endings: &mut [Ending], completes: &mut [bool]) -> Result<bool> {
         let mut of = Vec::new();
         let mut open = Vec::new();
         for (index, ending) in endings.iter_mut().enumerate() {
             for (part, _) in ending.parts.extract_if(.., |(_, counted)| !counted.closes()) {
-                of.push(index);
+                of.push((index, matches!(part.closing, Closing::Known(_)).then(|| part.clone())));
                 // Without what it would close with, which is not published.
                 open.push(ChordPart { closing: Closing::Ask, ..part });
             }
         }
         if open.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let counted = self.groups.count(open).await?;
-        for (index, _) in of.into_iter().zip(counted).filter(|(_, counted)| counted.closes()) {
-            completes[index] = true;
-            endings[index].parts.clear();
+        let mut closes = false;
+        let counted = of.into_iter().zip(self.groups.count(open).await?);
+        for ((index, known), counted) in counted.filter(|(_, counted)| counted.closes()) {
+            match known {
+                Some(part) => endings[index].parts.push((part, counted)),
+                None => completes[index] = true,
+            }
+            closes |= !completes[index];
         }
-        Ok(())
+        let waiting = endings.iter_mut().zip(completes).filter(|(_, completes)| **completes);
+        waiting.for_each(|(ending, _)| ending.parts.clear());
+        Ok(closes)
     }
 
     /// Counts the parts that close chords: what these close with has been published.
@@ -305,42 +320,70 @@ mod tests {
         Publish { route: Route::to(queue), message: celeriac_protocol::Message::default(), due: None }
     }
 
-    async fn ready(store: &MemoryStore, queue: &QueueName) -> u64 {
-        store.queues(std::slice::from_ref(queue)).await.unwrap()[0].ready
+    struct Place {
+        store: MemoryStore,
+        settler: std::sync::Arc<dyn Settler>,
+    }
+
+    impl Place {
+        /// With a chord of two, of which somebody else reports one between the look and the count.
+        async fn new(name: &str) -> Self {
+            let store = MemoryStore::open(name, Clock::system(), usize::MAX);
+            let life = std::time::Duration::MAX;
+            let chord = NewChord { id: GroupId::new("chord"), size: 2, expires_after: life };
+            store.begin(vec![chord]).await.unwrap();
+            let options = crate::ConsumeOptions {
+                queues: vec![QueueName::new("next")],
+                prefetch: 1,
+                lease: life,
+                worker: "w@here".to_owned(),
+            };
+            let settler = store.consume(options).await.unwrap().settler;
+            Self { store, settler }
+        }
+
+        /// Finishes the other member, after which a message is to follow.
+        async fn finish(&self, closing: Closing) -> Settled {
+            let groups = Raced(self.store.clone());
+            let servers = Servers { broker: &self.store, results: &self.store, groups: &groups };
+            let parts = vec![ChordPart { closing, ..part("member") }];
+            let finish = Finish {
+                delivery: None,
+                settle: crate::Settle::Ack,
+                result: None,
+                follow_ups: vec![publish(&QueueName::new("next"))],
+                workflow: Some(Box::new(Consequences { parts, ..Consequences::default() })),
+            };
+            servers.finish(&*self.settler, vec![finish]).await.unwrap()[0]
+        }
+
+        /// How many messages follow, and how many bodies are sent.
+        async fn sent(&self) -> [u64; 2] {
+            let stats = self.store.queues(&["next", "bodies"].map(QueueName::new)).await.unwrap();
+            [stats[0].ready, stats[1].ready]
+        }
+    }
+
+    fn with_body() -> Closing {
+        let publication = vec![publish(&QueueName::new("bodies"))].into();
+        Closing::Known(Box::new(Consequences { publication, ..Consequences::default() }))
     }
 
     #[tokio::test]
     async fn of_two_members_that_end_at_once_one_is_told_and_publishes_nothing_before() {
-        let store = MemoryStore::open("elsewhere", Clock::system(), usize::MAX);
-        let groups = Raced(store.clone());
-        let servers = Servers { broker: &store, results: &store, groups: &groups };
-        let (next, bodies) = (QueueName::new("next"), QueueName::new("bodies"));
-        let chord = NewChord { id: GroupId::new("chord"), size: 2, expires_after: std::time::Duration::MAX };
-        servers.publish(Publication { chords: vec![chord], ..Publication::default() }).await.unwrap();
-        let options = crate::ConsumeOptions {
-            queues: vec![next.clone()],
-            prefetch: 1,
-            lease: std::time::Duration::MAX,
-            worker: "w@here".to_owned(),
-        };
-        let settler = store.consume(options).await.unwrap().settler;
-        let finish = |closing| Finish {
-            delivery: None,
-            settle: crate::Settle::Ack,
-            result: None,
-            follow_ups: vec![publish(&next)],
-            workflow: Some(Box::new(Consequences {
-                parts: vec![ChordPart { closing, ..part("member") }],
-                ..Consequences::default()
-            })),
-        };
+        let place = Place::new("asks").await;
+        assert_eq!(place.finish(Closing::Ask).await, Settled::Completes);
+        assert_eq!(place.sent().await, [0, 0]);
+        assert_eq!(place.finish(with_body()).await, Settled::Done);
+        assert_eq!(place.sent().await, [1, 1]);
+        assert_eq!(place.store.chord(&GroupId::new("chord")).await.unwrap(), None);
+    }
 
-        let told = servers.finish(&*settler, vec![finish(Closing::Ask)]).await.unwrap();
-        assert_eq!((told, ready(&store, &next).await), (vec![Settled::Completes], 0));
-        let body = Consequences { publication: vec![publish(&bodies)].into(), ..Consequences::default() };
-        let known = Closing::Known(Box::new(body));
-        assert_eq!(servers.finish(&*settler, vec![finish(known)]).await.unwrap(), [Settled::Done]);
-        assert_eq!((ready(&store, &next).await, ready(&store, &bodies).await), (1, 1));
-        assert_eq!(store.chord(&GroupId::new("chord")).await.unwrap(), None);
+    #[tokio::test]
+    async fn a_member_that_knows_its_closing_is_not_told_to_come_again() {
+        let place = Place::new("knows").await;
+        assert_eq!(place.finish(with_body()).await, Settled::Done);
+        assert_eq!(place.sent().await, [1, 1]);
+        assert_eq!(place.store.chord(&GroupId::new("chord")).await.unwrap(), None);
     }
 }
