@@ -239,6 +239,7 @@ fn member(chord: GroupId, id: &TaskId) -> Box<Consequences> {
         index: Some(1),
         state: State::Success,
         result: Value::Int(3),
+        adds: 0,
         expires_after: Duration::from_secs(86400),
         closing: Closing::Ask,
     };

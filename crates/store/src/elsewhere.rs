@@ -233,6 +233,7 @@ fn outline(part: &ChordPart) -> ChordPart {
         index: None,
         state: part.state.clone(),
         result: Value::Null,
+        adds: part.adds,
         expires_after: part.expires_after,
         closing,
     }
@@ -311,6 +312,7 @@ mod tests {
             index: None,
             state: State::Success,
             result: Value::Null,
+            adds: 0,
             expires_after: std::time::Duration::MAX,
             closing: Closing::Ask,
         }

@@ -41,9 +41,10 @@ pub trait Groups: Send + Sync {
     /// stays. One that is closed begins anew: it is a new run of the same composition.
     async fn begin(&self, chords: Vec<NewChord>) -> Result<()>;
 
-    /// Lets chords wait for this many members more: tasks that a member adds to its own chord before it ends.
+    /// Lets chords wait for this many members more: tasks that are added to a chord by one that reports nothing to it yet.
     ///
-    /// Nothing happens to a chord that is closed, or that is not known.
+    /// Nothing happens to a chord that is closed, or that is not known. Doing it again extends them again; what a member
+    /// [adds](ChordPart::adds) with its report is added once.
     async fn extend(&self, chords: Vec<(GroupId, u64)>) -> Result<()>;
 
     /// What a chord waits for; `None` if it is closed, or was never begun and no member has reported.
@@ -98,6 +99,8 @@ pub struct ChordPart {
     pub state: State,
     /// What it returned, or the exception.
     pub result: Value,
+    /// How many members it adds to its chord, which waits for them, too, if this part counts. Their messages come with it.
+    pub adds: u64,
     /// How long the count is kept after this report.
     pub expires_after: Duration,
     /// What happens if this part closes the chord.

@@ -41,24 +41,25 @@ impl Tally {
         self.size.map(|size| size.saturating_add(self.added))
     }
 
-    /// What the report of a member brings.
-    pub(crate) fn report(&self, is_success: bool, has_reported: bool) -> Counted {
+    /// What the report of a member brings that adds this many.
+    pub(crate) fn report(&self, is_success: bool, adds: u64, has_reported: bool) -> Counted {
         if self.closed || has_reported {
             return Counted::Over;
         }
         match self.awaited() {
             None => Counted::Open,
             Some(_) if self.failed || !is_success => Counted::Failed,
-            Some(awaited) if self.counted + 1 >= awaited => Counted::Last,
+            Some(awaited) if self.counted + 1 >= awaited.saturating_add(adds) => Counted::Last,
             Some(_) => Counted::Open,
         }
     }
 
     /// Counts that report; `knows` says whether it closes what it may close.
-    pub(crate) fn count(&mut self, counted: Counted, is_success: bool, knows: bool) {
+    pub(crate) fn count(&mut self, counted: Counted, is_success: bool, adds: u64, knows: bool) {
         match counted {
             Counted::Open => {
                 self.counted += 1;
+                self.extend(adds);
                 self.failed |= !is_success;
             }
             Counted::Last | Counted::Failed if knows => self.closed = true,
@@ -120,14 +121,15 @@ where
         chord: &Chord,
         member: &Member,
         is_success: bool,
+        adds: u64,
         knows: bool,
     ) -> Result<Counted, Source::Error> {
         let source = self.source;
         let foreseen = self.chord(chord)?;
         let has_reported = foreseen.reported.contains(member)
             || (!foreseen.tally.closed && !foreseen.anew && source.has_reported(chord, member)?);
-        let counted = foreseen.tally.report(is_success, has_reported);
-        foreseen.tally.count(counted, is_success, knows);
+        let counted = foreseen.tally.report(is_success, adds, has_reported);
+        foreseen.tally.count(counted, is_success, adds, knows);
         if counted == Counted::Open {
             foreseen.reported.insert(member.clone());
         }

@@ -35,6 +35,7 @@ pub(super) fn success(chord: &str, member: &str) -> ChordPart {
         index: None,
         state: State::Success,
         result: Value::from(member),
+        adds: 0,
         expires_after: LIFE,
         closing: Closing::Ask,
     }
@@ -255,6 +256,21 @@ pub async fn an_extended_chord_waits_for_more(store: &StoreUnderTest) {
     store.groups().extend(vec![(group("c"), 1)]).await.unwrap();
     assert_eq!(chord(store, "c").await, None);
     assert_eq!(count(store, success("c", "e")).await, Counted::Over);
+}
+
+/// What a member adds to its chord is added once, with its report: if that changes nothing, neither does this.
+pub async fn a_member_adds_to_its_chord_once(store: &StoreUnderTest) {
+    use Counted::{Last, Open, Over};
+    begin(store, "c", 1).await;
+    let adds = |member, adds| ChordPart { adds, ..success("c", member) };
+    let last = closing_with(success("c", "d"), Consequences::default());
+    let parts = vec![adds("a", 1), adds("a", 1), adds("b", 2), success("c", "c"), adds("c", 1), last];
+    let expected = [Open, Over, Open, Open, Over, Last];
+    assert_eq!(store.groups().foresee(&parts).await.unwrap(), expected);
+    assert_eq!(store.groups().count(parts[..5].to_vec()).await.unwrap(), expected[..5]);
+    assert_eq!(chord(store, "c").await.unwrap().size, Some(4));
+    assert_eq!(count(store, parts[5].clone()).await, Last);
+    assert_eq!(chord(store, "c").await, None);
 }
 
 /// Reports are told in the order of their places, those without one last, and equals by the ids of the members.

@@ -193,6 +193,7 @@ macro_rules! store_laws {
                 an_open_chord_that_begins_again_counts_on,
                 a_closed_chord_begins_anew,
                 an_extended_chord_waits_for_more,
+                a_member_adds_to_its_chord_once,
                 reports_come_in_the_order_of_their_places,
                 a_chord_expires,
                 a_closed_chord_is_forgotten_in_the_end,

@@ -122,17 +122,17 @@ impl State {
     /// Counts a part, with all that it closes.
     pub(super) fn count(&mut self, part: ChordPart, publications: Publications, now: Timestamp) -> Counted {
         let by = member_of(&part);
-        let ChordPart { chord, member, index, state, result, expires_after, closing } = part;
+        let ChordPart { chord, member, index, state, result, adds, expires_after, closing } = part;
         let until = now.saturating_add(expires_after);
         let tally = self.chords.get(&chord).map_or(Tally::default(), |run| run.tally);
         let has_reported = self.chords.get(&chord).is_some_and(|run| run.parts.contains_key(&by));
         let is_success = state == TaskState::Success;
-        let counted = tally.report(is_success, has_reported);
+        let counted = tally.report(is_success, adds, has_reported);
         if counted == Counted::Over || (counted.closes() && matches!(closing, Closing::Ask)) {
             return counted;
         }
         let run = self.run(&chord, until);
-        run.tally.count(counted, is_success, true);
+        run.tally.count(counted, is_success, adds, true);
         match closing {
             Closing::Known(consequences) if counted.closes() => {
                 run.parts.clear();
@@ -187,7 +187,8 @@ type MemoryForesight<'a> = Foresight<'a, State, GroupId, Member>;
 
 fn foresee(foresight: &mut MemoryForesight<'_>, part: &ChordPart) -> Counted {
     let knows = matches!(part.closing, Closing::Known(_));
-    let Ok(counted) = foresight.part(&part.chord, &member_of(part), part.state == TaskState::Success, knows);
+    let Ok(counted) =
+        foresight.part(&part.chord, &member_of(part), part.state == TaskState::Success, part.adds, knows);
     counted
 }
 

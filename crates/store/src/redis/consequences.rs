@@ -139,6 +139,7 @@ pub(super) struct NewPart {
     is_ordered: bool,
     fails: bool,
     record: Vec<u8>,
+    adds: u64,
     life: Life,
     /// What happens if it closes the chord, as far as that is known.
     closing: Option<NewConsequences>,
@@ -146,7 +147,7 @@ pub(super) struct NewPart {
 
 impl NewPart {
     pub(super) fn of(part: ChordPart, shared: &Shared) -> Result<Self> {
-        let ChordPart { chord, member, index, state, result, expires_after, closing } = part;
+        let ChordPart { chord, member, index, state, result, adds, expires_after, closing } = part;
         let fails = state != State::Success;
         // A member without a place comes behind all others.
         let place = index.map_or_else(|| "+inf".to_owned(), |index| index.to_string());
@@ -158,7 +159,7 @@ impl NewPart {
             Closing::Known(consequences) => Some(NewConsequences::of(*consequences, shared)?),
         };
         let (chord, is_ordered) = (shared.keys.group(&chord), shared.options.redis.result_chord_ordered);
-        Ok(Self { chord, member: noted, is_ordered, fails, record, life: life(expires_after), closing })
+        Ok(Self { chord, member: noted, is_ordered, fails, record, adds, life: life(expires_after), closing })
     }
 
     /// As [`NewPart::of`], without what its closings publish: the caller has published it elsewhere.
@@ -168,14 +169,14 @@ impl NewPart {
     }
 
     fn arguments(&self) -> usize {
-        7 + self.closing.as_ref().map_or(0, NewConsequences::arguments)
+        8 + self.closing.as_ref().map_or(0, NewConsequences::arguments)
     }
 
     /// Adds what `count` takes.
     pub(super) fn add_to(&self, call: &mut impl Arguments) {
         let flag = |flag| if flag { "1" } else { "" };
         call.arg(&self.chord).arg(&self.member).arg(flag(self.is_ordered)).arg(flag(self.fails));
-        add_life(self.life, call.arg(&self.record[..]));
+        add_life(self.life, call.arg(&self.record[..]).arg(self.adds));
         match &self.closing {
             None => {
                 call.arg("");

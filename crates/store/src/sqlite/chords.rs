@@ -122,7 +122,7 @@ impl Chords {
     pub(super) fn count(&mut self, tx: &mut Tx<'_>, part: &NewPart) -> rusqlite::Result<Counted> {
         let expires_at = tx.now.saturating_add(part.life);
         let run = self.run(tx, &part.chord)?;
-        let counted = run.tally.report(part.is_success(), false);
+        let counted = run.tally.report(part.is_success(), part.adds, false);
         match counted {
             Counted::Over => return Ok(Counted::Over),
             Counted::Last | Counted::Failed => {
@@ -141,7 +141,7 @@ impl Chords {
                 }
             }
         }
-        run.tally.count(counted, part.is_success(), true);
+        run.tally.count(counted, part.is_success(), part.adds, true);
         run.expires_at = expires_at;
         run.is_changed = true;
         self.added += 1;
@@ -163,7 +163,7 @@ impl Chords {
             && publication.extended.is_empty()
         {
             let Some(run) = self.known(tx, &part.chord)? else { return Ok(false) };
-            let closes = run.tally.report(part.is_success(), false).closes();
+            let closes = run.tally.report(part.is_success(), part.adds, false).closes();
             return Ok(closes && !has_reported(tx.connection, run.number, &part.member)?);
         }
         let look = Look { connection: tx.connection, now: tx.now, chords: self };
@@ -269,6 +269,6 @@ impl NewPart {
         &self,
         foresight: &mut Foresight<'_, Look<'_>, GroupKey, MemberKey>,
     ) -> rusqlite::Result<Counted> {
-        foresight.part(&self.chord, &self.member, self.is_success(), self.closing.is_some())
+        foresight.part(&self.chord, &self.member, self.is_success(), self.adds, self.closing.is_some())
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct NewPart {
     /// `None` for a success.
     pub state: Option<Box<str>>,
     pub result: Vec<u8>,
+    pub adds: u64,
     pub life: i64,
     /// What it closes its chord with, if it knows.
     pub closing: Option<Box<NewConsequences>>,
@@ -122,6 +123,7 @@ impl NewPart {
             member: MemberKey::of(&part.member, part.index),
             state: (part.state != State::Success).then(|| part.state.as_str().into()),
             result: check_size(json::to_bytes(&part.result), limit, || format!("result of {}", part.member))?,
+            adds: part.adds,
             life: life(part.expires_after),
             closing,
         })

@@ -207,6 +207,7 @@ impl<'a> Fall<'a> {
             index,
             state: cause.state.clone(),
             result: cause.exception.clone(),
+            adds: 0,
             expires_after: self.workflow.expires_after,
             closing: Closing::Known(Box::new(closing)),
         });

@@ -29,7 +29,11 @@ impl Workflow {
         let sent = self.send(call, Vec::new(), chain.collect(), &self.origin(member))?;
         let mut sequel = Sequel::default();
         sequel.publish(sent.publication);
-        self.add(&mut sequel, member, additions)?;
+        let adds = self.add(&mut sequel, member, additions)?;
+        // What takes the place of the task reports to the chord: the task itself has no part that these could come with.
+        if let (Some((chord, _)), 1..) = (member.chord(), adds) {
+            sequel.consequences.publication.extended.push((chord, adds));
+        }
         Ok(sequel)
     }
 

@@ -27,7 +27,7 @@ impl Workflow {
         if let Some((next, rest)) = embed.chain.split_last() {
             self.follow(&mut sequel, next.clone(), value, rest.to_vec(), &origin)?;
         }
-        self.add(&mut sequel, member, additions)?;
+        let adds = self.add(&mut sequel, member, additions)?;
         if let Some((chord, _)) = member.chord() {
             sequel.consequences.parts.push(ChordPart {
                 chord,
@@ -35,6 +35,7 @@ impl Workflow {
                 index: member.headers.group_index,
                 state: State::Success,
                 result: value.clone(),
+                adds,
                 expires_after: self.expires_after,
                 closing: Closing::Ask,
             });
@@ -56,17 +57,18 @@ impl Workflow {
         Ok(())
     }
 
-    /// Sends what a member has added to its chord, which waits for it from this step on.
+    /// Sends what a member has added to its chord, and says how many members more that are.
     ///
-    /// Celery sends it at once, after a step in which the chord is extended: a task that dies in between leaves a chord
+    /// The chord waits for them from this step on. Celery sends it at once, after a step in which the chord is extended: a task that dies in between leaves a chord
     /// that waits for ever. Source: `celery/app/task.py`, `Task.add_to_chord`, Celery 5.7.0.
     pub(super) fn add(
         &self,
         sequel: &mut Sequel,
         member: &Member<'_>,
         additions: &[Signature],
-    ) -> Result<(), Failure> {
-        let Some((chord, body)) = member.chord() else { return Ok(()) };
+    ) -> Result<u64, Failure> {
+        let Some((chord, body)) = member.chord() else { return Ok(0) };
+        let mut adds = 0;
         for addition in additions {
             let mut call = addition.clone();
             set_option(&mut call, "group_id", chord.as_str());
@@ -74,13 +76,12 @@ impl Workflow {
             if let Some(index) = member.headers.group_index {
                 set_option(&mut call, "group_index", index);
             }
-            let count = members_counted(&call);
+            adds += members_counted(&call);
             let sent = self.send(call, Vec::new(), Vec::new(), &self.origin(member))?;
             sequel.children.extend(sent.children);
             sequel.publish(sent.publication);
-            sequel.consequences.publication.extended.push((chord.clone(), count));
         }
-        Ok(())
+        Ok(adds)
     }
 }
 

@@ -24,11 +24,15 @@ fn in_outer(mut call: Signature) -> Signature {
 }
 
 fn sequel(end: End, embed: Embed) -> Sequel {
+    sequel_with(end, embed, Vec::new())
+}
+
+fn sequel_with(end: End, embed: Embed, additions: Vec<Signature>) -> Sequel {
     let mut delivery = delivery(1);
     delivery.message.headers.group = embed.chord.is_some().then(|| "inner".into());
     let arguments = Arguments { embed, ..Arguments::default() };
     delivery.message.body = body::encode(&arguments, Serializer::Json, None).unwrap();
-    let ended = Ended { delivery: Arc::new(delivery), end, additions: Vec::new() };
+    let ended = Ended { delivery: Arc::new(delivery), end, additions };
     workflow().after(&ended, NOW).unwrap()
 }
 
@@ -69,6 +73,17 @@ fn a_success_asks_whether_it_completes_its_chord() {
     let [part] = &sequel.consequences.parts[..] else { panic!("one part") };
     assert!(matches!(part.closing, Closing::Ask));
     assert_eq!((part.chord.as_str(), &part.result), ("inner", &Value::Int(1)));
+}
+
+/// With the report, so that neither happens twice if the end is made durable again.
+#[test]
+fn a_success_adds_to_its_chord_with_its_report() {
+    let embed = Embed { chord: Some(Box::new(call("body"))), ..Embed::default() };
+    let group = shape::group_of(vec![call("b"), call("c")]);
+    let sequel = sequel_with(End::Success(Value::Int(1)), embed, vec![call("a"), group]);
+    assert_eq!(sequel.consequences.parts[0].adds, 3);
+    assert_eq!(sequel.consequences.publication.extended, []);
+    assert_eq!(sent(&sequel.consequences), ["a", "b", "c"]);
 }
 
 #[test]

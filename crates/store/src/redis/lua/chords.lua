@@ -50,7 +50,7 @@ end
 local function judge(chord, part)
   -- Who has the claim sends the body. If it dies before, the redelivery of its own message does that once the claim has expired.
   if chord.over or chord.claim then return 'over' end
-  local total = chord.size and chord.size + chord.more
+  local total = chord.size and chord.size + chord.more + part.adds
   local is_new = not chord.seen[part.member] and (chord.is_new
     or redis.call('SISMEMBER', chord.key .. '.d', part.member) == 0 and not is_counted_elsewhere(chord, part))
   -- All have reported and nobody claims the body: who should have sent it has died.
@@ -64,7 +64,7 @@ end
 -- Whether a success is not the last of its chord, whatever else is known of it: what nearly all are.
 local function is_one_of_many(chord, part)
   return not (part.fails or chord.failed or chord.over or chord.claim)
-    and not (chord.size and chord.count + 1 >= chord.size + chord.more)
+    and not (chord.size and chord.count + 1 >= chord.size + chord.more + part.adds)
 end
 
 local function keep(chord, part)
@@ -76,6 +76,10 @@ local function keep(chord, part)
     local value = part.value
     -- A sorted set keeps equal texts once, but a call may stand at two places, and JSON may end in blanks.
     while redis.call('ZADD', key .. '.j', 'NX', place_of(part), value) == 0 do value = value .. ' ' end
+  end
+  if part.adds > 0 then
+    await_more(key, part.adds)
+    chord.more = chord.more + part.adds
   end
   chord.count, chord.known = chord.count + 1, chord.known + 1
   touched[key] = part.ttl
@@ -114,14 +118,15 @@ end
 begin, chord_of, judge = among_results(begin), among_results(chord_of), among_results(judge)
 add, add_one_of_many, close = among_results(add), among_results(add_one_of_many), among_results(close)
 
-local PART = 7
+local PART = 8
 
 -- One part in ARGV behind `at`: chord, ID:PLACE, '1' where places order the results, '1' if it is a failure, what Celery keeps of
--- it, time to live, and of how many arguments the consequences of closing the chord consist that follow it: '' for unknown ones.
+-- it, how many members it adds, time to live, and of how many arguments the consequences of closing the chord consist that follow it: '' for unknown ones.
 local function part_at(at)
   return {
     chord = ARGV[at + 1], member = ARGV[at + 2], is_ordered = ARGV[at + 3] == '1',
-    fails = ARGV[at + 4] == '1', value = ARGV[at + 5], ttl = ARGV[at + 6], closing = tonumber(ARGV[at + 7]),
+    fails = ARGV[at + 4] == '1', value = ARGV[at + 5], adds = tonumber(ARGV[at + 6]), ttl = ARGV[at + 7],
+    closing = tonumber(ARGV[at + 8]),
   }
 end
 
@@ -175,6 +180,7 @@ local function foresee(chords_then, part)
   local brings = judge(chord, part)
   if brings == 'open' then
     chord.seen[part.member], chord.count, chord.failed = true, chord.count + 1, chord.failed or part.fails
+    chord.more = chord.more + part.adds
   end
   chord.over = chord.over or (brings ~= 'open' and brings ~= 'over' and part.closing ~= nil)
   return brings

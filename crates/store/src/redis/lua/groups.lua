@@ -32,14 +32,18 @@ local function begin_chord(key, size, ttl)
   chords[key] = nil
 end
 
+-- What is no number has never counted, and gives way.
+local function await_more(key, by)
+  if type(redis.pcall('INCRBY', key .. '.t', by)) == 'table' then redis.call('SET', key .. '.t', by) end
+end
+
 local DAY = 24 * 3600 * 1000
 
 -- A chord without a size may still be given one: members that were faster than their sender may add others.
 local function extend_chord(key, by)
   local found = redis.call('MGET', key .. '.c', key .. '.s')
   if is_over(found[1], found[2]) then return end
-  -- What is no number has never counted, and gives way.
-  if type(redis.pcall('INCRBY', key .. '.t', by)) == 'table' then redis.call('SET', key .. '.t', by) end
+  await_more(key, by)
   local left = redis.call('PTTL', key .. (found[2] and '.s' or '.j'))
   if left ~= -1 then redis.call('PEXPIRE', key .. '.t', left > 0 and left or DAY) end
   chords[key] = nil

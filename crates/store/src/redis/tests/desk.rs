@@ -131,6 +131,7 @@ pub(super) fn member(chord: &str, id: &str, index: i64) -> ChordPart {
         index: Some(index),
         state: State::Success,
         result: Value::Int(index),
+        adds: 0,
         expires_after: Duration::from_secs(3600),
         closing: Closing::Known(Box::default()),
     }

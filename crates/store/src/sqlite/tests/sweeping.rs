@@ -59,6 +59,7 @@ fn part(chord: &str, member: usize) -> ChordPart {
         index: None,
         state: State::Success,
         result: Value::Null,
+        adds: 0,
         expires_after: HOUR,
         closing: Closing::Known(Box::default()),
     }
