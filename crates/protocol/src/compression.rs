@@ -99,7 +99,11 @@ fn read_limited(reader: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> 
 }
 
 /// The body of a message as its serializer wrote it: decompressed if its `compression` header says so.
-pub(crate) fn plain_body<'a>(
+///
+/// # Errors
+///
+/// When the compression is unknown, or the bytes are not what it promises, or larger than `limit`.
+pub fn plain_body<'a>(
     body: &'a [u8],
     compression: Option<&str>,
     limit: usize,

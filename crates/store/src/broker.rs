@@ -7,7 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use celeriac_protocol::{Message, QueueName, TaskId, Timestamp};
 
-use crate::{Capabilities, Consequences, FailureReason, Publication, Result, StoreResult};
+use crate::{
+    Capabilities, Consequences, FailureReason, Located, Publication, Result, Search, Sightings, StoreResult,
+};
 
 /// Takes messages and lends them to consumers.
 #[async_trait]
@@ -42,40 +44,19 @@ pub trait Broker: Send + Sync {
 
     /// Where the messages of these tasks are, in the same order; of several messages, the one that is nearest to its end.
     ///
-    /// `None` where there is none, and where the server cannot find it: without [`Capabilities::random_access`] that may
-    /// be any. For people who ask what is waited for: the answer is of one moment, and asking may take a while.
-    async fn locate(&self, ids: &[TaskId]) -> Result<Vec<Option<Location>>> {
-        Ok(vec![None; ids.len()])
+    /// For people who ask what is waited for: the answer is of one moment, what moves meanwhile may be missed, and asking
+    /// may take a while. Without [`Capabilities::random_access`] queues are read to find it, up to `effort` messages; where
+    /// not even that is possible, nothing is found and the answer is not complete.
+    async fn locate(&self, ids: &[TaskId], effort: usize) -> Result<Located> {
+        let _ = effort;
+        Ok(Located { places: vec![None; ids.len()], is_complete: ids.is_empty() })
     }
-}
 
-/// Where a message is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// Among the failed tasks.
-    Failed {
-        /// The queue it came from.
-        queue: QueueName,
-    },
-    /// In the schedule.
-    Scheduled {
-        /// The queue it will be ready in.
-        queue: QueueName,
-        /// When.
-        due: Timestamp,
-    },
-    /// In its queue: it could be delivered now.
-    Ready {
-        /// The queue.
-        queue: QueueName,
-    },
-    /// In the hands of a consumer.
-    Lent {
-        /// The queue it came from.
-        queue: QueueName,
-        /// The node name of the worker.
-        worker: String,
-    },
+    /// Looks for messages that wait, are scheduled or lent, in the queues that are known. As [`Broker::locate`], for people.
+    async fn search(&self, search: Search<'_>) -> Result<Sightings> {
+        let _ = search;
+        Ok(Sightings::default())
+    }
 }
 
 /// One message to publish.

@@ -22,14 +22,15 @@ mod redis_options;
 mod results;
 mod revocations;
 mod schedule;
+mod search;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
 mod tally;
 
 pub use broker::{
-    Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Location, Publish,
-    QueueStats, Route, Settle, Settled, Settler, Subscription,
+    Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
+    Route, Settle, Settled, Settler, Subscription,
 };
 pub use capabilities::Capabilities;
 pub use error::Error;
@@ -43,6 +44,7 @@ pub use redis_options::{QueueOrder, RedisOptions, RefusedOption, SentinelLogin};
 pub use results::{ResultBackend, StoreResult};
 pub use revocations::{Revocation, RevocationWatch, Revocations};
 pub use schedule::{Schedule, Scheduled};
+pub use search::{Located, Location, Search, Sighting, Sightings, Sought};
 pub use store::{ConnectOptions, Durability, Store, connect, wait_until_closed};
 
 /// What every operation of a store returns.

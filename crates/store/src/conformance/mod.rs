@@ -281,7 +281,10 @@ macro_rules! store_laws {
                 purging_nothing_removes_nothing,
                 a_queue_asked_twice_is_answered_twice,
                 a_purged_queue_works_on,
-                messages_are_found_by_their_tasks if random_access,
+                messages_are_found_by_their_tasks,
+                a_search_for_tasks_brings_their_messages,
+                a_search_for_a_text_brings_the_messages_that_mention_it,
+                a_search_that_did_not_see_everything_says_so,
             }
 
             crowds: {

@@ -2,8 +2,8 @@
 
 use super::StoreUnderTest;
 use super::consuming::ids;
-use super::subject::{LEASE, MOMENT, consume_options, queue, queue_of, task_ids};
-use crate::{Location, QueueStats};
+use super::subject::{LEASE, MOMENT, consume_options, message, publish, queue, queue_of, task_ids};
+use crate::{Located, Location, Publish, QueueStats, Search, Sighting, Sought};
 
 fn empty(name: &str) -> QueueStats {
     QueueStats { queue: queue_of(name), ready: 0, scheduled: Some(0), lent: Some(0), consumers: 0 }
@@ -144,9 +144,75 @@ pub async fn messages_are_found_by_their_tasks(store: &StoreUnderTest) {
         Some(Location::Lent { queue: law.clone(), worker: "law@here".to_owned() }),
         Some(Location::Failed { queue: law.clone() }),
     ];
-    assert_eq!(store.elsewhere().await.broker().locate(&asked).await.unwrap(), places);
-    assert_eq!(store.broker().locate(&[]).await.unwrap(), []);
+    let elsewhere = store.elsewhere().await;
+    let located = |places: Vec<_>| Located { places, is_complete: true };
+    assert_eq!(elsewhere.broker().locate(&asked, EFFORT).await.unwrap(), located(places.into()));
+    assert_eq!(store.broker().locate(&[], EFFORT).await.unwrap(), located(vec![]));
     store.advance(LEASE + MOMENT).await;
-    let found = store.broker().locate(&task_ids(&["scheduled"])).await.unwrap();
-    assert_eq!(found, [Some(Location::Ready { queue: law })]);
+    let found = store.broker().locate(&task_ids(&["scheduled"]), EFFORT).await.unwrap();
+    assert_eq!(found, located(vec![Some(Location::Ready { queue: law })]));
+}
+
+/// How many messages may be read to find one.
+const EFFORT: usize = 1000;
+
+/// A search for tasks brings their messages, with how many are before those that are ready.
+pub async fn a_search_for_tasks_brings_their_messages(store: &StoreUnderTest) {
+    store.publish(&queue(), &["lent"]).await;
+    let mut consuming = store.consume_at_most(1, &[&queue()]).await;
+    consuming.one().await;
+    store.publish(&queue(), &["first", "second", "third"]).await;
+    store.publish_for(store.after(LEASE), &queue(), "later").await;
+    let asked = task_ids(&["third", "lent", "later", "unknown"]);
+    let search = Search { sought: Sought::Tasks(&asked), limit: 10, effort: EFFORT };
+    let seen = store.broker().search(search).await.unwrap();
+    let mut found: Vec<_> = seen.found.iter().map(|seen| (id_in(seen), seen.ahead)).collect();
+    found.sort_unstable();
+    assert_eq!(found, [("later", None), ("lent", None), ("third", Some(2))]);
+    assert!(seen.is_complete);
+    assert!(seen.found.iter().all(|seen| seen.message.body == message("any").body));
+}
+
+/// A text is found in the headers and in the bodies of messages, wherever these are.
+pub async fn a_search_for_a_text_brings_the_messages_that_mention_it(store: &StoreUnderTest) {
+    let mentioning = |id: &str| {
+        let mut message = message(id);
+        message.body = r#"[["needle-7"], {}, {}]"#.into();
+        message
+    };
+    let mut in_headers = message("in-headers");
+    in_headers.headers.group = Some("needle-7".into());
+    let lent = vec![publish(&queue(), mentioning("lent"))];
+    store.broker().publish(lent.into()).await.unwrap();
+    let mut consuming = store.consume_at_most(1, &[&queue()]).await;
+    consuming.one().await;
+    let later = Publish { due: Some(store.after(LEASE)), ..publish(&queue(), mentioning("later")) };
+    let ready = publish(&queue_of("other"), in_headers);
+    store.broker().publish(vec![later, ready].into()).await.unwrap();
+    store.publish(&queue(), &["not"]).await;
+    let search = Search { sought: Sought::Mention("needle-7"), limit: 3, effort: EFFORT };
+    let seen = store.broker().search(search).await.unwrap();
+    let mut found: Vec<_> = seen.found.iter().map(id_in).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["in-headers", "later", "lent"]);
+    assert!(seen.is_complete);
+    let seen = store.broker().search(Search { limit: 2, ..search }).await.unwrap();
+    assert_eq!((seen.found.len(), seen.is_complete), (2, false));
+}
+
+/// A search that was given up early says so, unless it has found all the same.
+pub async fn a_search_that_did_not_see_everything_says_so(store: &StoreUnderTest) {
+    let ids: Vec<String> = (0..20).map(|number| format!("t{number}")).collect();
+    store.publish(&queue(), &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let last = task_ids(&["t19"]);
+    for sought in [Sought::Tasks(&last), Sought::Mention("t19")] {
+        let seen = store.broker().search(Search { sought, limit: 10, effort: 5 }).await.unwrap();
+        assert!(!seen.is_complete || seen.found.len() == 1, "{sought:?}: {seen:?}");
+    }
+    let located = store.broker().locate(&last, 5).await.unwrap();
+    assert_eq!(located.is_complete, located.places[0].is_some());
+}
+
+fn id_in(seen: &Sighting) -> &str {
+    seen.message.headers.id.as_ref().map_or("", |id| id.as_str())
 }

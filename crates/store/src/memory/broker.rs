@@ -10,8 +10,8 @@ use celeriac_protocol::{QueueName, ResultRecord, TaskId};
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Location,
-    Publication, Publish, QueueStats, Result, Settled, Settler, Subscription,
+    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Located,
+    Publication, Publish, QueueStats, Result, Search, Settled, Settler, Sightings, Subscription,
 };
 
 #[async_trait]
@@ -54,8 +54,12 @@ impl Broker for MemoryStore {
         Ok(self.change(|state, _| state.queues.purge(queue)))
     }
 
-    async fn locate(&self, ids: &[TaskId]) -> Result<Vec<Option<Location>>> {
-        Ok(self.read(|state| ids.iter().map(|id| state.locate(id)).collect()))
+    async fn locate(&self, ids: &[TaskId], _: usize) -> Result<Located> {
+        Ok(Located { places: self.read(|state| state.locate(ids)), is_complete: true })
+    }
+
+    async fn search(&self, search: Search<'_>) -> Result<Sightings> {
+        Ok(self.read(|state| state.search(search)))
     }
 }
 

@@ -12,6 +12,7 @@ mod queues;
 mod results;
 mod revocations;
 mod schedule;
+mod search;
 mod state;
 
 use std::collections::HashMap;

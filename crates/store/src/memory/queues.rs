@@ -18,6 +18,9 @@ pub(super) struct Queues {
     last_number: u64,
 }
 
+/// A message, where it is, and how many are before it in its queue.
+pub(super) type Spotted<'a> = (Location, Option<u64>, &'a Stored);
+
 /// A place in a queue: the smallest is delivered first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -296,23 +299,22 @@ impl Queues {
         }
     }
 
-    /// Where a message of this task is; of several, the one that is nearest to its end.
-    pub(super) fn locate(&self, id: &TaskId) -> Option<Location> {
-        let ids = HashSet::from([id]);
+    /// All messages with their places, those that are nearest to their end first.
+    pub(super) fn places(&self) -> impl Iterator<Item = Spotted<'_>> {
         let lent = self.consumers.values().flat_map(|consumer| {
-            consumer
-                .lent
-                .values()
-                .filter(|lent| lent.stored.is_of(&ids))
-                .map(|lent| Location::Lent { queue: lent.queue.clone(), worker: consumer.worker.clone() })
+            consumer.lent.values().map(|lent| {
+                let place = Location::Lent { queue: lent.queue.clone(), worker: consumer.worker.clone() };
+                (place, None, &lent.stored)
+            })
         });
-        let ready =
-            self.waiting.iter().filter(|(_, waiting)| waiting.values().any(|stored| stored.is_of(&ids)));
-        let ready = ready.map(|(queue, _)| Location::Ready { queue: queue.clone() });
-        let scheduled = self.scheduled.iter().filter(|(_, (_, stored))| stored.is_of(&ids));
-        let scheduled =
-            scheduled.map(|((due, _), (queue, _))| Location::Scheduled { queue: queue.clone(), due: *due });
-        lent.chain(ready).chain(scheduled).next()
+        let ready = self.waiting.iter().flat_map(|(queue, waiting)| {
+            let numbered = waiting.values().zip(0..);
+            numbered.map(|(stored, ahead)| (Location::Ready { queue: queue.clone() }, Some(ahead), stored))
+        });
+        let scheduled = self.scheduled.iter().map(|((due, _), (queue, stored))| {
+            (Location::Scheduled { queue: queue.clone(), due: *due }, None, stored)
+        });
+        lent.chain(ready).chain(scheduled)
     }
 
     /// Whether a message of this task is lent or in a queue.

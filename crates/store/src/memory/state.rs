@@ -13,8 +13,7 @@ use super::groups::{Publications, Run};
 use super::presence::Announced;
 use super::queues::{ConsumerTerms, Content, Lent, Queues};
 use crate::{
-    ConsumerId, Delivery, FailedTask, FailureReason, Finish, Location, Revocation, Settle, Settled,
-    StoreResult,
+    ConsumerId, Delivery, FailedTask, FailureReason, Finish, Revocation, Settle, Settled, StoreResult,
 };
 
 /// All that a memory store knows.
@@ -114,12 +113,6 @@ impl State {
         if !stays {
             self.results.insert(record.task_id.clone(), record, now.saturating_add(expires_after));
         }
-    }
-
-    /// Where the message of a task is.
-    pub(super) fn locate(&self, id: &TaskId) -> Option<Location> {
-        let failed = || self.failed.get(id).map(|task| Location::Failed { queue: task.queue.clone() });
-        self.queues.locate(id).or_else(failed)
     }
 
     /// Remembers revocations, and removes what waits or is scheduled of these tasks, or lets it hurry. Answers those that

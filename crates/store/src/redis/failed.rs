@@ -59,7 +59,7 @@ impl FailedTasks for RedisStore {
 }
 
 impl RedisStore {
-    async fn failed_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<FailedTask>> {
+    pub(super) async fn failed_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<FailedTask>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }

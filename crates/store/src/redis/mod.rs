@@ -32,6 +32,7 @@ mod results;
 mod revocations;
 mod schedule;
 mod script;
+mod search;
 mod sentinel;
 mod settle;
 mod target;

@@ -12,7 +12,8 @@ use super::keys::LOWEST;
 use super::script::{Arguments, PUBLISH, PURGE, read};
 use super::{RedisStore, Shared, consumer, lock};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Error, Publication, Publish, QueueStats, Result, Subscription,
+    Broker, Capabilities, ConsumeOptions, Error, Located, Publication, Publish, QueueStats, Result, Search,
+    Sightings, Subscription,
 };
 
 /// A message as it is stored. Made in the task that publishes.
@@ -157,6 +158,14 @@ impl Broker for RedisStore {
         let lists = shared.keys.lists(queue);
         let call = shared.script(&PURGE, lists.iter().map(String::as_str));
         read(call.run("purge", &shared.link).await?, &shared.link)
+    }
+
+    async fn locate(&self, ids: &[TaskId], effort: usize) -> Result<Located> {
+        self.locate_messages(ids, effort).await
+    }
+
+    async fn search(&self, search: Search<'_>) -> Result<Sightings> {
+        self.search_messages(search).await
     }
 }
 

@@ -18,11 +18,7 @@ impl Shared {
         let known;
         let names = match names {
             [] => {
-                let mut members = cmd("SMEMBERS");
-                members.arg(self.keys.named("queues"));
-                let mut found: Vec<String> = read(self.link.ask("list queues", members).await?, &self.link)?;
-                found.sort_unstable();
-                known = found.into_iter().map(QueueName::from).collect::<Vec<_>>();
+                known = self.known_queues().await?;
                 &known
             }
             names => names,
@@ -45,6 +41,15 @@ impl Shared {
             }
         });
         Ok(stats.collect())
+    }
+
+    /// The queues that one of ours has declared, by name.
+    pub(super) async fn known_queues(&self) -> Result<Vec<QueueName>> {
+        let mut members = cmd("SMEMBERS");
+        members.arg(self.keys.named("queues"));
+        let mut found: Vec<String> = read(self.link.ask("list queues", members).await?, &self.link)?;
+        found.sort_unstable();
+        Ok(found.into_iter().map(QueueName::from).collect())
     }
 
     /// The lengths of all lists of these queues, and how much is scheduled for each list.

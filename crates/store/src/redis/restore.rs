@@ -49,10 +49,10 @@ pub(super) struct Overdue {
 }
 
 /// What an entry says.
-struct Held {
-    message: Value,
-    exchange: String,
-    routing_key: String,
+pub(super) struct Held {
+    pub(super) message: Value,
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
 }
 
 impl Restoring {
@@ -215,7 +215,7 @@ impl Held {
     /// Reads `[message, exchange, routing key]`.
     ///
     /// Source: `QoS.append`, `kombu/transport/redis.py`, kombu 5.7.0.
-    fn parse(entry: &[u8]) -> Option<Self> {
+    pub(super) fn parse(entry: &[u8]) -> Option<Self> {
         let Ok(Value::List(parts)) = json::parse(entry) else { return None };
         let [message, exchange, routing_key] = <[Value; 3]>::try_from(parts).ok()?;
         let text = |value: &Value| match value {

@@ -78,7 +78,7 @@ impl Shared {
 }
 
 /// The list and the message of an entry: see `schedule` in `lua/shared.lua`.
-fn split(entry: &[u8]) -> Option<(&str, &[u8])> {
+pub(super) fn split(entry: &[u8]) -> Option<(&str, &[u8])> {
     let (list_size, rest) = number(entry)?;
     let (id_size, rest) = number(rest)?;
     let (list, rest) = rest.split_at_checked(list_size)?;

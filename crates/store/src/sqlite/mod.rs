@@ -27,6 +27,7 @@ mod results;
 mod revocations;
 mod schedule;
 mod schema;
+mod search;
 mod sweep;
 mod transaction;
 mod waiting;

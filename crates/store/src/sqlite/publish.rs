@@ -10,8 +10,8 @@ use super::transaction::Tx;
 use super::wake::Topic;
 use super::workflow::{Effects, NewPublication};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Error, Location, Publication, Publish, QueueStats, Result,
-    Subscription,
+    Broker, Capabilities, ConsumeOptions, Error, Located, Publication, Publish, QueueStats, Result, Search,
+    Sightings, Subscription,
 };
 use bytes::Bytes;
 
@@ -128,7 +128,11 @@ impl Broker for SqliteStore {
         self.purge_queue(queue).await
     }
 
-    async fn locate(&self, ids: &[TaskId]) -> Result<Vec<Option<Location>>> {
-        self.find_messages(ids).await
+    async fn locate(&self, ids: &[TaskId], _: usize) -> Result<Located> {
+        Ok(Located { places: self.find_messages(ids).await?, is_complete: true })
+    }
+
+    async fn search(&self, search: Search<'_>) -> Result<Sightings> {
+        self.search_messages(search).await
     }
 }
