@@ -50,6 +50,12 @@ pub trait Groups: Send + Sync {
     /// What a chord waits for; `None` if it is closed, or was never begun and no member has reported.
     async fn chord(&self, chord: &GroupId) -> Result<Option<Chord>>;
 
+    /// How far a chord is, without what its members returned; `None` as [`Groups::chord`].
+    async fn progress(&self, chord: &GroupId) -> Result<Option<ChordProgress>> {
+        let chord = self.chord(chord).await?;
+        Ok(chord.map(|chord| ChordProgress { size: chord.size, reported: chord.parts.len() as u64 }))
+    }
+
     /// What counting these parts would bring, in order; nothing is counted.
     ///
     /// For stores whose messages are elsewhere: what a part brings is published there before it is counted.
@@ -189,6 +195,15 @@ pub struct Chord {
     pub size: Option<u64>,
     /// What has been reported, in the order of the members' places, and of their ids where these are equal.
     pub parts: Vec<Reported>,
+}
+
+/// How far a chord is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChordProgress {
+    /// As [`Chord::size`].
+    pub size: Option<u64>,
+    /// How many members have reported.
+    pub reported: u64,
 }
 
 /// What one member has reported to its chord.

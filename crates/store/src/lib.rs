@@ -36,7 +36,8 @@ pub use capabilities::Capabilities;
 pub use error::Error;
 pub use failed::{FailedTask, FailedTasks, FailureReason};
 pub use groups::{
-    Chord, ChordPart, Closing, Consequences, Counted, Groups, NewChord, Publication, Reported, SavedGroup,
+    Chord, ChordPart, ChordProgress, Closing, Consequences, Counted, Groups, NewChord, Publication, Reported,
+    SavedGroup,
 };
 pub use password::without_password;
 pub use presence::{Presence, WorkerRecord};

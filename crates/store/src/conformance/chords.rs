@@ -6,7 +6,7 @@ use celeriac_protocol::{GroupId, State, TaskId, Value};
 
 use super::StoreUnderTest;
 use super::subject::{LEASE, LIMIT, MOMENT, message, publish, queue_of, result};
-use crate::{Chord, ChordPart, Closing, Consequences, Counted, Error, NewChord};
+use crate::{Chord, ChordPart, ChordProgress, Closing, Consequences, Counted, Error, NewChord};
 
 /// How long chords are kept here, unless a law says else.
 const LIFE: Duration = LEASE.saturating_mul(100);
@@ -23,8 +23,12 @@ pub(super) async fn begin(store: &StoreUnderTest, id: &str, size: u64) {
     store.groups().begin(vec![new_chord(id, size)]).await.unwrap();
 }
 
+/// What a chord waits for, told in both ways.
 pub(super) async fn chord(store: &StoreUnderTest, id: &str) -> Option<Chord> {
-    store.groups().chord(&group(id)).await.unwrap()
+    let chord = store.groups().chord(&group(id)).await.unwrap();
+    let counts = |chord: &Chord| ChordProgress { size: chord.size, reported: chord.parts.len() as u64 };
+    assert_eq!(store.groups().progress(&group(id)).await.unwrap(), chord.as_ref().map(counts));
+    chord
 }
 
 /// A member that returned its name, and does not know the body.

@@ -10,8 +10,8 @@ use super::MemoryStore;
 use super::state::State;
 use crate::tally::{self, Foresight, Tally};
 use crate::{
-    Chord, ChordPart, Closing, Consequences, Counted, Groups, NewChord, Publication, Reported, Result,
-    SavedGroup,
+    Chord, ChordPart, ChordProgress, Closing, Consequences, Counted, Groups, NewChord, Publication, Reported,
+    Result, SavedGroup,
 };
 
 /// One run of a chord.
@@ -57,6 +57,13 @@ impl Groups for MemoryStore {
             let mut parts: Vec<Reported> = run.parts.values().cloned().collect();
             parts.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
             Some(Chord { size: run.tally.awaited(), parts })
+        }))
+    }
+
+    async fn progress(&self, chord: &GroupId) -> Result<Option<ChordProgress>> {
+        Ok(self.read(|state| {
+            let tally = state.chords.get(chord).map(|run| run.tally).filter(|tally| !tally.closed)?;
+            Some(ChordProgress { size: tally.awaited(), reported: tally.counted })
         }))
     }
 

@@ -8,7 +8,8 @@ use super::RedisStore;
 use super::consequences::NewPart;
 use super::script::{CHORD, COUNT, read};
 use crate::{
-    Broker, Chord, ChordPart, Closing, Counted, Groups, NewChord, Publication, Reported, Result, SavedGroup,
+    Broker, Chord, ChordPart, ChordProgress, Closing, Counted, Groups, NewChord, Publication, Reported,
+    Result, SavedGroup,
 };
 
 #[async_trait]
@@ -58,7 +59,7 @@ impl Groups for RedisStore {
     async fn chord(&self, chord: &GroupId) -> Result<Option<Chord>> {
         let shared = &self.shared;
         let mut call = shared.plain_script(&CHORD);
-        call.arg(shared.keys.group(chord));
+        call.arg(shared.keys.group(chord)).arg(0);
         let found = read(call.run("read a chord", &shared.link).await?, &shared.link)?;
         let Some((size, parts)): Option<(Option<u64>, Vec<(Vec<u8>, String)>)> = found else {
             return Ok(None);
@@ -70,6 +71,15 @@ impl Groups for RedisStore {
             Err(error) => Err(shared.link.failed(format!("a part of chord {chord} cannot be read: {error}"))),
         };
         Ok(Some(Chord { size, parts: parts.into_iter().map(reported).collect::<Result<_>>()? }))
+    }
+
+    async fn progress(&self, chord: &GroupId) -> Result<Option<ChordProgress>> {
+        let shared = &self.shared;
+        let mut call = shared.plain_script(&CHORD);
+        call.arg(shared.keys.group(chord)).arg(1);
+        let found: Option<(Option<u64>, u64)> =
+            read(call.run("read a chord", &shared.link).await?, &shared.link)?;
+        Ok(found.map(|(size, reported)| ChordProgress { size, reported }))
     }
 
     async fn foresee(&self, parts: &[ChordPart]) -> Result<Vec<Counted>> {

@@ -80,9 +80,9 @@ pub(super) fn open_run(
     connection: &Connection,
     chord: &GroupKey,
     now: i64,
-) -> rusqlite::Result<Option<(i64, Option<u64>)>> {
+) -> rusqlite::Result<Option<(i64, Tally)>> {
     let run = find(connection, chord)?.filter(|run| run.expires_at > now && !run.tally.closed);
-    Ok(run.map(|run| (run.number, run.tally.awaited())))
+    Ok(run.map(|run| (run.number, run.tally)))
 }
 
 fn has_reported(connection: &Connection, run: i64, member: &MemberKey) -> rusqlite::Result<bool> {

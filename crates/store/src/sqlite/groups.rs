@@ -10,7 +10,9 @@ use super::key::{GroupKey, MemberKey};
 use super::reader::statement;
 use super::transaction::Tx;
 use super::workflow::{Effects, NewGroup, NewPart, NewRun, Publications, new_extensions, save_groups};
-use crate::{Chord, ChordPart, Counted, Error, Groups, NewChord, Reported, Result, SavedGroup};
+use crate::{
+    Chord, ChordPart, ChordProgress, Counted, Error, Groups, NewChord, Reported, Result, SavedGroup,
+};
 
 /// What a member has reported, as it is stored.
 struct StoredPart {
@@ -84,14 +86,14 @@ impl Groups for SqliteStore {
         let found = self.shared.reader.call("read a chord", move |connection| {
             // One look at both, or the chord might be closed between the two.
             let look = connection.unchecked_transaction()?;
-            let Some((run, size)) = chords::open_run(&look, &key, now)? else { return Ok(None) };
+            let Some((run, tally)) = chords::open_run(&look, &key, now)? else { return Ok(None) };
             let mut list = statement(&look, include_str!("sql/part_list.sql"))?;
             let parts = list.query_map([run], |row| {
                 let member = MemberKey { task: row.get(0)?, place: row.get(1)? };
                 Ok(StoredPart { member, state: row.get(2)?, result: row.get(3)? })
             })?;
             let parts: rusqlite::Result<Vec<StoredPart>> = parts.collect();
-            Ok(Some((size, parts?)))
+            Ok(Some((tally.awaited(), parts?)))
         });
         let Some((size, parts)) = found.await? else { return Ok(None) };
         let report = |part: StoredPart| {
@@ -105,6 +107,13 @@ impl Groups for SqliteStore {
         let mut parts: Vec<Reported> = parts.into_iter().map(report).collect::<Result<_>>()?;
         parts.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
         Ok(Some(Chord { size, parts }))
+    }
+
+    async fn progress(&self, chord: &GroupId) -> Result<Option<ChordProgress>> {
+        let (key, now) = (GroupKey::of(chord), self.shared.options.clock.now().as_micros());
+        let find = move |connection: &_| chords::open_run(connection, &key, now);
+        let found = self.shared.reader.call("read a chord", find).await?;
+        Ok(found.map(|(_, tally)| ChordProgress { size: tally.awaited(), reported: tally.counted }))
     }
 
     async fn foresee(&self, parts: &[ChordPart]) -> Result<Vec<Counted>> {

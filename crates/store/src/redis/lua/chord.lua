@@ -1,7 +1,10 @@
--- What a chord waits for. ARGV: own, now, chord. Answers nothing if it is closed, or nobody has begun it or reported to it; else
--- {size or false, {{part, place or ''}, ...}}.
+-- What a chord waits for. ARGV: own, now, chord, 1 if only the count of the parts is asked for. Answers nothing if it is
+-- closed, or nobody has begun it or reported to it; else {size or false, {{part, place or ''}, ...}}, or how many parts there are
+-- in their place.
 local chord = chord_of(ARGV[3])
 if chord.over or (not chord.size and chord.count == 0) then return false end
+local size = chord.size and chord.size + chord.more or false
+if ARGV[4] == '1' then return { size, chord.count } end
 local read = among_results(function()
   local parts = {}
   if chord.kind == 'zset' then
@@ -12,4 +15,4 @@ local read = among_results(function()
   end
   return parts
 end)
-return { chord.size and chord.size + chord.more or false, read() }
+return { size, read() }
