@@ -29,18 +29,27 @@ impl Server {
 
     /// As [`Server::start`], with these arguments; `FOLDER` in them is the server's own.
     pub fn with(arguments: &[&str]) -> Self {
-        Self::on(free_port(), arguments, |_| {})
+        // Another process may take a port between the look and the start.
+        loop {
+            if let Some(server) = Self::try_on(free_port(), arguments, |_| {}) {
+                return server;
+            }
+        }
     }
 
     /// As [`Server::with`], on this port, after `prepare` has put into its folder what it needs.
     pub fn on(port: u16, arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        Self::try_on(port, arguments, prepare).expect("redis-server starts, and the port is free")
+    }
+
+    fn try_on(port: u16, arguments: &[&str], prepare: impl FnOnce(&Path)) -> Option<Self> {
         let folder = tempfile::tempdir().expect("tests can write to the temporary folder");
         prepare(folder.path());
         let path = folder.path().to_str().unwrap();
         let arguments: Vec<String> =
             arguments.iter().map(|argument| argument.replace("FOLDER", path)).collect();
-        let child = spawn(port, folder.path(), &arguments);
-        Self { child, port, arguments, folder }
+        let child = spawn(port, folder.path(), &arguments)?;
+        Some(Self { child, port, arguments, folder })
     }
 
     /// Where this database is.
@@ -71,7 +80,7 @@ impl Server {
 
     /// Starts the server again after [`Server::kill`], with what is on its disk.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.port, self.folder.path(), &self.arguments);
+        self.child = spawn(self.port, self.folder.path(), &self.arguments).expect("it has started before");
     }
 
     /// The server does nothing until [`Server::go_on`]; its connections stay open.
@@ -112,22 +121,41 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Starts `redis-server` and waits until it listens.
-fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
-    let child = Command::new("redis-server")
+/// Starts `redis-server` and waits until it listens; nothing if it ends instead, because somebody else has the port.
+fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Option<Child> {
+    // Written by this server once it listens; that somebody does could be another one.
+    let listens = folder.join("listens.pid");
+    let _ = std::fs::remove_file(&listens);
+    let mut child = Command::new("redis-server")
         // A file of settings comes before the options.
         .args(arguments.iter().filter(|argument| argument.ends_with(".conf")))
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
         .arg("--dir")
         .arg(folder)
+        .arg("--pidfile")
+        .arg(&listens)
         .args(arguments.iter().filter(|argument| !argument.ends_with(".conf")))
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server can be started: install the package redis-server");
     let deadline = Instant::now() + Duration::from_secs(20);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while !listens.exists() {
+        if child.try_wait().expect("it was started here").is_some() {
+            return None;
+        }
         assert!(Instant::now() < deadline, "redis-server does not listen");
         std::thread::yield_now();
     }
-    child
+    Some(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_a_port_that_is_taken_is_nobodys_server() {
+        let first = Server::start();
+        assert!(Server::try_on(first.port(), &["--save", ""], |_| {}).is_none());
+    }
 }

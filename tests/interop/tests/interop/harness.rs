@@ -1,6 +1,5 @@
 //! A private Redis server, and the programs of both languages on it.
 
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use celeriac::Settings;
 use celeriac::prelude::*;
+use celeriac_faults::Server;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long anything may take before it counts as not happening.
@@ -17,9 +16,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One server for one test.
 pub(crate) struct Broker {
-    _folder: TempDir,
-    port: u16,
-    server: Child,
+    server: Server,
     /// Transport options of the broker and of the results, for the programs of both languages.
     options: [&'static str; 2],
 }
@@ -34,30 +31,16 @@ impl Broker {
 
     /// As [`Broker::start`], with transport options as JSON that everybody has.
     pub(crate) fn with_options(broker: &'static str, results: &'static str) -> Self {
-        let folder = tempfile::tempdir().expect("the temporary folder is writable");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .arg("--dir")
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server can be started");
-        let until = Instant::now() + DEADLINE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < until, "redis-server does not listen");
-            std::thread::yield_now();
-        }
-        Self { _folder: folder, port, server, options: [broker, results] }
+        Self { server: Server::start(), options: [broker, results] }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+        self.server.url(0)
     }
 
     /// The server itself.
     pub(crate) fn redis(&self) -> redis::Connection {
-        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+        self.server.connection()
     }
 
     /// The program in Rust as a client.
@@ -220,13 +203,6 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
         let _ = self.0.wait();
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 

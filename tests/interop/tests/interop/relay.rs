@@ -43,7 +43,8 @@ impl<'broker> Workers<'broker> {
             self.ours.pause();
             // After the second answer the server has done whatever either had asked for.
             let [_, held] = [(); 2].map(|()| held(&mut redis));
-            if held {
+            // Or there is nothing left to lose.
+            if held || is_over(&mut redis) {
                 break;
             }
             self.stock.go_on();
@@ -65,6 +66,11 @@ fn held(redis: &mut redis::Connection) -> bool {
         .query(redis)
         .expect("the server answers");
     places != [0; 3]
+}
+
+fn is_over(redis: &mut redis::Connection) -> bool {
+    redis::Commands::exists(redis, format!("celery-task-meta-relay-{}", STEPS - 1))
+        .expect("the server answers")
 }
 
 /// A chain of steps that add one, each with an id of its own, in turn for ours and for the stock worker.
