@@ -1,5 +1,7 @@
 //! Groups and chords, where Celery's Redis backend keeps them: `lua/groups.lua` says how.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use celeriac_protocol::{GroupId, PartRecord, Value, decode_group};
 use redis::cmd;
@@ -11,6 +13,9 @@ use crate::{
     Broker, Chord, ChordPart, ChordProgress, Closing, Counted, Groups, NewChord, Publication, Reported,
     Result, SavedGroup,
 };
+
+/// Parts of a chord read in one step, while the server does nothing else.
+const PORTION: usize = 5000;
 
 #[async_trait]
 impl Groups for RedisStore {
@@ -57,29 +62,15 @@ impl Groups for RedisStore {
     }
 
     async fn chord(&self, chord: &GroupId) -> Result<Option<Chord>> {
-        let shared = &self.shared;
-        let mut call = shared.plain_script(&CHORD);
-        call.arg(shared.keys.group(chord)).arg(0);
-        let found = read(call.run("read a chord", &shared.link).await?, &shared.link)?;
-        let Some((size, parts)): Option<(Option<u64>, Vec<(Vec<u8>, String)>)> = found else {
-            return Ok(None);
-        };
-        let reported = |(part, place): (Vec<u8>, String)| match PartRecord::decode(&part) {
-            Ok(PartRecord { member, state, result }) => {
-                Ok(Reported { member, index: index_of(&place), state, result })
-            }
-            Err(error) => Err(shared.link.failed(format!("a part of chord {chord} cannot be read: {error}"))),
-        };
-        Ok(Some(Chord { size, parts: parts.into_iter().map(reported).collect::<Result<_>>()? }))
+        let Some((size, count, is_ordered)) = self.outline(chord).await? else { return Ok(None) };
+        let parts = self.parts(chord, count, is_ordered).await?;
+        // They go only with the chord.
+        Ok((parts.len() >= count).then_some(Chord { size, parts }))
     }
 
     async fn progress(&self, chord: &GroupId) -> Result<Option<ChordProgress>> {
-        let shared = &self.shared;
-        let mut call = shared.plain_script(&CHORD);
-        call.arg(shared.keys.group(chord)).arg(1);
-        let found: Option<(Option<u64>, u64)> =
-            read(call.run("read a chord", &shared.link).await?, &shared.link)?;
-        Ok(found.map(|(size, reported)| ChordProgress { size, reported }))
+        let outline = self.outline(chord).await?;
+        Ok(outline.map(|(size, count, _)| ChordProgress { size, reported: count as u64 }))
     }
 
     async fn foresee(&self, parts: &[ChordPart]) -> Result<Vec<Counted>> {
@@ -101,6 +92,48 @@ impl Groups for RedisStore {
 }
 
 impl RedisStore {
+    /// How many members a chord waits for, how many have reported, and whether their places order what these said.
+    async fn outline(&self, chord: &GroupId) -> Result<Option<(Option<u64>, usize, bool)>> {
+        let shared = &self.shared;
+        let mut call = shared.plain_script(&CHORD);
+        call.arg(shared.keys.group(chord));
+        read(call.run("read a chord", &shared.link).await?, &shared.link)
+    }
+
+    /// What so many members of a chord have reported, in portions, so that others are served in between.
+    async fn parts(&self, chord: &GroupId, count: usize, is_ordered: bool) -> Result<Vec<Reported>> {
+        let shared = &self.shared;
+        let mut found: Vec<(Vec<u8>, f64)> = Vec::with_capacity(count);
+        for first in (0..count).step_by(PORTION) {
+            let mut range = cmd(if is_ordered { "ZRANGE" } else { "LRANGE" });
+            range.arg(format!("{}.j", shared.keys.group(chord))).arg(first).arg(first + PORTION - 1);
+            if is_ordered {
+                range.arg("WITHSCORES");
+            }
+            let answer = shared.ask_of_results("read a chord", range).await?;
+            if is_ordered {
+                found.extend(read::<Vec<_>>(answer, &shared.link)?);
+            } else {
+                let parts: Vec<Vec<u8>> = read(answer, &shared.link)?;
+                found.extend(parts.into_iter().map(|part| (part, f64::INFINITY)));
+            }
+        }
+        if is_ordered {
+            // Who reported meanwhile has moved others towards the end, where they were found a second time.
+            let mut seen = HashSet::with_capacity(found.len());
+            found.retain(|(part, _)| seen.insert(part.clone()));
+        }
+        let reported = |(part, place): (Vec<u8>, f64)| match PartRecord::decode(&part) {
+            Ok(PartRecord { member, state, result }) => {
+                // One that is infinite is none.
+                let index = place.is_finite().then_some(place as i64);
+                Ok(Reported { member, index, state, result })
+            }
+            Err(error) => Err(shared.link.failed(format!("a part of chord {chord} cannot be read: {error}"))),
+        };
+        found.into_iter().map(reported).collect()
+    }
+
     async fn count_as(&self, how: &str, parts: Vec<NewPart>) -> Result<Vec<Counted>> {
         if parts.is_empty() {
             return Ok(Vec::new());
@@ -118,10 +151,4 @@ impl RedisStore {
         };
         Ok(brought.into_iter().map(counted).collect())
     }
-}
-
-/// The place of a member, as Redis writes scores; one that is infinite is none.
-fn index_of(score: &str) -> Option<i64> {
-    let score: f64 = score.parse().ok()?;
-    score.is_finite().then_some(score as i64)
 }

@@ -109,7 +109,8 @@ end
 -- Closes a chord. Who reports later finds it over, for as long as it would have waited.
 local function close(chord, ttl)
   local key = chord.key
-  redis.call('DEL', key .. '.j', key .. '.t', key .. '.s', key .. '.d')
+  -- Out of the way at once: what a hundred thousand members reported is freed beside the server's work.
+  redis.call('UNLINK', key .. '.j', key .. '.t', key .. '.s', key .. '.d')
   set(key .. '.c', 'done', ttl)
   chord.over, touched[key] = true, nil
 end

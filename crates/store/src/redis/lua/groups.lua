@@ -24,7 +24,7 @@ end
 local function begin_chord(key, size, ttl)
   local found = redis.call('MGET', key .. '.c', key .. '.s')
   if is_over(found[1], found[2]) then
-    redis.call('DEL', key .. '.j', key .. '.t', key .. '.d', key .. '.c')
+    redis.call('UNLINK', key .. '.j', key .. '.t', key .. '.d', key .. '.c')
   elseif ttl ~= '' then
     for _, ending in ipairs({ '.j', '.t', '.d' }) do redis.call('PEXPIRE', key .. ending, ttl) end
   end

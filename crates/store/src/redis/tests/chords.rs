@@ -170,7 +170,36 @@ async fn results_may_come_in_the_order_of_their_ends() {
     let parts = store.groups().chord(&chord()).await.unwrap().unwrap().parts;
     let members: Vec<&str> = parts.iter().map(|part: &Reported| part.member.as_str()).collect();
     assert_eq!(members, ["b", "c", "a"]);
+    // One call at two places reports the same twice.
+    store.groups().extend(vec![(chord(), 1)]).await.unwrap();
+    let again = ChordPart { result: Value::Int(0), ..part("a", 3) };
+    assert_eq!(count(&store, again).await, Counted::Open);
+    assert_eq!(store.groups().chord(&chord()).await.unwrap().unwrap().parts.len(), 4);
     assert_eq!(count(&store, part("d", 3)).await, Counted::Last);
+}
+
+/// In portions: the server does nothing else while it answers.
+#[tokio::test]
+async fn a_large_chord_is_read_whole() {
+    const MANY: i64 = 12_000;
+    let server = Server::start();
+    let mut options = options();
+    for is_ordered in [true, false] {
+        options.redis.result_chord_ordered = is_ordered;
+        let store = open_with(&server.url(0), &options).await;
+        begin(&store, 1_000_000).await;
+        let parts: Vec<ChordPart> = (0..MANY).map(|index| part(&index.to_string(), index)).collect();
+        for some in parts.chunks(500) {
+            store.groups().count(some.to_vec()).await.unwrap();
+        }
+        let parts = store.groups().chord(&chord()).await.unwrap().unwrap().parts;
+        let members: Vec<String> = parts.iter().map(|part| part.member.to_string()).collect();
+        assert_eq!(members, (0..MANY).map(|index| index.to_string()).collect::<Vec<_>>());
+        let stats: String = ask(&server, &["INFO", "commandstats"]);
+        let command = if is_ordered { "cmdstat_zrange:calls=3," } else { "cmdstat_lrange:calls=3," };
+        assert!(stats.contains(command), "{stats}");
+        ask::<()>(&server, &["FLUSHALL"]);
+    }
 }
 
 /// A saved group that says how the header is nested is kept for as long as the chord, which reads it.
