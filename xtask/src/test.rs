@@ -80,6 +80,7 @@ fn recovery(redis: bool) -> Result<Tally> {
         ]);
         if !redis || round > 0 {
             command.args(["--skip", "outages::", "--skip", "telling::"]);
+            command.args(["--skip", "random_compositions_on_redis"]);
         }
         tally.add(run::tests(command.current_dir(run::root()))?);
     }

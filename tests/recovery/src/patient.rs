@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use celeriac::prelude::*;
+use celeriac::resource::ResourceRequest;
 
 use crate::diary::Diary;
 
@@ -129,7 +130,7 @@ fn kill_this_process() -> ! {
 
 /// The program: its tasks and the diary they share.
 pub fn app() -> App {
-    App::new("patient").resource(Resource::per_process(|_process| Notes::open())).tasks(tasks![
+    let app = App::new("patient").resource(Resource::per_process(|_process| Notes::open())).tasks(tasks![
         on_runtime,
         on_thread,
         in_process,
@@ -141,5 +142,9 @@ pub fn app() -> App {
         lasts,
         kills_its_process,
         kills_its_worker
-    ])
+    ]);
+    celeriac_trees::tasks(app, &[ResourceRequest::shared::<Notes>()], |context, run| {
+        let notes = context.shared::<Notes>()?;
+        Ok(notes.diary.started(notes.worker, run)?)
+    })
 }

@@ -9,12 +9,17 @@ use celeriac::store::{ConnectOptions, Store, connect};
 use celeriac_recovery::patient;
 use tempfile::TempDir;
 
+/// The name of the file of an embedded store.
+const FILE: &str = "ward.db";
+
 /// A store, its diary, and the workers on it.
 pub(crate) struct Ward {
     folder: TempDir,
     /// The store as workers see it, and as tests do.
     urls: [String; 2],
     workers: u32,
+    /// Whether workers keep their log to themselves.
+    is_quiet: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -28,8 +33,8 @@ pub(crate) struct Patient {
 impl Ward {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder is writable");
-        let url = format!("sqlite:///{}", folder.path().join("ward.db").display());
-        Self { folder, urls: [url.clone(), url], workers: 0, settings: Vec::new() }
+        let url = format!("sqlite:///{}", folder.path().join(FILE).display());
+        Self { folder, urls: [url.clone(), url], workers: 0, is_quiet: false, settings: Vec::new() }
     }
 
     /// On the server of these URLs: the first is that of the workers.
@@ -41,6 +46,16 @@ impl Ward {
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.push((format!("CELERIAC_{}", name.to_uppercase()), value.to_owned()));
         self
+    }
+
+    /// The file of its store, unless that is on a server.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join(FILE)
+    }
+
+    /// Workers that start from now on keep their log to themselves: many tasks fail, as they should.
+    pub(crate) fn quiet(self) -> Self {
+        Self { is_quiet: true, ..self }
     }
 
     /// Where the tasks write down what they do.
@@ -62,7 +77,11 @@ impl Ward {
     /// Starts a worker.
     pub(crate) fn start_worker(&mut self) -> Patient {
         let number = self.workers + 1;
-        let process = self.worker("warning").spawn().expect("the worker program is built with the tests");
+        let mut worker = self.worker("warning");
+        if self.is_quiet {
+            worker.stderr(Stdio::null());
+        }
+        let process = worker.spawn().expect("the worker program is built with the tests");
         Patient { number, process }
     }
 

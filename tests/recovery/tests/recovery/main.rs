@@ -6,3 +6,4 @@ mod kill;
 mod outages;
 mod poison;
 mod telling;
+mod trees;
