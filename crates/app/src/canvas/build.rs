@@ -44,7 +44,7 @@ impl Composed {
         let options = wire_options(options.map(|options| *options), defaults);
         let signature = match composed {
             Some(mut composed) => {
-                set_options(&mut composed, options);
+                put_options(&mut composed.options, options);
                 *composed
             }
             None => Wire { args: arguments.args, kwargs: arguments.kwargs, options, ..Wire::new(task) },
@@ -125,12 +125,21 @@ fn take_tasks(signature: &mut Wire) -> Vec<Value> {
 /// chord, and what follows a chord whose body ends in a group follows that group.
 fn then(first: Wire, next: Wire) -> Wire {
     let (mut steps, options) = match first {
-        mut first if is(&first, "chain") => (take_tasks(&mut first), first.options),
+        mut first if is(&first, "chain") => {
+            let mut steps = take_tasks(&mut first);
+            let options = hand_to_ends(&mut steps, first.options);
+            (steps, options)
+        }
         first => (vec![first.into_value()], Vec::new()),
     };
     match next {
-        mut next if is(&next, "chain") && next.options.is_empty() => {
-            take_tasks(&mut next).into_iter().for_each(|step| push(&mut steps, step));
+        mut next if is(&next, "chain") => {
+            let mut following = take_tasks(&mut next);
+            let options = hand_to_ends(&mut following, next.options);
+            if let Some(first) = following.first_mut() {
+                change_value(first, &mut |first: &mut Wire| put_options(&mut first.options, options.clone()));
+            }
+            following.into_iter().for_each(|step| push(&mut steps, step));
         }
         next => push(&mut steps, next.into_value()),
     }
@@ -141,21 +150,68 @@ fn then(first: Wire, next: Wire) -> Wire {
     }
 }
 
+/// Gives the options of a chain that becomes a part of another to those of its steps that they are meant for; returns the
+/// others, which are for the first step.
+///
+/// Source: `celery/canvas.py`, `_chain.unchain_tasks`, Celery 5.7.0, which forgets all but the links.
+fn hand_to_ends(steps: &mut [Value], options: Vec<(Box<str>, Value)>) -> Vec<(Box<str>, Value)> {
+    let mut left = Vec::new();
+    for (name, value) in options {
+        let option = match &*name {
+            "task_id" => {
+                let id = vec![(name, value)];
+                let mut set = |last: &mut Wire| put_options(&mut last.options, id.clone());
+                steps.last_mut().into_iter().for_each(|last| change_value(last, &mut set));
+                continue;
+            }
+            "link" => "link",
+            "link_error" => "link_error",
+            _ => {
+                left.push((name, value));
+                continue;
+            }
+        };
+        let targets = if let Value::List(targets) = value { targets } else { vec![value] };
+        let from = if option == "link" { steps.len().saturating_sub(1) } else { 0 };
+        for target in targets.into_iter().filter_map(|target| Wire::from_value(target).ok()) {
+            let mut add = |step: &mut Wire| link(step, option, &target);
+            steps[from..].iter_mut().for_each(|step| change_value(step, &mut add));
+        }
+    }
+    left
+}
+
+/// Gives the options of a group that becomes the header of a chord, which has none, to its members.
+fn hand_to_all(members: &mut [Value], mut options: Vec<(Box<str>, Value)>) {
+    options.retain(|(name, _)| **name != *"task_id");
+    if !options.is_empty() {
+        let mut set = |member: &mut Wire| put_options(&mut member.options, options.clone());
+        members.iter_mut().for_each(|member| change_value(member, &mut set));
+    }
+}
+
 fn push(steps: &mut Vec<Value>, step: Value) {
     let Some(last) = steps.pop() else { return steps.push(step) };
     if !ends_in_group(&last) {
         return steps.extend([last, step]);
     }
     let (Ok(mut last), Ok(step)) = (Wire::from_value(last), Wire::from_value(step)) else { return };
-    if is(&last, "group") {
-        return steps.push(chord(take_tasks(&mut last), step).into_value());
+    match last.subtask_type.as_deref() {
+        Some("group") => {
+            let mut members = take_tasks(&mut last);
+            hand_to_all(&mut members, last.options);
+            steps.push(chord(members, step).into_value());
+        }
+        Some("chain") => steps.push(then(last, step).into_value()),
+        _ => {
+            if let Some((_, body)) = last.kwargs.iter_mut().find(|(name, _)| **name == *"body")
+                && let Ok(inner) = Wire::from_value(std::mem::take(body))
+            {
+                *body = then(inner, step).into_value();
+            }
+            steps.push(last.into_value());
+        }
     }
-    if let Some((_, body)) = last.kwargs.iter_mut().find(|(name, _)| **name == *"body")
-        && let Ok(inner) = Wire::from_value(std::mem::take(body))
-    {
-        *body = then(inner, step).into_value();
-    }
-    steps.push(last.into_value());
 }
 
 /// Whether it is a group, or a chord whose body ends in one.
@@ -242,7 +298,7 @@ pub(crate) fn stamp(signature: &mut Wire, name: &str, value: &Value) {
     }
     let stamps =
         vec![("stamped_headers".into(), Value::List(vec![name.into()])), (name.into(), value.clone())];
-    add_stamps(&mut signature.options, stamps);
+    put_options(&mut signature.options, stamps);
 }
 
 fn stamp_values(values: Option<&mut Value>, name: &str, stamped: &Value) {
@@ -254,27 +310,24 @@ fn stamp_values(values: Option<&mut Value>, name: &str, stamped: &Value) {
     }
 }
 
-fn add_stamps(options: &mut Vec<(Box<str>, Value)>, stamps: Vec<(Box<str>, Value)>) {
-    for (name, value) in stamps {
-        match (options.iter_mut().find(|(option, _)| *option == name), value) {
-            (Some((_, Value::List(names))), Value::List(more)) if *name == *"stamped_headers" => {
-                more.into_iter().for_each(|name| {
+/// Puts options over those of a signature; headers and the names of stamps are added to those that it has.
+fn put_options(options: &mut Vec<(Box<str>, Value)>, more: Vec<(Box<str>, Value)>) {
+    for (name, value) in more {
+        let old = options.iter_mut().find(|(option, _)| *option == name).map(|(_, old)| old);
+        match (old, value) {
+            (Some(Value::List(names)), Value::List(more)) if *name == *"stamped_headers" => {
+                for name in more {
                     if !names.contains(&name) {
                         names.push(name);
                     }
-                });
+                }
             }
-            (Some((_, old)), value) => *old = value,
+            (Some(Value::Map(headers)), Value::Map(more)) if *name == *"headers" => {
+                headers.retain(|(header, _)| !more.iter().any(|(own, _)| own == header));
+                headers.extend(more);
+            }
+            (Some(old), value) => *old = value,
             (None, value) => options.push((name, value)),
-        }
-    }
-}
-
-fn set_options(signature: &mut Wire, options: Vec<(Box<str>, Value)>) {
-    for (name, value) in options {
-        match signature.options.iter_mut().find(|(option, _)| *option == name) {
-            Some((_, old)) => *old = value,
-            None => signature.options.push((name, value)),
         }
     }
 }
@@ -316,7 +369,7 @@ fn wire_options(call: Option<SendOptions>, task: Option<&TaskOptions>) -> Vec<(B
     }
     for (name, value) in call.stamps {
         let names = Value::List(vec![Value::from(&*name)]);
-        add_stamps(&mut options, vec![("stamped_headers".into(), names), (name, value)]);
+        put_options(&mut options, vec![("stamped_headers".into(), names), (name, value)]);
     }
     options
 }

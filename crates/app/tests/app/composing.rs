@@ -110,6 +110,40 @@ fn compositions_may_be_nested_and_linked_as_one_likes() {
     );
 }
 
+#[test]
+fn what_follows_a_part_with_options_of_its_own_is_kept() {
+    let app = app("parts");
+    let part = add.step(1).then(group([add.step(2), add.step(3)])).header("tenant", "a");
+    let publication = unfold(&app, add.s(1, 1).then(part).then(total.step().task_id("end")));
+    let embed = body::decode(&publication.messages[0].message).unwrap().embed;
+    let [chord, middle] = &embed.chain[..] else { panic!("{embed:?}") };
+    let body = chord.chord_body().unwrap().unwrap();
+    assert_eq!(body.option("task_id"), Some(&Value::from("end")));
+    assert_eq!(middle.option("headers").and_then(|headers| headers.get("tenant")), Some(&Value::from("a")));
+}
+
+#[test]
+fn an_id_stays_with_the_part_that_was_given_it() {
+    let app = app("parts-id");
+    let part = add.s(1, 1).then(add.step(2)).task_id("two");
+    let publication = unfold(&app, part.then(add.step(3).then(add.step(4)).task_id("four")));
+    let embed = body::decode(&publication.messages[0].message).unwrap().embed;
+    let ids: Vec<_> = embed.chain.iter().map(|step| step.option("task_id").and_then(Value::as_str)).collect();
+    assert_eq!((ids[0], ids[2]), (Some("four"), Some("two")));
+}
+
+#[test]
+fn the_headers_of_a_group_add_up() {
+    let app = app("headers");
+    let members = group([add.s(1, 1)]).header("tenant", "a").header("region", "b");
+    let publication = app.unfold(Composed::from(members.then(total.step())).signature, Apply::default());
+    let headers = &publication.unwrap().publication.messages[0].message.headers;
+    for (name, value) in [("tenant", "a"), ("region", "b")] {
+        let found = headers.other.iter().find(|(header, _)| **header == *name).map(|(_, found)| found);
+        assert_eq!(found, Some(&Value::from(value)), "{name}");
+    }
+}
+
 fn group_count() -> celeriac_app::canvas::Step<Vec<Vec<String>>, i64> {
     celeriac_app::canvas::Step::named("proj.count", vec![], vec![])
 }
