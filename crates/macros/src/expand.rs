@@ -35,6 +35,13 @@ pub(crate) fn expand(options: &Options, function: &Function) -> TokenStream {
     }
 }
 
+/// A variable of ours, invisible to what the program wrote.
+///
+/// Its name is none that a task has: a name that a task has in the same module means that task in every pattern.
+fn own(name: &str) -> Ident {
+    Ident::new(&format!("__{name}"), Span::mixed_site())
+}
+
 fn private_path(options: &Options) -> TokenStream {
     let krate = options.krate.clone().unwrap_or_else(|| Ident::new("celeriac", Span::call_site()));
     quote! { ::#krate::__private }
@@ -76,7 +83,7 @@ fn sending(function: &Function, private: &TokenStream) -> TokenStream {
             quote! { &#name }
         }
     });
-    let from = Ident::new("from", Span::mixed_site());
+    let from = own("from");
     let step = step(&arguments, visibility, private);
     let lints = quote! {
         #[allow(dead_code, clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "as the task takes them")]
@@ -161,9 +168,9 @@ fn implement_task(options: &Options, function: &Function, private: &TokenStream)
         quote! {
             || {
                 use #private::{Acks, Duration, Isolation, RetryFor};
-                let mut options = #private::TaskOptions::default();
+                let mut __options = #private::TaskOptions::default();
                 #(#statements)*
-                options
+                __options
             }
         }
     };
@@ -199,21 +206,20 @@ fn implement_definition(function: &Function, private: &TokenStream) -> TokenStre
     });
     let body = body(function, private);
     let read_arguments = read_arguments(function, private);
-    let (name, given) = (Ident::new("name", Span::mixed_site()), Ident::new("given", Span::mixed_site()));
-    let itself = Ident::new("task", Span::mixed_site());
+    let (name, given, itself, definition) = (own("name"), own("given"), own("task"), own("definition"));
     quote! {
         impl ::core::convert::From<#task> for #private::TaskDefinition {
             fn from(#itself: #task) -> Self {
                 const PARAMETERS: &[&str] = &[#(#names),*];
                 #read_arguments
-                let mut definition = #private::TaskDefinition::new(#private::Task::name(&#itself).clone(), #body);
-                definition.options = #private::Task::options(&#itself).clone();
-                definition.resources = ::std::vec::Vec::from([#(#resources),*]);
-                definition.parameters = PARAMETERS;
-                definition.check = ::core::option::Option::Some(
+                let mut #definition = #private::TaskDefinition::new(#private::Task::name(&#itself).clone(), #body);
+                #definition.options = #private::Task::options(&#itself).clone();
+                #definition.resources = ::std::vec::Vec::from([#(#resources),*]);
+                #definition.parameters = PARAMETERS;
+                #definition.check = ::core::option::Option::Some(
                     |#name, #given| __read_arguments(#name.as_str(), #given).map(::core::mem::drop)
                 );
-                definition
+                #definition
             }
         }
     }
@@ -223,8 +229,7 @@ fn implement_definition(function: &Function, private: &TokenStream) -> TokenStre
 ///
 /// Its own variables are invisible to the expressions of defaults.
 fn read_arguments(function: &Function, private: &TokenStream) -> TokenStream {
-    let own = |name| Ident::new(name, Span::mixed_site());
-    let (name, given, reader) = (own("name"), own("given"), own("reader"));
+    let (name, given, reader, read) = (own("name"), own("given"), own("reader"), own("read"));
     let arguments = function.parameters.iter().filter(|parameter| parameter.is_argument());
     let types = arguments.clone().map(|parameter| &parameter.written);
     let reads = arguments.map(|parameter| parameter.read(&reader));
@@ -235,9 +240,9 @@ fn read_arguments(function: &Function, private: &TokenStream) -> TokenStream {
         ) -> ::core::result::Result<(#(#types,)*), #private::TaskError> {
             #[allow(unused_mut, reason = "a task without arguments reads none")]
             let mut #reader = #private::ArgumentReader::new(#name, PARAMETERS, #given)?;
-            let read = (#(#reads,)*);
+            let #read = (#(#reads,)*);
             #reader.finish()?;
-            ::core::result::Result::Ok(read)
+            ::core::result::Result::Ok(#read)
         }
     }
 }
@@ -246,7 +251,6 @@ fn read_arguments(function: &Function, private: &TokenStream) -> TokenStream {
 ///
 /// Its own variables are invisible to the function's parameters, which may have the same names.
 fn body(function: &Function, private: &TokenStream) -> TokenStream {
-    let own = |name| Ident::new(name, Span::mixed_site());
     let (task, context, locals, given) = (own("task"), own("context"), own("locals"), own("given"));
     let arguments = function.parameters.iter().filter(|parameter| parameter.is_argument());
     let names = arguments.map(|parameter| &parameter.name);

@@ -69,7 +69,7 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
         options.take(entry)?;
     }
     if options.retries && !options.retry_for {
-        options.statements.push(quote! { options.retry.retry_for = RetryFor::Everything; });
+        options.statements.push(quote! { __options.retry.retry_for = RetryFor::Everything; });
     }
     Ok(options)
 }
@@ -113,44 +113,44 @@ impl Options {
             }
             "queue" => {
                 let queue = given.text("\"slow\"")?;
-                quote! { options.queue = Some(#queue.into()); }
+                quote! { __options.queue = Some(#queue.into()); }
             }
             "priority" => {
                 let priority = given.priority()?;
-                quote! { options.priority = Some(#priority); }
+                quote! { __options.priority = Some(#priority); }
             }
             "serializer" | "compression" => {
                 let codec = given.codec()?;
-                quote! { options.#name = Some(#codec.into()); }
+                quote! { __options.#name = Some(#codec.into()); }
             }
             "countdown" | "expires" | "time_limit" | "soft_time_limit" => {
                 let duration = given.duration()?;
-                quote! { options.#name = Some(#duration); }
+                quote! { __options.#name = Some(#duration); }
             }
             "default_retry_delay" => {
                 let duration = given.duration()?;
-                quote! { options.retry.default_retry_delay = #duration; }
+                quote! { __options.retry.default_retry_delay = #duration; }
             }
             "retry_backoff_max" => {
                 let duration = given.duration()?;
-                quote! { options.retry.backoff_max = #duration; }
+                quote! { __options.retry.backoff_max = #duration; }
             }
             "retry_backoff" => given.backoff()?,
             "retry_jitter" => {
                 let jitter = given.flag()?;
-                quote! { options.retry.jitter = #jitter; }
+                quote! { __options.retry.jitter = #jitter; }
             }
             "max_retries" => given.max_retries()?,
             "acks" | "acks_late" => given.acks()?,
             "ignore_result" | "store_errors_even_if_ignored" | "track_started" => {
                 let flag = given.flag()?;
-                quote! { options.#name = Some(#flag); }
+                quote! { __options.#name = Some(#flag); }
             }
             "rate_limit" => given.rate_limit()?,
             "isolation" => {
                 self.process = given.is_process()?.then(|| name.span());
                 match self.process {
-                    Some(_) => quote! { options.isolation = Isolation::Process; },
+                    Some(_) => quote! { __options.isolation = Isolation::Process; },
                     None => TokenStream::new(),
                 }
             }
@@ -173,10 +173,10 @@ impl Options {
         self.seen.push(key.to_owned());
         self.statements.push(if key == "retry_for" {
             self.retry_for = true;
-            quote! { options.retry.retry_for = RetryFor::Matching(#filter); }
+            quote! { __options.retry.retry_for = RetryFor::Matching(#filter); }
         } else {
             self.retries = true;
-            quote! { options.retry.dont_retry_for = Some(#filter); }
+            quote! { __options.retry.dont_retry_for = Some(#filter); }
         });
         Ok(())
     }
@@ -257,17 +257,17 @@ impl Given<'_> {
                 quote! { Some(#duration) }
             }
         };
-        Ok(quote! { options.retry.backoff = #first; })
+        Ok(quote! { __options.retry.backoff = #first; })
     }
 
     fn max_retries(&self) -> Result<TokenStream> {
         if matches!(self.value, Some(Expr::Path(path)) if path.path.is_ident("None")) {
-            return Ok(quote! { options.retry.max_retries = None; });
+            return Ok(quote! { __options.retry.max_retries = None; });
         }
         let number = self
             .whole_number(u32::MAX)
             .ok_or_else(|| self.expected("a whole number, or `None` for retries without end"))?;
-        Ok(quote! { options.retry.max_retries = Some(#number); })
+        Ok(quote! { __options.retry.max_retries = Some(#number); })
     }
 
     /// `acks_late`, `acks_late = false`, `acks = "early"`, `acks = "late"`.
@@ -282,7 +282,7 @@ impl Given<'_> {
             }
         };
         let acks = if late { quote!(Late) } else { quote!(Early) };
-        Ok(quote! { options.acks = Some(Acks::#acks); })
+        Ok(quote! { __options.acks = Some(Acks::#acks); })
     }
 
     fn codec(&self) -> Result<LitStr> {
@@ -304,7 +304,7 @@ impl Given<'_> {
         if count.is_none() || !matches!(unit, "s" | "m" | "h") {
             return Err(self.expected("a number with a unit, such as \"10/s\", \"10/m\" or \"10/h\""));
         }
-        Ok(quote! { options.rate_limit = Some(#limit.parse().expect("checked when it was compiled")); })
+        Ok(quote! { __options.rate_limit = Some(#limit.parse().expect("checked when it was compiled")); })
     }
 
     fn is_process(&self) -> Result<bool> {

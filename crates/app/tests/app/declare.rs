@@ -50,6 +50,26 @@ async fn confusing(context: u8, task: u8, given: u8, reader: u8, from: u8, argum
     context + task + given + reader + from + arguments + locals
 }
 
+/// Tasks with the names that generated code might use itself.
+mod confusing_names {
+    macro_rules! tasks_named {
+        ($($name:ident)*) => {
+            $(pub(super) mod $name {
+                #[celeriac_macros::task(crate = "celeriac_app", bind, max_retries = 3, retry_for = [std::io::Error])]
+                pub(in super::super) fn $name(its_context: &celeriac_app::Context, first: u8, second: String) -> u8 {
+                    drop((its_context, second));
+                    first
+                }
+            })*
+        };
+    }
+
+    tasks_named!(
+        name given task context locals from definition options read reader step output error id app body call
+        value result args kwargs s delay self_ check arguments parameters
+    );
+}
+
 #[task(
     crate = "celeriac_app", queue = "slow", priority = 7, countdown = 5, expires = 60.5, max_retries = 9,
     default_retry_delay = 30, retry_backoff = 2, retry_backoff_max = Duration::from_secs(99), retry_jitter = false,
@@ -172,4 +192,12 @@ fn a_definition_names_its_parameters_and_resources() {
     assert_eq!(definition.parameters, ["page", "limit"]);
     let kinds: Vec<_> = definition.resources.iter().map(|request| request.kind).collect();
     assert_eq!(kinds, [ResourceKind::Local]);
+}
+
+#[test]
+fn a_task_may_have_any_name() {
+    use confusing_names::{name, options, read};
+    assert_eq!(name::name.name().as_str(), "app::declare::confusing_names::name::name".replace("::", "."));
+    assert_eq!(options::options.options().retry.max_retries, Some(3));
+    assert_eq!(TaskDefinition::from(read::read).parameters, ["first", "second"]);
 }
