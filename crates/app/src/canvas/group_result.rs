@@ -109,6 +109,12 @@ fn tree_members(tree: &ResultTree, found: &mut Vec<TaskId>) {
     }
 }
 
+/// The end of a time to wait, however long that is.
+fn after(timeout: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    Instant::now() + timeout.min(LONGEST)
+}
+
 /// Of how many members is asked at once while their results are joined.
 const WINDOW: usize = 1000;
 
@@ -251,7 +257,7 @@ impl<T> GroupResult<T> {
             group: self.clone(),
             left: places.collect(),
             ended: Vec::new(),
-            deadline: Instant::now() + timeout,
+            deadline: after(timeout),
             timeout,
         }
     }
@@ -262,7 +268,7 @@ impl<T> GroupResult<T> {
         timeout: Duration,
         stop: impl Fn(&ResultRecord) -> bool,
     ) -> Result<Vec<ResultRecord>, ResultError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = after(timeout);
         let mut records = Vec::with_capacity(self.len());
         for window in self.members.chunks(WINDOW) {
             let mut ended = HashMap::with_capacity(window.len());

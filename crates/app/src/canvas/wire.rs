@@ -133,8 +133,9 @@ impl Reader<'_> {
     }
 
     fn priority(&self, value: &Value) -> Result<u8, SendError> {
-        let priority = value.as_i64().and_then(|priority| u8::try_from(priority).ok());
-        let priority = priority.ok_or_else(|| refuse(self.task, "its priority is no number from 0 to 9"))?;
+        let priority = value.as_i64().ok_or_else(|| refuse(self.task, "its priority is no whole number"))?;
+        // As kombu has it: what is beyond the highest counts as that.
+        let priority = u8::try_from(priority.clamp(0, HIGHEST.into())).unwrap_or(HIGHEST);
         Ok(if self.counts_down { HIGHEST.saturating_sub(priority) } else { priority })
     }
 

@@ -123,6 +123,14 @@ fn what_follows_a_part_with_options_of_its_own_is_kept() {
 }
 
 #[test]
+fn a_priority_beyond_the_highest_counts_as_that() {
+    let mut call = celeriac_app::protocol::Signature::new("proj.add");
+    call.options.push(("priority".into(), Value::Int(200)));
+    let publication = app("priority").unfold(call, Apply::default()).unwrap().publication;
+    assert_eq!(publication.messages[0].message.properties.priority, Some(9));
+}
+
+#[test]
 fn an_id_stays_with_the_part_that_was_given_it() {
     let app = app("parts-id");
     let part = add.s(1, 1).then(add.step(2)).task_id("two");
@@ -163,6 +171,7 @@ async fn a_group_is_joined_in_order_and_iterated_as_it_comes() {
     succeed(&app, &members[0], 0).await;
     succeed(&app, &members[1], 2).await;
     assert_eq!(result.join(Duration::from_secs(5)).await.unwrap(), [0, 2, 4]);
+    assert_eq!(result.join_all(Duration::MAX).await.unwrap().len(), 3);
     assert!(result.is_successful().await.unwrap() && !result.has_failed().await.unwrap());
 }
 
