@@ -340,17 +340,29 @@ impl App {
         Ok(())
     }
 
+    /// Tells the handlers of `after_task_publish` of messages that were published by other ways than the methods of
+    /// this program: a worker publishes what follows a task in the step in which the task ends.
+    pub fn announce_published<'a>(&self, messages: impl IntoIterator<Item = &'a Publish>) {
+        if self.signals().is_connected(signals::after_task_publish) {
+            for published in messages.into_iter().filter_map(announcement) {
+                self.signals().send(signals::after_task_publish, || published);
+            }
+        }
+    }
+
     fn announcements(&self, messages: &[Publish]) -> Vec<Published> {
         if !self.signals().is_connected(signals::after_task_publish) {
             return Vec::new();
         }
-        let announce = |publish: &Publish| {
-            let headers = &publish.message.headers;
-            let (id, name) = (headers.id.clone()?, headers.task.clone()?);
-            Some(Published { id, name, queue: publish.route.queue().clone() })
-        };
-        messages.iter().filter_map(announce).collect()
+        messages.iter().filter_map(announcement).collect()
     }
+}
+
+/// What handlers of `after_task_publish` are told of a message.
+fn announcement(publish: &Publish) -> Option<Published> {
+    let headers = &publish.message.headers;
+    let (id, name) = (headers.id.clone()?, headers.task.clone()?);
+    Some(Published { id, name, queue: publish.route.queue().clone() })
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@ mod reducing;
 
 use std::sync::Arc;
 
+use celeriac_protocol::State;
 use celeriac_store::clock::Clock;
-use celeriac_store::{DeliveryTag, Error, Finish, Settle, Settled, Settler, Store};
+use celeriac_store::{
+    Closing, Consequences, DeliveryTag, Error, Finish, Publish, Settle, Settled, Settler, Store,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -73,6 +76,16 @@ pub(crate) struct Finisher {
     pub(crate) items: mpsc::UnboundedReceiver<Item>,
     pub(crate) answers: mpsc::UnboundedSender<Input>,
     pub(crate) trouble: Trouble,
+}
+
+/// The messages that were published with these consequences. Not those of a chord that has failed: nobody knows whether
+/// this member was the first to say so.
+fn sent_with(consequences: &Consequences) -> impl Iterator<Item = &Publish> {
+    let closings = consequences.parts.iter().filter_map(|part| match &part.closing {
+        Closing::Known(closing) if part.state == State::Success => Some(&closing.publication.messages),
+        _ => None,
+    });
+    consequences.publication.messages.iter().chain(closings.flatten())
 }
 
 /// The most outcomes in one round trip.
@@ -184,6 +197,11 @@ impl Finisher {
             if *settled == Settled::Completes && item.asks() {
                 completing.push(item);
                 continue;
+            }
+            if *settled == Settled::Done
+                && let Some(published) = &item.finish.workflow
+            {
+                self.workflow.app.announce_published(sent_with(published));
             }
             answers.push(Answer {
                 key: item.key,

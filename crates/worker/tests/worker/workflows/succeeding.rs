@@ -1,7 +1,9 @@
 //! Tasks succeed, and what follows them runs.
 
+use std::sync::{Arc, Mutex};
+
 use celeriac_app::protocol::{Signature, State, Value};
-use celeriac_app::{App, TaskBody, TaskDefinition, TaskError, TaskOptions};
+use celeriac_app::{App, TaskBody, TaskDefinition, TaskError, TaskOptions, signals};
 
 use super::canvas::{call, calls_of, chain, chord, group, ints, program, with_callbacks, with_id};
 use crate::harness::Bench;
@@ -32,6 +34,24 @@ async fn a_step_names_the_step_that_sent_it_and_the_first_one() {
     assert_eq!(bench.ended(&"first".into()).await.children, child("second"));
     assert_eq!(last.children, Value::List(vec![]));
     worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_program_is_told_of_what_its_worker_publishes() {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let note = Arc::clone(&told);
+    let app = program().0.on(signals::after_task_publish, move |published| {
+        note.lock().unwrap().push(published.id.to_string());
+    });
+    let bench = Bench::new(app).await;
+    let worker = bench.start();
+    let header = [call("echo", [1]), chain([call("echo", [2]), with_id(call("add", [3]), "second")])];
+    let result = bench.apply(chord(header, with_id(call("add", []), "body"))).await;
+    assert_eq!(bench.value(&result).await, Value::Int(6));
+    worker.stop().await;
+    let mut told = told.lock().unwrap().clone();
+    told.sort_unstable();
+    assert_eq!(told, ["body", "second"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +217,7 @@ async fn a_callback_that_cannot_be_sent_fails_the_task() {
     let bench = Bench::new(App::new("test").task(flaky(0))).await;
     let worker = bench.start();
     let mut callback = Signature::new("flaky");
-    callback.options.push(("priority".into(), Value::Int(300)));
+    callback.options.push(("priority".into(), "urgent".into()));
     let result = bench.apply(with_callbacks(call("flaky", [1]), [callback])).await;
     assert_eq!(bench.ended(result.id()).await.state, State::Failure);
     assert!(bench.failure(result.id()).await.contains("was to follow this task"));
