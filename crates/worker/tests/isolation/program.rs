@@ -28,7 +28,7 @@ type Body = fn(&Context, &LocalSet, Arguments) -> Returned;
 
 /// The tasks, which all but one run in children.
 pub(crate) fn app() -> App {
-    let isolated: [(&str, Body); 9] = [
+    let isolated: [(&str, Body); 10] = [
         ("pid", |_, _, _| Ok(Value::Int(std::process::id().into()))),
         ("crash", |_, _, _| std::process::abort()),
         ("crash_once", crash_once),
@@ -38,6 +38,7 @@ pub(crate) fn app() -> App {
         ("leave_an_orphan", leave_an_orphan),
         ("replaced", replaced),
         ("adds", adds),
+        ("leaves_too_much", leaves_too_much),
     ];
     let task = |(name, body): (&'static str, Body)| {
         let mut options = TaskOptions::default();
@@ -132,6 +133,12 @@ fn replaced(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
 }
 
 /// Adds another task to its chord.
+/// Leaves more behind than goes through to the parent.
+fn leaves_too_much(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
+    context.trail().sent([Value::from("x".repeat(3 << 20).as_str())]);
+    Ok(Value::Null)
+}
+
 fn adds(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
     context.add_to_chord(protocol::Signature::new("pid"))?;
     Ok(Value::Int(0))

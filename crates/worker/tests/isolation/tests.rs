@@ -34,6 +34,7 @@ tests! {
     a_task_in_a_child_sends_more_tasks,
     a_task_in_a_child_is_replaced,
     a_chord_collects_from_children_what_they_return_and_add,
+    a_task_that_leaves_too_much_behind_fails_at_once,
     a_warm_shutdown_gives_back_what_does_not_end_in_time,
     a_worker_that_adopts_orphans_reaps_them,
     idle_children_end_in_order_while_a_thread_does_not,
@@ -164,6 +165,15 @@ async fn a_chord_collects_from_children_what_they_return_and_add() {
     let record = result.wait(PATIENCE).await.unwrap();
     let results = record.result.as_list().and_then(|args| args[0].as_list());
     assert_eq!(results.map(<[_]>::len), Some(3), "{record:?}");
+    assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn a_task_that_leaves_too_much_behind_fails_at_once() {
+    let small = |options: &mut celeriac_worker::Options| options.max_body_bytes = 64 << 10;
+    let bench = Bench::on("memory://isolation-leaves", 1, small).await;
+    let result = bench.call("leaves_too_much").await;
+    let failure = result.wait(PATIENCE).await.unwrap().exception().unwrap().to_string();
+    assert!(failure.contains("beyond the limit"), "{failure}");
     assert_eq!(bench.stop().await, Exit::Warm);
 }
 

@@ -66,7 +66,8 @@ impl Supervisor {
             }
             FromChild::Done { id, ending, left, runtime, memory } => {
                 member.slot.measured(memory);
-                if let (Some(left), Some(job)) = (left, &member.job) {
+                let job = member.job.as_ref().filter(|job| job.request.id == id);
+                if let (Some(left), Some(job)) = (left, job) {
                     job.request.trail.put(protocol::left_from_json(&left));
                 }
                 self.done(index, &id, ending, body, runtime, now);

@@ -178,16 +178,17 @@ impl Child {
             last_words::await_the_kill();
         }
         let (ending, body) = ending_of(run.outcome);
-        let done = |ending| FromChild::Done {
+        let done = |ending, left| FromChild::Done {
             id: id.clone(),
             ending,
-            left: left.clone(),
+            left,
             runtime: run.runtime,
             memory: resident_memory(),
         };
-        match self.sender.send(&done(ending), body) {
+        match self.sender.send(&done(ending, left), body) {
+            // What it left may be what is too large, and is nothing that counts after a failure.
             Err(SendError::Frame(error)) => {
-                self.sender.send(&done(TaskEnding::Failure { failure: too_large(&error) }), NO_BODY)
+                self.sender.send(&done(TaskEnding::Failure { failure: too_large(&error) }, None), NO_BODY)
             }
             sent => sent,
         }
