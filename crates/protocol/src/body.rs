@@ -70,11 +70,15 @@ const NOTHING_FOLLOWS: [&[u8]; 2] = [
 /// Cheap where nothing does: the last bytes of such a body in plain JSON tell. Others are decoded. No, for a body
 /// that cannot be decoded.
 pub fn has_embed(message: &Message) -> bool {
+    may_have_embed(message) && decode(message).is_ok_and(|arguments| !arguments.embed.is_empty())
+}
+
+/// Whether anything may happen after the task of this message, as far as the last bytes of its body tell. Decodes nothing.
+pub fn may_have_embed(message: &Message) -> bool {
     // What ends with an object and the end of the list can only hold it as its last element, which is the embed.
-    let nothing_follows = message.headers.compression.is_none()
-        && Serializer::from_name(&message.content_type) == Some(Serializer::Json)
-        && NOTHING_FOLLOWS.iter().any(|end| message.body.ends_with(end));
-    !nothing_follows && decode(message).is_ok_and(|arguments| !arguments.embed.is_empty())
+    message.headers.compression.is_some()
+        || Serializer::from_name(&message.content_type) != Some(Serializer::Json)
+        || !NOTHING_FOLLOWS.iter().any(|end| message.body.ends_with(end))
 }
 
 /// Encodes a body of protocol 2, and compresses it if asked to.

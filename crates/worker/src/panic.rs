@@ -55,6 +55,11 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, TaskError> {
     returned.map_err(|payload| failure(&*payload, place))
 }
 
+/// Does work of the worker itself that must not take others down with it; a panic becomes what it said.
+pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(panic::AssertUnwindSafe(work)).map_err(|payload| said(&*payload).to_owned())
+}
+
 /// What a panic said.
 pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
     payload
@@ -98,6 +103,12 @@ mod tests {
         let failure = catch(|| panic!("no more {}", "sugar")).unwrap_err();
         let text = failure.to_string();
         assert!(text.contains("no more sugar") && text.contains("panic.rs:"), "{text}");
+    }
+
+    #[test]
+    fn a_panic_in_work_of_the_worker_is_what_it_said() {
+        assert_eq!(contained(|| 1), Ok(1));
+        assert_eq!(contained(|| panic!("no more {}", "salt")), Err::<(), _>("no more salt".to_owned()));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! What is left of an outcome that the store refuses.
 
 use celeriac_protocol::{State, Value};
-use celeriac_store::{Closing, Consequences, Error, FailureReason, Finish, Settle};
+use celeriac_store::{Closing, Consequences, Error, FailureReason, Finish, Publication, Settle};
 
 use super::{Finisher, Item};
 use crate::finish::exception;
@@ -58,7 +58,10 @@ impl Finisher {
                         other => *other = Value::List(sequel.children),
                     }
                 }
-                item.finish.workflow = Some(Box::new(sequel.consequences));
+                let Consequences { publication, results, parts } = &sequel.consequences;
+                let is_nothing =
+                    *publication == Publication::default() && results.is_empty() && parts.is_empty();
+                item.finish.workflow = (!is_nothing).then(|| Box::new(sequel.consequences));
             }
             Err(failure) => {
                 let id = &ended.delivery.message.headers.id;
@@ -99,9 +102,11 @@ impl Finisher {
                 tracing::error!(task_id = %result.record.task_id, "the result is not stored: {text}");
             }
             self.replace_result(&mut item, text);
-        } else if let Some(workflow) = &mut item.finish.workflow {
-            tracing::error!("what follows a failed task is not sent: {text}");
-            drop_messages(workflow);
+        } else {
+            if let Some(workflow) = &mut item.finish.workflow {
+                tracing::error!("what follows a failed task is not sent: {text}");
+                drop_messages(workflow);
+            }
             item.reduced = Reduced::Messages;
         }
         item

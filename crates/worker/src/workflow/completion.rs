@@ -7,6 +7,7 @@ use celeriac_store::{Chord, Closing, Consequences, Reported};
 
 use super::send::Origin;
 use super::{Ended, Fault, Workflow};
+use crate::panic::contained;
 
 /// What the members of a chord returned, those that have reported and the one that completes it.
 pub(crate) struct Joined {
@@ -66,6 +67,18 @@ impl Workflow {
         others: &HashMap<TaskId, Value>,
         now: Timestamp,
     ) -> Consequences {
+        let composed = contained(|| self.body_or_failure(ended, joined, others, now));
+        composed
+            .unwrap_or_else(|said| self.refused_body(ended, &format!("composing it panicked: {said}"), now))
+    }
+
+    fn body_or_failure(
+        &self,
+        ended: &Ended,
+        joined: &Joined,
+        others: &HashMap<TaskId, Value>,
+        now: Timestamp,
+    ) -> Consequences {
         let Some((body, origin)) = self.body_of(ended) else { return Consequences::default() };
         if let Some(failed) = joined.failed() {
             let cause =
@@ -80,8 +93,17 @@ impl Workflow {
 
     /// What closes the chord of this task when its body is refused by the store.
     pub(crate) fn refused_body(&self, ended: &Ended, reason: &str, now: Timestamp) -> Consequences {
-        let Some((body, origin)) = self.body_of(ended) else { return Consequences::default() };
-        self.not_completed(&body, &origin, reason, now)
+        let composed = contained(|| {
+            let (body, origin) = self.body_of(ended)?;
+            Some(self.not_completed(&body, &origin, reason, now))
+        });
+        match composed {
+            Ok(closing) => closing.unwrap_or_default(),
+            Err(said) => {
+                tracing::error!("composing the failure of a chord panicked, nobody hears of it: {said}");
+                Consequences::default()
+            }
+        }
     }
 
     fn not_completed(&self, body: &Signature, origin: &Origin, reason: &str, now: Timestamp) -> Consequences {

@@ -34,14 +34,15 @@ pub(crate) use completion::{Joined, close_with, reported};
 pub(crate) use fault::Fault;
 
 use crate::outcome::Failure;
+use crate::panic::contained;
 use send::Origin;
 
 /// The task that polls for chords where results are kept that are not counted. What follows it is among its arguments.
 const CHORD_UNLOCK: &str = "celery.chord_unlock";
 
-/// Whether something may follow the task of this message. Costs nearly nothing where nothing does.
+/// Whether something may follow the task of this message, as far as that shows without decoding it.
 pub(crate) fn may_follow(message: &Message) -> bool {
-    body::has_embed(message)
+    body::may_have_embed(message)
         || message.headers.task.as_ref().is_some_and(|name| name.as_str() == CHORD_UNLOCK)
 }
 
@@ -116,11 +117,18 @@ impl Workflow {
     /// After a failure something always follows: what cannot be sent then is left out, and the log says so.
     pub(crate) fn after(&self, ended: &Ended, now: Timestamp) -> Result<Sequel, Failure> {
         let Some(member) = self.member(ended) else { return Ok(Sequel::default()) };
-        match &ended.end {
+        let composed = contained(|| match &ended.end {
             End::Success(value) => self.succeeded(&member, value, &ended.additions),
             End::Failure(fault) => Ok(self.failed(&member, fault, now)),
             End::Replaced(signature) => self.replaced(&member, signature, &ended.additions),
-        }
+        });
+        composed.unwrap_or_else(|said| match &ended.end {
+            End::Failure(_) => {
+                tracing::error!(task_id = %member.id, "composing what follows a failure panicked, nothing follows: {said}");
+                Ok(Sequel::default())
+            }
+            _ => Err(Failure::new("InternalError", None, format!("composing what follows this task panicked: {said}"))),
+        })
     }
 
     /// The member as the sender of what follows it.

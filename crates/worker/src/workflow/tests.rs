@@ -139,3 +139,15 @@ fn what_was_to_follow_and_cannot_be_read_is_an_error() {
     let ended = Ended { delivery: Arc::new(delivery), end, additions: Vec::new() };
     assert!(workflow().after(&ended, NOW).unwrap_err().message.contains("chain"));
 }
+
+#[test]
+fn a_body_that_only_may_hold_what_follows_is_found_to_hold_nothing() {
+    let mut delivery = delivery(1);
+    delivery.message.body = b"[[], {}]".to_vec().into();
+    assert!(may_follow(&delivery.message), "nobody has decoded it");
+    let end = End::Success(Value::Null);
+    let ended = Ended { delivery: Arc::new(delivery), end, additions: Vec::new() };
+    let Sequel { consequences, children } = workflow().after(&ended, NOW).unwrap();
+    assert!(consequences.parts.is_empty() && consequences.results.is_empty() && children.is_empty());
+    assert_eq!(consequences.publication, Publication::default());
+}
