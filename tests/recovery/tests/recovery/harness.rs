@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
 
 use celeriac::Settings;
 use celeriac::prelude::*;
@@ -71,7 +72,16 @@ impl Ward {
 
     /// The store itself.
     pub(crate) async fn store(&self) -> Store {
-        connect(&self.urls[1], &ConnectOptions::default()).await.expect("the store opens")
+        self.store_with(&ConnectOptions::default()).await
+    }
+
+    /// The store itself, whose answers may take that long.
+    pub(crate) async fn patient_store(&self, deadline: Duration) -> Store {
+        self.store_with(&ConnectOptions { deadline, ..ConnectOptions::default() }).await
+    }
+
+    async fn store_with(&self, options: &ConnectOptions) -> Store {
+        connect(&self.urls[1], options).await.expect("the store opens")
     }
 
     /// Starts a worker.
