@@ -256,7 +256,8 @@ impl Store {
     ///
     /// The answers are those of [`Settler::finish`]. With results on another server, a delivery that turns out to be lost
     /// has taken effect already but for its settlement. Where the last members of a chord end at the same moment, the
-    /// result of one that is answered [`Settled::Completes`] may be stored already.
+    /// result of one that is answered [`Settled::Completes`] may be stored already; where several fail at the same moment,
+    /// what that closes with may be published by each of them.
     ///
     /// # Errors
     /// Those of the servers. What was done before the error stays done; the same call may be repeated.

@@ -25,7 +25,11 @@ local function begin_chord(key, size, ttl)
   local found = redis.call('MGET', key .. '.c', key .. '.s')
   if is_over(found[1], found[2]) then
     redis.call('UNLINK', key .. '.j', key .. '.t', key .. '.d', key .. '.c')
-  elseif ttl ~= '' then
+  elseif redis.call('EXISTS', key .. '.j') == 0 then
+    -- A worker before 5.7 has closed it, and does not know of those who had reported to others.
+    redis.call('UNLINK', key .. '.d')
+  end
+  if ttl ~= '' then
     for _, ending in ipairs({ '.j', '.t', '.d' }) do redis.call('PEXPIRE', key .. ending, ttl) end
   end
   set(key .. '.s', size, ttl)

@@ -85,6 +85,20 @@ async fn a_member_that_an_older_worker_counted_does_not_count_again() {
     assert_eq!(count(&store, part("c", 2)).await, Counted::Last);
 }
 
+/// Which leaves who has reported to others, and no word that the chord is over.
+#[tokio::test]
+async fn a_chord_that_an_older_worker_closed_begins_anew() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    begin(&store, 2).await;
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Open);
+    older_worker_counts(&server, "b", "1", 10);
+    ask::<u64>(&server, &["DEL", &key(".j"), &key(".t"), &key(".s")]);
+    begin(&store, 2).await;
+    assert_eq!(count(&store, part("a", 0)).await, Counted::Open);
+    assert_eq!(count(&store, part("b", 1)).await, Counted::Last);
+}
+
 /// Celery's producers say the size before they send the last task only.
 #[tokio::test]
 async fn members_may_be_faster_than_their_sender() {
