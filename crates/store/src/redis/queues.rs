@@ -12,6 +12,15 @@ use crate::{QueueStats, Result};
 /// The consumers whose lease has not run out: the queues of each, and how much it has of each list.
 type Consumers = Vec<(Value, HashMap<String, u64>)>;
 
+/// What is counted of some queues.
+struct Counts {
+    /// Of all lists of the first queue, then of the next.
+    lengths: Vec<u64>,
+    /// How much is for later, by list.
+    scheduled: HashMap<String, u64>,
+    consumers: Consumers,
+}
+
 impl Shared {
     /// The state of these queues, or of all that are known.
     pub(super) async fn queue_stats(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {
@@ -26,8 +35,8 @@ impl Shared {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let (lengths, scheduled) = self.lengths(names).await?;
-        let consumers = self.consumers().await?;
+        let alive = self.alive().await?;
+        let Counts { lengths, scheduled, consumers } = self.counts(names, alive).await?;
         let stats = names.iter().zip(lengths.chunks(self.keys.steps().len())).map(|(queue, lengths)| {
             let lists = self.keys.lists(queue);
             let of_lists =
@@ -52,39 +61,31 @@ impl Shared {
         Ok(found.into_iter().map(QueueName::from).collect())
     }
 
-    /// The lengths of all lists of these queues, and how much is scheduled for each list.
-    async fn lengths(&self, names: &[QueueName]) -> Result<(Vec<u64>, HashMap<String, u64>)> {
+    /// How much is where at one moment: no message is between two places.
+    async fn counts(&self, names: &[QueueName], alive: Vec<(String, Value)>) -> Result<Counts> {
         let mut pipeline = redis::pipe();
         for list in names.iter().flat_map(|queue| self.keys.lists(queue)) {
             pipeline.cmd("LLEN").arg(list);
         }
         pipeline.cmd("HGETALL").arg(self.keys.named("schedule:counts"));
-        let mut answers: Vec<redis::Value> = read(self.link.ask("count", pipeline).await?, &self.link)?;
-        let scheduled = read(answers.pop().unwrap_or(redis::Value::Nil), &self.link)?;
-        let lengths: Result<Vec<u64>> = answers.into_iter().map(|length| read(length, &self.link)).collect();
-        Ok((lengths?, scheduled))
-    }
-
-    async fn consumers(&self) -> Result<Consumers> {
-        let alive = self.alive().await?;
-        if alive.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = redis::pipe();
         for (id, _) in &alive {
             pipeline.cmd("HVALS").arg(self.keys.named(&format!("lent:{id}")));
         }
-        let places: Vec<Vec<String>> = read(self.link.ask("count", pipeline).await?, &self.link)?;
-        let count = |((_, record), places): ((String, Value), Vec<String>)| {
+        pipeline.atomic();
+        let mut answers: Vec<redis::Value> = read(self.link.ask("count", pipeline).await?, &self.link)?;
+        let places = answers.split_off(answers.len().saturating_sub(alive.len()));
+        let scheduled = read(answers.pop().unwrap_or(redis::Value::Nil), &self.link)?;
+        let lengths = answers.into_iter().map(|length| read(length, &self.link)).collect::<Result<_>>()?;
+        let consumers = alive.into_iter().zip(places).map(|((_, record), places)| {
+            let places: Vec<String> = read(places, &self.link)?;
             let mut lent = HashMap::new();
-            for place in places {
-                if let Some(list) = list_at(&record, &place) {
-                    *lent.entry(list.to_owned()).or_insert(0) += 1;
-                }
+            for list in places.iter().filter_map(|place| list_at(&record, place)) {
+                *lent.entry(list.to_owned()).or_insert(0) += 1;
             }
-            (record.get("queues").cloned().unwrap_or(Value::Null), lent)
-        };
-        Ok(alive.into_iter().zip(places).map(count).collect())
+            Ok((record.get("queues").cloned().unwrap_or(Value::Null), lent))
+        });
+        let consumers = consumers.collect::<Result<_>>()?;
+        Ok(Counts { lengths, scheduled, consumers })
     }
 
     /// The consumers whose lease has not run out, with what the server knows of them.
