@@ -41,3 +41,13 @@ pub(crate) fn usage(pid: u32) -> std::io::Result<Usage> {
     // utime and stime, in hundredths of a second on every Linux that matters.
     Ok(Usage { resident_kib, cpu_seconds: (ticks(11) + ticks(12)) / 100.0 })
 }
+
+/// The most memory that this process has had at once.
+pub(crate) fn peak_mib() -> std::io::Result<f64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok())
+        .unwrap_or_default();
+    Ok(peak / 1024.0)
+}

@@ -18,6 +18,7 @@ use clap::{Parser, Subcommand};
 
 use place::Kind;
 use report::Figure;
+use scenarios::canvas::Composition;
 
 /// Measures this machine and writes a report.
 #[derive(Parser)]
@@ -54,6 +55,12 @@ enum Role {
     /// Sends a million tasks for later.
     #[command(hide = true)]
     Fill { store: String },
+    /// Sends a workflow.
+    #[command(hide = true)]
+    SendComposed { store: String, composition: Composition },
+    /// Runs a workflow that was sent.
+    #[command(hide = true)]
+    RunComposed { store: String, composition: Composition },
 }
 
 fn main() -> ExitCode {
@@ -66,6 +73,8 @@ fn main() -> ExitCode {
         Some(Role::Scenario { name, store }) => scenarios::run(name, *store),
         Some(Role::Ping { store, count, per_second }) => scenarios::latency::ping(store, *count, *per_second),
         Some(Role::Fill { store }) => scenarios::schedule::fill(store),
+        Some(Role::SendComposed { store, composition }) => scenarios::canvas::send(store, *composition),
+        Some(Role::RunComposed { store, composition }) => scenarios::canvas::run(store, *composition),
         None => measure(&arguments),
     };
     match outcome {
@@ -77,7 +86,8 @@ fn main() -> ExitCode {
     }
 }
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Error = Box<dyn std::error::Error>;
+type Result<T> = std::result::Result<T, Error>;
 
 fn measure(arguments: &Arguments) -> Result<()> {
     let wanted = |name: &str| arguments.only.as_ref().is_none_or(|part| name.contains(part.as_str()));

@@ -68,6 +68,16 @@ impl Place {
         let Some(server) = &self.server else { return Ok(None) };
         Ok(Some(machine::usage(server.child.id())?.cpu_seconds))
     }
+
+    /// How many bytes the server has received, where there is one.
+    pub(crate) fn server_received(&self) -> Result<Option<u64>> {
+        if self.server.is_none() {
+            return Ok(None);
+        }
+        let mut connection = redis::Client::open(self.url())?.get_connection()?;
+        let stats: redis::InfoDict = redis::cmd("INFO").arg("stats").query(&mut connection)?;
+        Ok(stats.get("total_net_input_bytes"))
+    }
 }
 
 struct Server {

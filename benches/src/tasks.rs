@@ -21,6 +21,12 @@ pub(crate) async fn ten_milliseconds() -> TaskResult<()> {
     Ok(())
 }
 
+/// What a chord does in the end: it says when that was, in microseconds.
+#[celeriac::task]
+pub(crate) async fn all_have_ended(_nothings: Vec<()>) -> TaskResult<i64> {
+    Ok(celeriac::store::clock::Clock::system().now().as_micros())
+}
+
 /// Notes how long ago it was sent.
 #[celeriac::task]
 pub(crate) async fn ping(delays: Shared<Delays>, sent_at_micros: i64) -> TaskResult<()> {
@@ -47,6 +53,7 @@ pub(crate) fn app() -> App {
     App::new("bench").resource(Resource::value(Delays::default())).tasks(tasks![
         nothing,
         ten_milliseconds,
+        all_have_ended,
         ping
     ])
 }

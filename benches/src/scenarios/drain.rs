@@ -51,7 +51,7 @@ pub(crate) async fn ten_milliseconds(place: &Place) -> Result<Vec<Figure>> {
 }
 
 /// Runs a worker until nothing is left: from its start until it has stopped.
-async fn empty_the_queue(app: &App) -> Result<Duration> {
+pub(super) async fn empty_the_queue(app: &App) -> Result<Duration> {
     let (stopper, shutdown) = Shutdown::new();
     let options = worker::Options::from_settings(app.config(), "bench@localhost");
     let queue = [QueueName::new(&app.config().task_default_queue)];

@@ -1,5 +1,6 @@
 //! What is measured, one file for each kind of figure.
 
+pub(crate) mod canvas;
 pub(crate) mod ceiling;
 pub(crate) mod drain;
 pub(crate) mod idle;
@@ -24,6 +25,8 @@ pub(crate) const ALL: &[(&str, &[Kind])] = &[
     ("latency", BOTH),
     ("idle", BOTH),
     ("schedule", BOTH),
+    ("chord", BOTH),
+    ("chain", BOTH),
     ("waiting", &[Kind::Redis]),
 ];
 
@@ -35,6 +38,8 @@ pub(crate) const RATIOS: &[(&str, &str)] = &[
     ("drain of no-op tasks with results", "ceiling: claim and delete"),
     ("drain of no-op tasks with results", "ceiling: claim, delete and store a result"),
     ("10 ms tasks at concurrency 100", "10 ms tasks: what 100 slots allow"),
+    ("chord of 100,000: running", "group of 100,000: running"),
+    ("redis: chord of 100,000: running", "redis: group of 100,000: running"),
 ];
 
 /// At what we on Redis are compared with the other systems.
@@ -61,6 +66,8 @@ pub(crate) fn run(name: &str, store: Kind) -> Result<()> {
         "latency" => runtime.block_on(latency::run(&place))?,
         "idle" => idle::run(&place)?,
         "schedule" => runtime.block_on(schedule::run(&place, &Place::new(store)?))?,
+        "chord" => canvas::chord_beside_group(|| Place::new(store))?,
+        "chain" => canvas::long_chain(&place)?,
         "waiting" => runtime.block_on(waiting::run(&place))?,
         unknown => return Err(format!("no scenario is called {unknown}").into()),
     };
