@@ -147,8 +147,10 @@ impl<T> AsyncResult<T> {
         Ok(children.iter().filter_map(|child| AnyResult::from_tuple(child, &self.app)).collect())
     }
 
-    /// Celery's result tuple: `[[id, parent], null]`.
-    pub(crate) fn as_tuple(&self) -> Value {
+    /// What led to it, in the form from which Celery's `result_from_tuple` makes a result: `[[id, parent], null]`.
+    ///
+    /// Source: `celery/result.py`, `AsyncResult.as_tuple`, Celery 5.7.0.
+    pub fn as_tuple(&self) -> Value {
         let alone =
             || Value::List(vec![Value::List(vec![self.id.as_str().into(), Value::Null]), Value::Null]);
         self.tree.as_ref().map_or_else(alone, ResultTree::as_tuple)

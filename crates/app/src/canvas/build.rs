@@ -2,6 +2,7 @@
 
 use celeriac_protocol::{EncodeError, Signature as Wire, TaskName, Value};
 
+use crate::canvas::Group;
 use crate::canvas::node::take;
 use crate::signature::SendOptions;
 use crate::task::TaskOptions;
@@ -26,6 +27,12 @@ impl From<Wire> for Composed {
 impl<T> From<Signature<T>> for Composed {
     fn from(signature: Signature<T>) -> Self {
         Self::of(signature)
+    }
+}
+
+impl<T, R> From<Group<T, R>> for Composed {
+    fn from(group: Group<T, R>) -> Self {
+        group.composed
     }
 }
 

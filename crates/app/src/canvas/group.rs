@@ -24,7 +24,7 @@ pub struct GroupStep<A, T = Value> {
     result: PhantomData<fn(A) -> T>,
 }
 
-/// What a group may be made of: complete calls, or steps that all take the same.
+/// What a group may be made of: complete calls, steps that all take the same, or groups of either.
 pub trait Member: Sized {
     /// The group of such members.
     type Group;
@@ -57,6 +57,44 @@ impl<A, T> Member for Step<A, T> {
 
     fn group(composed: Composed) -> GroupStep<A, T> {
         GroupStep::new(composed)
+    }
+}
+
+/// Its members are members of the outer group.
+///
+/// ```
+/// use celeriac_app::{Signature, args, kwargs};
+/// use celeriac_app::canvas::{Group, Step, group};
+///
+/// let load = |n: i64| Signature::<i64>::named("proj.load", args![n], kwargs! {});
+/// let square = Step::<i64, i64>::named("proj.square", args![], kwargs! {});
+/// let cube = Step::<i64, i64>::named("proj.cube", args![], kwargs! {});
+/// // Four results: the square and the cube of each number.
+/// let powers: Group<i64> = group([2, 3].map(|n| load(n).then(group([square.clone(), cube.clone()]))));
+/// # let _ = powers;
+/// ```
+impl<T, R> Member for Group<T, R> {
+    type Group = Group<T>;
+
+    fn into_member(self) -> Composed {
+        self.composed
+    }
+
+    fn group(composed: Composed) -> Group<T> {
+        Group::new(composed)
+    }
+}
+
+/// Its members are members of the outer group.
+impl<A, T> Member for GroupStep<A, T> {
+    type Group = Self;
+
+    fn into_member(self) -> Composed {
+        self.composed
+    }
+
+    fn group(composed: Composed) -> Self {
+        Self::new(composed)
     }
 }
 

@@ -165,15 +165,23 @@ impl<T> GroupResult<T> {
         }
     }
 
+    /// Its members and what led to it, in the form from which Celery's `result_from_tuple` makes a result:
+    /// `[[id, parent], [member, ...]]`.
+    ///
+    /// Source: `celery/result.py`, `GroupResult.as_tuple`, Celery 5.7.0.
+    pub fn as_tuple(&self) -> Value {
+        match &*self.tuple {
+            Tuple::Tree(tree) => tree.as_tuple(),
+            Tuple::Value(tuple) => tuple.clone(),
+        }
+    }
+
     /// Remembers what the group is made of, for [`App::restore_group`] and for Celery's `GroupResult.restore`.
     ///
     /// # Errors
     /// Why the store could not be asked.
     pub async fn save(&self) -> Result<(), ResultError> {
-        let result = match &*self.tuple {
-            Tuple::Tree(tree) => tree.as_tuple(),
-            Tuple::Value(tuple) => tuple.clone(),
-        };
+        let result = self.as_tuple();
         let expires_after = self.app.config().result_lifetime();
         let saved = SavedGroup { id: self.id.clone(), result, expires_after };
         self.app.store().await?.groups().save(vec![saved]).await.map_err(|source| self.store_error(source))
