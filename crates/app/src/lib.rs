@@ -21,6 +21,7 @@ pub mod signals;
 mod signature;
 pub mod task;
 mod trail;
+pub mod workflow;
 
 pub use app::App;
 pub use args::ArgumentReader;

@@ -18,6 +18,7 @@ Examples:
   $ {bin} queues
   $ {bin} failed list
   $ {bin} inspect --json
+  $ {bin} inspect workflow ID
 
 Settings come from the program itself, then from a TOML file (--config), then from the environment \
 (CELERIAC_BROKER_URL, CELERIAC_WORKER_CONCURRENCY, ...), then from these options. The last one wins.

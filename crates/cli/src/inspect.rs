@@ -1,4 +1,4 @@
-//! `inspect`: what the workers do at this moment.
+//! `inspect`: what the workers do at this moment. `inspect workflow` is in `workflow.rs`.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::output::{map, show_value};
 use crate::session::Session;
 use crate::table::{Column, Table, printable};
 use crate::values::{duration, iso, show_age, show_bytes, show_duration};
+use crate::workflow;
 
 const POOLS: [Column; 4] = [
     Column::Text("POOL"),
@@ -55,8 +56,11 @@ Exits with 1 if no worker is alive.";
 
 /// Ask the workers what they do
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+
     /// Only these workers
     #[arg(short, long, value_name = "NAME,..", value_delimiter = ',')]
     destination: Vec<String>,
@@ -70,7 +74,17 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// What else there is to inspect.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Show a workflow: how each of its tasks stands, and what it waits for
+    Workflow(workflow::Args),
+}
+
 pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
+    if let Some(What::Workflow(args)) = args.what {
+        return workflow::run(args, session).await;
+    }
     let store = session.store().await?;
     let workers = store.presence().workers(args.timeout).await;
     let mut workers = workers.map_err(|error| Failure::because("the workers cannot be asked", &error))?;

@@ -24,6 +24,7 @@ mod table;
 mod tasks;
 mod values;
 mod worker;
+mod workflow;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

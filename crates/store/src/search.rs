@@ -32,8 +32,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// How near to its end a message is there.
-    pub(crate) fn nearness(&self) -> u8 {
+    /// How near to its end a message is there: more is nearer.
+    pub fn nearness(&self) -> u8 {
         match self {
             Self::Failed { .. } => 0,
             Self::Scheduled { .. } => 1,

@@ -8,3 +8,4 @@ mod fixture;
 mod lifecycle;
 mod outcome;
 mod send;
+mod workflow;
