@@ -57,12 +57,13 @@ pub(super) async fn climb(asked: &str, sources: &mut Sources<'_>) -> Result<Opti
     if saved.is_none() && sources.chord(&group).await?.is_none() {
         return Ok(None);
     }
-    let mut beginning = match first {
-        Some(first) => from_task(TaskId::from(first.id()), sources).await?,
+    let first = first.map(|first| TaskId::from(first.id()));
+    let mut beginning = match &first {
+        Some(first) => from_task(first.clone(), sources).await?,
         None => Beginning::default(),
     };
     if !beginning.groups.iter().any(|found| found.id == group) {
-        beginning.groups.insert(0, Found { id: group, members: Vec::new(), body: None });
+        beginning.groups.insert(0, Found { id: group, members: first.into_iter().collect(), body: None });
     }
     Ok(Some(beginning))
 }

@@ -94,7 +94,9 @@ async fn a_body_waits_for_the_members_that_have_not_reported() {
         closing: Closing::Ask,
     };
     app.store().await.unwrap().groups().count(vec![part]).await.unwrap();
-    store_result(&app, record(id.as_str(), State::Success, &[])).await;
+    let mut ended = record(id.as_str(), State::Success, &[]);
+    ended.other.push(("group_id".into(), Value::from(chord.as_str())));
+    store_result(&app, ended).await;
     for asked in [sent.id().as_str(), chord.as_str()] {
         let tree = tell(&app, asked).await;
         let NodeKind::Group(group) = &tree.nodes[0].what else { panic!("a group: {tree:?}") };
