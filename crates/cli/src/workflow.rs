@@ -5,7 +5,7 @@ use std::time::Duration;
 use celeriac_app::workflow::{
     Doom, GroupNode, NodeKind, Role, Standing, TaskNode, WorkflowNode, WorkflowOptions, WorkflowTree,
 };
-use celeriac_protocol::{Timestamp, Value};
+use celeriac_protocol::{GroupId, TaskId, TaskName, Timestamp, Value};
 use celeriac_store::QueueStats;
 
 use crate::failure::Failure;
@@ -47,9 +47,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
-    let mut options = WorkflowOptions::default();
-    options.limit = if args.all { usize::MAX } else { args.limit };
-    (options.effort, options.patience) = (args.effort, args.timeout);
+    let limit = if args.all { usize::MAX } else { args.limit };
+    let options = WorkflowOptions { limit, effort: args.effort, patience: args.timeout };
     let store = session.store().await?;
     let found = session.app().workflow(&args.id, &options).await;
     let found = found.map_err(|error| Failure::because("the workflow cannot be read", &error))?;
@@ -104,8 +103,8 @@ fn part(role: Role) -> &'static str {
 
 fn id_of(node: &WorkflowNode) -> Option<&str> {
     match &node.what {
-        NodeKind::Task(task) => task.id.as_ref().map(|id| id.as_str()),
-        NodeKind::Group(group) => group.id.as_ref().map(|id| id.as_str()),
+        NodeKind::Task(task) => task.id.as_ref().map(TaskId::as_str),
+        NodeKind::Group(group) => group.id.as_ref().map(GroupId::as_str),
         _ => None,
     }
 }
@@ -246,7 +245,7 @@ fn node_as_json(node: &WorkflowNode) -> Value {
     match &node.what {
         NodeKind::Task(task) => {
             add("kind", "task".into());
-            add("task", task.name.as_ref().map(|name| name.as_str()).into());
+            add("task", task.name.as_ref().map(TaskName::as_str).into());
             add("standing", task.standing.as_str().into());
             standing_as_json(&task.standing, &mut add);
         }
@@ -307,7 +306,7 @@ fn standing_as_json(standing: &Standing, add: &mut impl FnMut(&str, Value)) {
             add("error", error.clone().into());
             add("will_not_run", doom_as_json(*doom));
         }
-        Standing::NotSent { after } => add("after", after.as_ref().map(|id| id.as_str()).into()),
+        Standing::NotSent { after } => add("after", after.as_ref().map(TaskId::as_str).into()),
         _ => {}
     }
 }

@@ -47,10 +47,9 @@ pub(super) async fn climb(asked: &str, sources: &mut Sources<'_>) -> Result<Opti
     }
     let group = GroupId::from(asked);
     let (mentions, _) = sources.mentions(asked).await?;
-    if let Some(message) = mentions.iter().find(|seen| has_to_do_with(seen, asked)) {
-        if let Some(id) = message.message.headers.id.clone() {
-            return from_task(id, sources).await.map(Some);
-        }
+    let found = mentions.iter().find(|seen| has_to_do_with(seen, asked));
+    if let Some(id) = found.and_then(|seen| seen.message.headers.id.clone()) {
+        return from_task(id, sources).await.map(Some);
     }
     let saved = sources.saved(&group).await?;
     let first = saved.as_ref().and_then(|members| unrolled(members.first()?).into_iter().next());

@@ -26,7 +26,6 @@ use celeriac_store::QueueStats;
 
 pub use standing::{Doom, Standing};
 
-use crate::producer::SendError;
 use crate::{App, ResultError};
 
 /// How much is told of a workflow, and how hard it is looked for.
@@ -231,7 +230,7 @@ impl App {
         options: &WorkflowOptions,
     ) -> Result<Option<WorkflowTree>, ResultError> {
         let id = id.as_ref();
-        let store = self.store().await.map_err(SendError::from)?;
+        let store = self.store().await?;
         let mut sources = sources::Sources::new(store, self.client().now(), *options);
         let told = async {
             let Some(begin) = climb::climb(id, &mut sources).await? else { return Ok(None) };

@@ -97,8 +97,8 @@ pub(super) async fn of_unlisted(
     let chord = sources.chord(&id).await?;
     let (mut mentions, is_complete) = sources.mentions(id.as_str()).await?;
     mentions.retain(|seen| is_member(&seen.message, &id));
-    let mut survey = Survey::default();
-    survey.body = mentions.iter().find_map(|seen| body_of(&seen.message, &id));
+    let body = mentions.iter().find_map(|seen| body_of(&seen.message, &id));
+    let mut survey = Survey { body, ..Survey::default() };
     let mut members: Vec<TaskId> = known.to_vec();
     mentions.sort_by_key(|seen| seen.message.headers.group_index);
     for id in mentions.iter().filter_map(|seen| seen.message.headers.id.clone()) {

@@ -255,9 +255,11 @@ impl Walk<'_, '_> {
                 self.next(steps);
             }
             Shape::Group(members) => {
-                self.unsent_group(id.map(GroupId::from), members, None, after, role, level);
+                self.unsent_group(id.map(GroupId::from), members, None, after.as_ref(), role, level);
             }
-            Shape::Chord(members, body) => self.unsent_group(None, members, body, after, role, level),
+            Shape::Chord(members, body) => {
+                self.unsent_group(None, members, body, after.as_ref(), role, level);
+            }
         }
         Ok(())
     }
@@ -267,7 +269,7 @@ impl Walk<'_, '_> {
         id: Option<GroupId>,
         members: Vec<Signature>,
         body: Option<Signature>,
-        after: Option<TaskId>,
+        after: Option<&TaskId>,
         role: Role,
         level: u32,
     ) {
@@ -278,7 +280,7 @@ impl Walk<'_, '_> {
         let limit = self.sources.options.limit;
         let mut left_out = size.saturating_sub(limit as u64);
         let shown = members.into_iter().take(limit);
-        let visit = |member| Visit::Call(Box::new(member), after.clone());
+        let visit = |member| Visit::Call(Box::new(member), after.cloned());
         let mut items: Vec<Item> =
             shown.map(|member| Item::new(Role::Member, level + 1, visit(member))).collect();
         items.extend(others(&mut left_out, "not-sent", Role::Member, level + 1));
