@@ -182,6 +182,12 @@ impl Context {
     /// fn fetch(task: &Context, url: String) -> TaskResult<i64> {
     ///     Err(task.replace(Signature::<i64>::named("pages.fetch_from_mirror", args![url], kwargs! {})))
     /// }
+    ///
+    /// # use celeriac_app::canvas::group;
+    /// fn fetch_all(task: &Context, urls: Vec<String>) -> TaskResult<Vec<i64>> {
+    ///     let fetch = |url| Signature::<i64>::named("pages.fetch", args![url], kwargs! {});
+    ///     Err(task.replace(group(urls.into_iter().map(fetch))))
+    /// }
     /// ```
     pub fn replace(&self, call: impl Into<Composed>) -> TaskError {
         match self.wire_form(call.into()) {

@@ -26,7 +26,7 @@ pub fn map<A: Serialize, T>(task: &Step<A, T>, items: impl IntoIterator<Item = A
 
 /// One message that calls a task with each of these lists of arguments, one after the other.
 ///
-/// The step names the task and may have no arguments of its own.
+/// The step names the task and may have no arguments of its own: for a task `add` of this program, `Step::of(&add, 0)`.
 ///
 /// ```
 /// use celeriac_app::{Signature, args, kwargs};
