@@ -5,3 +5,4 @@ mod harness;
 mod settings;
 mod stores;
 mod worker;
+mod workflows;
