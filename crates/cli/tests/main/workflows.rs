@@ -67,7 +67,7 @@ body demo.add body: not sent yet, waits for 2 of the 3 members  <- asked for"
 fn a_member_finds_its_workflow_in_json() {
     let program = Program::new();
     send_chord(&app(&program));
-    let tree = program.json(&["inspect", "workflow", "left", "--json"]);
+    let tree = program.json(&["inspect", "workflow", "left"]);
     let nodes = tree.get("nodes").and_then(Value::as_list).unwrap();
     let told =
         |node: &Value| ["kind", "role", "standing"].map(|field| node.get(field).cloned().unwrap_or_default());

@@ -83,7 +83,7 @@ def each_member_has_a_callback():
 
 @canvas
 def a_large_group():
-    return group(echo.s(number) for number in range(300))
+    return group(echo.s(number) for number in range(100))
 
 
 @canvas(acts=True)

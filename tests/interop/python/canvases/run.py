@@ -22,6 +22,8 @@ PLACES = {
 }
 # Before the place: our program sends it, not Celery.
 SENT_BY_OURS = "sent-by-ours:"
+# Before the place: our program composes it, too.
+COMPOSED_BY_OURS = "composed-by-ours:"
 STOCK_WORKER = "stock@interop"
 # kombu's own steps, as lists of each queue.
 STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")
@@ -47,13 +49,21 @@ class Sender:
             [os.environ["RUST_CANVASES"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True,
         )
 
-    def send(self, **request):
+    def ask(self, request):
         self.program.stdin.write(json.dumps(request) + "\n")
         self.program.stdin.flush()
         answer = self.program.stdout.readline()
         assert answer, "our program could not send it: what it said is above"
-        tree = json.loads(answer)
+        return json.loads(answer)
+
+    def send(self, **request):
+        tree = self.ask(request)
         return tree and result_from_tuple(tree, app=app)
+
+
+def composed_by_ours():
+    """The names of those that our program composes."""
+    return Sender.of(OURS).ask("names")
 
 
 class Run:
@@ -62,8 +72,8 @@ class Run:
     DEADLINE = 120
 
     def __init__(self, place):
-        self.place = place.removeprefix(SENT_BY_OURS)
-        self.sender = Sender.of(PLACES[self.place][0]) if place.startswith(SENT_BY_OURS) else None
+        self.place = place.removeprefix(SENT_BY_OURS).removeprefix(COMPOSED_BY_OURS)
+        self.sender = Sender.of(PLACES[self.place][0]) if place != self.place else None
         app.conf.task_default_queue, self.turns = PLACES[self.place]
         self.turn = 0
         self.sent = None
@@ -78,6 +88,10 @@ class Run:
         else:
             self.sent = signature.apply_async(arguments, **options)
         return self.sent
+
+    def send_by_name(self, name):
+        """Has our program compose and send it."""
+        self.sent = self.sender.send(canvas=name, queues=self.turns)
 
     def assign(self, value):
         """Gives every task in it the queue whose turn it is, callbacks and arguments included."""

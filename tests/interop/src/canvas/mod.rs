@@ -1,5 +1,6 @@
-//! Canvases: the tasks they are made of, and a program that sends them.
+//! Canvases: the tasks they are made of, canvases of them, and a program that sends these and others.
 
+pub mod composed;
 mod sender;
 mod tasks;
 

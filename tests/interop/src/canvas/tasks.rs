@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_millis(200);
 
 /// Adds numbers, or texts.
 #[celeriac::task(name = "canvas.add")]
-async fn add(x: Value, y: Value) -> TaskResult<Value> {
+pub(super) async fn add(x: Value, y: Value) -> TaskResult<Value> {
     match (x, y) {
         (Value::Int(x), Value::Int(y)) => Ok(Value::Int(x + y)),
         (Value::String(x), Value::String(y)) => Ok(Value::String(format!("{x}{y}").into())),
@@ -21,13 +21,13 @@ async fn add(x: Value, y: Value) -> TaskResult<Value> {
 
 /// Returns what it was given.
 #[celeriac::task(name = "canvas.echo")]
-async fn echo(value: Value) -> TaskResult<Value> {
+pub(super) async fn echo(value: Value) -> TaskResult<Value> {
     Ok(value)
 }
 
 /// Sums numbers and lists of numbers.
 #[celeriac::task(name = "canvas.total")]
-async fn total(numbers: Value) -> TaskResult<i64> {
+pub(super) async fn total(numbers: Value) -> TaskResult<i64> {
     fn sum(value: &Value) -> Option<i64> {
         match value {
             Value::Int(number) => Some(*number),
@@ -46,7 +46,7 @@ async fn fail(_first: Option<Value>, _second: Option<Value>) -> TaskResult<()> {
 
 /// Returns what nobody wants to know.
 #[celeriac::task(name = "canvas.hush", ignore_result)]
-async fn hush(value: Value) -> TaskResult<Value> {
+pub(super) async fn hush(value: Value) -> TaskResult<Value> {
     Ok(value)
 }
 
@@ -59,7 +59,7 @@ async fn note(first: Option<Value>, second: Option<Value>, third: Option<Value>)
 
 /// What an errback is told.
 #[celeriac::task(name = "canvas.told")]
-async fn told(request_id: Value) -> TaskResult<Vec<Value>> {
+pub(super) async fn told(request_id: Value) -> TaskResult<Vec<Value>> {
     Ok(vec![Value::from("told"), request_id])
 }
 
@@ -96,7 +96,7 @@ async fn whoami(task: &Context, _first: Option<Value>) -> TaskResult<Value> {
 
 /// Succeeds at the second try.
 #[celeriac::task(name = "canvas.again", bind, max_retries = 5)]
-async fn again(task: &Context, value: Value) -> TaskResult<Value> {
+pub(super) async fn again(task: &Context, value: Value) -> TaskResult<Value> {
     if task.retries() == 0 {
         return Err(TaskError::retry().countdown(SOON));
     }

@@ -19,5 +19,15 @@ async fn canvases_that_celery_sends() {
 /// A canvas that we send comes to the same in stock workers, in ours, and where tasks change hands at every step.
 #[tokio::test]
 async fn canvases_that_we_send() {
-    same_as_in_celery(&["sent-by-ours:stock", "sent-by-ours:ours", "sent-by-ours:ours-then-stock"]).await;
+    let sent = ["sent-by-ours:stock", "sent-by-ours:ours", "sent-by-ours:ours-then-stock"];
+    // Those of them that there are in Rust, too.
+    let composed = ["composed-by-ours:stock", "composed-by-ours:ours-then-stock"];
+    same_as_in_celery(&[&sent[..], &composed].concat()).await;
+}
+
+/// What is composed in Rust is enough to speak of.
+#[test]
+fn many_canvases_are_composed_in_rust() {
+    let canvases = celeriac_interop::canvas::composed::ALL;
+    assert!(canvases.len() >= 40, "{} canvases", canvases.len());
 }
