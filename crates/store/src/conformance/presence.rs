@@ -5,7 +5,7 @@ use std::time::Duration;
 use celeriac_protocol::Value;
 
 use super::StoreUnderTest;
-use super::subject::{LEASE, MOMENT, within};
+use super::subject::{LEASE, MOMENT, keeps_waiting, within};
 use crate::{ConsumerId, WorkerRecord};
 
 /// What a worker of this name says of itself now.
@@ -99,7 +99,7 @@ pub async fn a_question_reaches_everybody_who_waits(store: &StoreUnderTest) {
     let mut here = std::pin::pin!(store.presence().asked());
     let mut there = std::pin::pin!(elsewhere.presence().asked());
     store.keeps_waiting("a wait for no question", &mut here).await;
-    store.keeps_waiting("a wait for no question", &mut there).await;
+    keeps_waiting(elsewhere.broker().as_ref(), "a wait for no question", &mut there).await;
     workers(store).await;
     within("the question", here).await.unwrap();
     within("the question", there).await.unwrap();

@@ -168,18 +168,28 @@ impl StoreUnderTest {
 
     /// Panics if `future` comes to an end although nothing happens that it waits for.
     pub(super) async fn keeps_waiting<T>(&self, what: &str, future: &mut (impl Future<Output = T> + Unpin)) {
-        let round_trips = async {
-            // A store that was about to answer `future` has done so by the time it answered these.
-            for _ in 0..8 {
-                self.broker().queues(&[]).await.unwrap();
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            _ = future => panic!("{what} did not wait"),
-            () = round_trips => {}
+        keeps_waiting(self.broker(), what, future).await;
+    }
+}
+
+/// As [`StoreUnderTest::keeps_waiting`], for a wait that another process began: it waits by the time that its own store has
+/// answered other questions.
+pub(super) async fn keeps_waiting<T>(
+    broker: &dyn Broker,
+    what: &str,
+    future: &mut (impl Future<Output = T> + Unpin),
+) {
+    let round_trips = async {
+        // A store that was about to answer `future` has done so by the time it answered these.
+        for _ in 0..8 {
+            broker.queues(&[]).await.unwrap();
+            tokio::task::yield_now().await;
         }
+    };
+    tokio::select! {
+        biased;
+        _ = future => panic!("{what} did not wait"),
+        () = round_trips => {}
     }
 }
 
