@@ -230,7 +230,7 @@ fn outline(part: &ChordPart) -> ChordPart {
     ChordPart {
         chord: part.chord.clone(),
         member: part.member.clone(),
-        index: None,
+        index: part.index,
         state: part.state.clone(),
         result: Value::Null,
         adds: part.adds,
@@ -379,6 +379,24 @@ mod tests {
         assert_eq!(place.finish(with_body()).await, Settled::Done);
         assert_eq!(place.sent().await, [1, 1]);
         assert_eq!(place.store.chord(&GroupId::new("chord")).await.unwrap(), None);
+    }
+
+    /// Its place is half of what it is known by.
+    #[tokio::test]
+    async fn a_member_that_reports_again_from_its_place_completes_nothing() {
+        let place = Place::new("again").await;
+        let report = ChordPart { index: Some(0), ..part("member") };
+        place.store.count(vec![report.clone()]).await.unwrap();
+        let servers = Servers { broker: &place.store, results: &place.store, groups: &place.store };
+        let workflow = Some(Box::new(Consequences { parts: vec![report], ..Consequences::default() }));
+        let finish = Finish {
+            delivery: None,
+            settle: crate::Settle::Ack,
+            result: None,
+            follow_ups: Vec::new(),
+            workflow,
+        };
+        assert_eq!(servers.finish(&*place.settler, vec![finish]).await.unwrap(), [Settled::Done]);
     }
 
     #[tokio::test]
