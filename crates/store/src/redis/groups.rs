@@ -100,11 +100,13 @@ impl RedisStore {
         read(call.run("read a chord", &shared.link).await?, &shared.link)
     }
 
-    /// What so many members of a chord have reported, in portions, so that others are served in between.
+    /// What the members of a chord have reported, about so many, in portions, so that others are served in between.
     async fn parts(&self, chord: &GroupId, count: usize, is_ordered: bool) -> Result<Vec<Reported>> {
         let shared = &self.shared;
         let mut found: Vec<(Vec<u8>, f64)> = Vec::with_capacity(count);
-        for first in (0..count).step_by(PORTION) {
+        // To the end, and not to `count`: who reports meanwhile may move others beyond that.
+        loop {
+            let first = found.len();
             let mut range = cmd(if is_ordered { "ZRANGE" } else { "LRANGE" });
             range.arg(format!("{}.j", shared.keys.group(chord))).arg(first).arg(first + PORTION - 1);
             if is_ordered {
@@ -117,9 +119,12 @@ impl RedisStore {
                 let parts: Vec<Vec<u8>> = read(answer, &shared.link)?;
                 found.extend(parts.into_iter().map(|part| (part, f64::INFINITY)));
             }
+            if found.len() < first + PORTION {
+                break;
+            }
         }
-        if is_ordered {
-            // Who reported meanwhile has moved others towards the end, where they were found a second time.
+        if is_ordered && found.len() > count {
+            // Those that were moved were found a second time.
             let mut seen = HashSet::with_capacity(found.len());
             found.retain(|(part, _)| seen.insert(part.clone()));
         }
