@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// On how many ports a server is tried.
+const PORTS_TRIED: u32 = 10;
+
 /// A server on a free port of the loopback, with a folder of its own; both go when this is dropped.
 pub struct Server {
     child: Child,
@@ -30,11 +33,8 @@ impl Server {
     /// As [`Server::start`], with these arguments; `FOLDER` in them is the server's own.
     pub fn with(arguments: &[&str]) -> Self {
         // Another process may take a port between the look and the start.
-        loop {
-            if let Some(server) = Self::try_on(free_port(), arguments, |_| {}) {
-                return server;
-            }
-        }
+        let mut tries = (0..PORTS_TRIED).map(|_| Self::try_on(free_port(), arguments, |_| {}));
+        tries.find_map(|server| server).expect("redis-server starts with these arguments")
     }
 
     /// As [`Server::with`], on this port, after `prepare` has put into its folder what it needs.

@@ -132,13 +132,13 @@ fn replaced(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
     Err(context.replace(protocol::Signature::new("pid")))
 }
 
-/// Adds another task to its chord.
 /// Leaves more behind than goes through to the parent.
 fn leaves_too_much(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
     context.trail().sent([Value::from("x".repeat(3 << 20).as_str())]);
     Ok(Value::Null)
 }
 
+/// Adds another task to its chord.
 fn adds(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
     context.add_to_chord(protocol::Signature::new("pid"))?;
     Ok(Value::Int(0))

@@ -1,6 +1,6 @@
 //! A chain that changes hands at every step, while those who run it are killed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celeriac::canvas::Apply;
 use celeriac::prelude::*;
@@ -38,7 +38,9 @@ impl<'broker> Workers<'broker> {
     /// step that it did. Ours stands still meanwhile: what it sends would go to the one that waits, and is about to die.
     fn kill_stock(&mut self) {
         let mut redis = self.broker.redis();
+        let until = Instant::now() + DEADLINE;
         loop {
+            assert!(Instant::now() < until, "the message is nowhere, and the chain has not ended");
             self.stock.pause();
             self.ours.pause();
             // After the second answer the server has done whatever either had asked for.
