@@ -181,8 +181,13 @@ fn show_standing(standing: &Standing, tree: &WorkflowTree, now: Timestamp) -> St
             format!("held by {worker}, which is not alive; goes back to {queue} when its lease ends")
         }
         Standing::Ready { queue, ahead, doom } => {
-            let ahead = ahead.map_or(String::new(), |ahead| format!(" behind {ahead} others"));
-            format!("waits in queue {queue}{ahead}{}{}", nobody(queue, tree), show_doom(*doom))
+            let place = match ahead {
+                Some(0) => ", where it is next".to_owned(),
+                Some(1) => " behind 1 other".to_owned(),
+                Some(ahead) => format!(" behind {ahead} others"),
+                None => String::new(),
+            };
+            format!("waits in queue {queue}{place}{}{}", nobody(queue, tree), show_doom(*doom))
         }
         Standing::Scheduled { queue, due, error, doom } => {
             let error =
@@ -205,7 +210,7 @@ fn show_standing(standing: &Standing, tree: &WorkflowTree, now: Timestamp) -> St
 fn nobody(queue: &str, tree: &WorkflowTree) -> &'static str {
     let stats: Option<&QueueStats> = tree.queues.iter().find(|stats| stats.queue.as_str() == queue);
     match stats {
-        Some(stats) if stats.consumers == 0 => ", which no Celeriac worker consumes",
+        Some(stats) if stats.consumers == 0 => "; no Celeriac worker consumes it",
         _ => "",
     }
 }

@@ -57,7 +57,7 @@ chord CHORD of 3: 1 succeeded, 1 running, 1 waiting in a queue
     let (_, after) = after.split_once('\n').unwrap();
     assert_eq!(
         after,
-        "  demo.add left: waits in queue mails behind 0 others, which no Celeriac worker consumes
+        "  demo.add left: waits in queue mails, where it is next; no Celeriac worker consumes it
   ... 1 more: succeeded
 body demo.add body: not sent yet, waits for 2 of the 3 members  <- asked for"
     );
