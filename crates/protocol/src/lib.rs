@@ -41,6 +41,6 @@ pub use message::Message;
 pub use properties::Properties;
 pub use result::{MAX_RESULT_DEPTH, ResultRecord, State};
 pub use serializer::Serializer;
-pub use signature::Signature;
+pub use signature::{Shape, Signature};
 pub use timestamp::{Timestamp, TimestampError};
 pub use value::{Value, ValueError};

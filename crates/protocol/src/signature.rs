@@ -23,6 +23,19 @@ pub struct Signature {
     pub other: Vec<(Box<str>, Value)>,
 }
 
+/// A signature by what it is composed of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// One task.
+    Task,
+    /// Steps, the first one first.
+    Chain(Vec<Signature>),
+    /// Members that run side by side.
+    Group(Vec<Signature>),
+    /// Members, and what follows when all of them have succeeded.
+    Chord(Vec<Signature>, Option<Signature>),
+}
+
 impl Signature {
     /// A call of `task` without arguments or options.
     pub fn new(task: impl Into<TaskName>) -> Self {
@@ -102,6 +115,17 @@ impl Signature {
     /// When the option holds something else.
     pub fn link_errors(&self) -> Result<Vec<Self>, DecodeError> {
         Self::list(self.option("link_error"))
+    }
+
+    /// What it is composed of. One that says it is a composition and holds no signatures counts as one task.
+    pub fn shape(&self) -> Shape {
+        let shape = match self.subtask_type.as_deref() {
+            Some("chain") => self.tasks().map(Shape::Chain),
+            Some("group") => self.tasks().map(Shape::Group),
+            Some("chord") => self.tasks().and_then(|header| Ok(Shape::Chord(header, self.chord_body()?))),
+            _ => return Shape::Task,
+        };
+        shape.unwrap_or(Shape::Task)
     }
 
     /// The composed signatures: `tasks` of a chain or a group, `header` of a chord.

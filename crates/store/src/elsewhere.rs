@@ -123,7 +123,7 @@ impl Servers<'_> {
             }
             level = outer;
         }
-        endings.iter_mut().zip(found).for_each(|(ending, found)| add(&mut ending.publication, found));
+        endings.iter_mut().zip(found).for_each(|(ending, found)| ending.publication.append(found));
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl Ending {
     fn of(finish: &mut Finish, counted: Vec<Counted>) -> Self {
         let mut publication: Publication = take(&mut finish.follow_ups).into();
         let Some(workflow) = &mut finish.workflow else { return Self { publication, parts: Vec::new() } };
-        add(&mut publication, take(&mut workflow.publication));
+        publication.append(take(&mut workflow.publication));
         let mut parts: Vec<_> = take(&mut workflow.parts).into_iter().zip(counted).collect();
         for (part, counted) in &mut parts {
             // One that asks gets here only if its own finish extends its chord.
@@ -208,17 +208,9 @@ fn close<'part>(
     outer: &mut Vec<(usize, &'part mut ChordPart)>,
 ) {
     if let (true, Closing::Known(closing)) = (counted.closes(), &mut part.closing) {
-        add(found, take(&mut closing.publication));
+        found.append(take(&mut closing.publication));
         outer.extend(closing.parts.iter_mut().map(|part| (index, part)));
     }
-}
-
-fn add(publication: &mut Publication, other: Publication) {
-    let Publication { messages, chords, extended, groups } = other;
-    publication.messages.extend(messages);
-    publication.chords.extend(chords);
-    publication.extended.extend(extended);
-    publication.groups.extend(groups);
 }
 
 /// A part without what is large, to ask what it would bring.

@@ -13,8 +13,8 @@ use crate::{Publish, Result, StoreResult};
 /// when one of them has failed. Its count lives here from before its header is published until its body is sent.
 ///
 /// Each member counts once, however often it is delivered: what it reports first stays. One task may be several members,
-/// at several places. A chord is closed by the first
-/// failure among its members or by the last success; what its members report after that changes nothing.
+/// at several places. A chord is closed by the first failure among its members or by the last success; what its members
+/// report after that changes nothing.
 ///
 /// Members may report before their chord begins: Celery's producers say its size just before they send its last task.
 /// Without a size nothing closes it, and of a failure among these the next report that finds a size is told.
@@ -152,6 +152,30 @@ pub struct Publication {
     pub extended: Vec<(GroupId, u64)>,
     /// Groups to remember.
     pub groups: Vec<SavedGroup>,
+}
+
+impl Publication {
+    /// Adds all that another one holds.
+    pub fn append(&mut self, other: Self) {
+        let Self { messages, chords, extended, groups } = other;
+        self.messages.extend(messages);
+        self.chords.extend(chords);
+        self.extended.extend(extended);
+        self.groups.extend(groups);
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        let Self { messages, chords, extended, groups } = self;
+        messages.is_empty() && chords.is_empty() && extended.is_empty() && groups.is_empty()
+    }
+}
+
+impl Consequences {
+    /// Whether nothing is brought about.
+    pub fn is_empty(&self) -> bool {
+        self.publication.is_empty() && self.results.is_empty() && self.parts.is_empty()
+    }
 }
 
 impl From<Vec<Publish>> for Publication {

@@ -18,3 +18,4 @@ pub use perform::{TASKS, number_of, perform};
 pub use program::{run_of, tasks};
 pub use reference::{End, Node, Outcome, Reference};
 pub use tree::{Deed, Task, Tree};
+pub use wire::composed;

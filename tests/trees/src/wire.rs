@@ -41,7 +41,8 @@ impl Task {
     }
 }
 
-fn composed(kind: &str, kwargs: Vec<(&str, Value)>) -> Signature {
+/// A call of a composition's pseudo-task: `chain`, `group` or `chord`.
+pub fn composed(kind: &str, kwargs: Vec<(&str, Value)>) -> Signature {
     let mut signature = Signature::new(format!("celery.{kind}"));
     signature.kwargs = kwargs.into_iter().map(|(name, value)| (name.into(), value)).collect();
     signature.subtask_type = Some(kind.into());

@@ -1,6 +1,6 @@
 //! What follows a task, read from its message. Pure.
 
-use celeriac_protocol::{Embed, GroupId, Message, Signature, TaskId, Value, body};
+use celeriac_protocol::{Embed, GroupId, Message, Shape, Signature, TaskId, Value, body};
 
 /// What is not sent yet and follows a message.
 pub(super) fn embed_of(message: &Message) -> Embed {
@@ -8,27 +8,6 @@ pub(super) fn embed_of(message: &Message) -> Embed {
         return Embed::default();
     }
     body::decode(message).map(|arguments| arguments.embed).unwrap_or_default()
-}
-
-/// A signature by what it is composed of.
-pub(super) enum Shape {
-    Task,
-    Chain(Vec<Signature>),
-    Group(Vec<Signature>),
-    Chord(Vec<Signature>, Option<Signature>),
-}
-
-/// What a signature is composed of; one that holds no signatures although it says so counts as one task.
-pub(super) fn shape(call: &Signature) -> Shape {
-    match (call.subtask_type.as_deref(), call.tasks()) {
-        (Some("chain"), Ok(steps)) => Shape::Chain(steps),
-        (Some("group"), Ok(members)) => Shape::Group(members),
-        (Some("chord"), Ok(header)) => match call.chord_body() {
-            Ok(body) => Shape::Chord(header, body),
-            Err(_) => Shape::Task,
-        },
-        _ => Shape::Task,
-    }
 }
 
 /// The text of an option.
@@ -45,7 +24,7 @@ pub(super) fn leads_to(embed: &Embed, id: &str) -> bool {
         if ["task_id", "group_id"].iter().any(|option| text(&call, option) == Some(id)) {
             return true;
         }
-        match shape(&call) {
+        match call.shape() {
             Shape::Task => {}
             Shape::Chain(calls) | Shape::Group(calls) => left.extend(calls),
             Shape::Chord(header, body) => left.extend(header.into_iter().chain(body)),

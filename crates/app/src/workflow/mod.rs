@@ -154,11 +154,16 @@ impl GroupNode {
     }
 
     fn add(&mut self, standing: &'static str, count: u64) {
-        match self.counts.iter_mut().find(|(name, _)| *name == standing) {
-            Some((_, known)) => *known += count,
-            None if count > 0 => self.counts.push((standing, count)),
-            None => {}
-        }
+        add_to(&mut self.counts, standing, count);
+    }
+}
+
+/// Counts so many more that stand so.
+fn add_to(counts: &mut Vec<(&'static str, u64)>, standing: &'static str, count: u64) {
+    match counts.iter_mut().find(|(name, _)| *name == standing) {
+        Some((_, known)) => *known += count,
+        None if count > 0 => counts.push((standing, count)),
+        None => {}
     }
 }
 

@@ -5,7 +5,7 @@ use celeriac_store::Result;
 
 use super::follows::{Linked, body_of, is_member, unrolled};
 use super::sources::Sources;
-use super::{GroupNode, Remark};
+use super::{GroupNode, Remark, add_to};
 
 /// What is told of a group.
 #[derive(Debug, Default)]
@@ -138,10 +138,6 @@ pub(super) async fn of_unlisted(
 
 impl Survey {
     fn leave_out(&mut self, stands: &'static str, count: u64) {
-        match self.others.iter_mut().find(|(name, _)| *name == stands) {
-            Some((_, others)) => *others += count,
-            None if count > 0 => self.others.push((stands, count)),
-            None => {}
-        }
+        add_to(&mut self.others, stands, count);
     }
 }

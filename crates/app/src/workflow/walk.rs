@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use celeriac_protocol::{Embed, GroupId, Signature, TaskId, TaskName, Value};
+use celeriac_protocol::{Embed, GroupId, Shape, Signature, TaskId, TaskName, Value};
 use celeriac_store::Result;
 
 use super::climb::{Beginning, Found};
-use super::follows::{Linked, Shape, embed_of, shape, text, unrolled};
+use super::follows::{Linked, embed_of, text, unrolled};
 use super::sources::{Facts, Sources};
 use super::survey::{Survey, of_listed, of_unlisted};
 use super::{GroupNode, MOST_STEPS, NodeKind, Remark, Role, Standing, TaskNode, WorkflowNode};
@@ -245,7 +245,7 @@ impl Walk<'_, '_> {
     /// A signature, not sent yet.
     async fn call(&mut self, call: Signature, after: Option<TaskId>, role: Role, level: u32) -> Result<()> {
         let id = text(&call, "task_id");
-        match shape(&call) {
+        match call.shape() {
             Shape::Task => {
                 let (id, name) = (id.map(TaskId::from), Some(call.task));
                 self.next(vec![Item::new(role, level, Visit::Unsent { id, name, after })]);

@@ -73,10 +73,7 @@ impl RedisStore {
         let mut places = HashMap::new();
         for some in ids.chunks(TASKS_AT_ONCE) {
             let mut scores = cmd("ZMSCORE");
-            scores.arg(shared.keys.named("failed"));
-            some.iter().for_each(|id| {
-                scores.arg(id.as_str());
-            });
+            scores.arg(shared.keys.named("failed")).arg(texts(some));
             let scores: Vec<Option<f64>> =
                 read(shared.link.ask("find failed tasks", scores).await?, &shared.link)?;
             let failed = some.iter().zip(scores).filter(|(_, score)| score.is_some());
@@ -93,10 +90,7 @@ impl RedisStore {
         let shared = &self.shared;
         for some in ids.chunks(TASKS_AT_ONCE) {
             let mut get = cmd("HMGET");
-            get.arg(shared.keys.named("schedule:tasks"));
-            some.iter().for_each(|id| {
-                get.arg(id.as_str());
-            });
+            get.arg(shared.keys.named("schedule:tasks")).arg(texts(some));
             let numbers: Vec<Option<String>> =
                 read(shared.link.ask("find scheduled tasks", get).await?, &shared.link)?;
             let numbers: Vec<String> =
@@ -174,14 +168,8 @@ impl Shared {
             return Ok(true);
         }
         let mut both = redis::pipe();
-        let get = both.cmd("HMGET").arg(self.keys.named("schedule:messages"));
-        numbers.iter().for_each(|number| {
-            get.arg(number);
-        });
-        let due = both.cmd("ZMSCORE").arg(self.keys.named("schedule"));
-        numbers.iter().for_each(|number| {
-            due.arg(number);
-        });
+        both.cmd("HMGET").arg(self.keys.named("schedule:messages")).arg(numbers);
+        both.cmd("ZMSCORE").arg(self.keys.named("schedule")).arg(numbers);
         type Answers = (Vec<Option<Vec<u8>>>, Vec<Option<f64>>);
         let (entries, due): Answers = read(self.link.ask("read the schedule", both).await?, &self.link)?;
         let now = self.options.clock.now();
@@ -270,6 +258,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn texts(ids: &[TaskId]) -> Vec<&str> {
+    ids.iter().map(TaskId::as_str).collect()
 }
 
 /// The consumer in a tag of ours: see `tag_of` in `lua/shared.lua`.

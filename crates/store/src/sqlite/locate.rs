@@ -11,6 +11,12 @@ use super::reader::statement;
 use super::results::keys;
 use crate::{Location, Result};
 
+/// Where the messages of a task are.
+pub(super) const OF_TASK: &str = concat!(include_str!("sql/locate.sql"), "WHERE message.task_id = ?1");
+
+/// Where one message is.
+pub(super) const OF_MESSAGE: &str = concat!(include_str!("sql/locate.sql"), "WHERE message.id = ?1");
+
 impl SqliteStore {
     pub(super) async fn find_messages(&self, ids: &[TaskId]) -> Result<Vec<Option<Location>>> {
         let (keys, now) = (keys(ids), self.shared.options.clock.now().as_micros());
@@ -39,7 +45,7 @@ impl<'look> Places<'look> {
 
     /// The place of the message of a task that is nearest to its end.
     fn of_task(&mut self, task: &TaskKey) -> rusqlite::Result<Option<Location>> {
-        let mut messages = statement(self.connection, include_str!("sql/locate_messages.sql"))?;
+        let mut messages = statement(self.connection, OF_TASK)?;
         let mut rows = messages.query([task])?;
         let mut found: Option<Location> = None;
         while let Some(row) = rows.next()? {
@@ -58,7 +64,7 @@ impl<'look> Places<'look> {
 
     /// The place of one message.
     pub(super) fn of_message(&mut self, message: i64) -> rusqlite::Result<Location> {
-        let mut one = statement(self.connection, include_str!("sql/locate_message.sql"))?;
+        let mut one = statement(self.connection, OF_MESSAGE)?;
         one.query_one([message], |row| self.at(row))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! All writing of a process goes through one thread ([`writer`]), which commits everything that is pending as one
 //! transaction; reading has a thread and a connection of its own ([`reader`]). Encoding and decoding happen in the task
-//! that asks, and not in these threads; only a revocation has to look there at what waits. Other processes are woken
+//! that asks, and not in these threads; only a revocation, and a search for people, have to look there at what waits. Other processes are woken
 //! through named pipes ([`wake`]) and not by polling.
 //! Where a message is in its life is a row in one of three small tables; see `sql/schema_1.sql`. What one operation does
 //! to chords is gathered ([`chords`]), so that each is read once and written once.

@@ -1,7 +1,7 @@
 //! What is left of an outcome that the store refuses.
 
 use celeriac_protocol::{State, Value};
-use celeriac_store::{Closing, Consequences, Error, FailureReason, Finish, Publication, Settle};
+use celeriac_store::{Closing, Consequences, Error, FailureReason, Finish, Settle};
 
 use super::{Finisher, Item};
 use crate::finish::exception;
@@ -58,10 +58,8 @@ impl Finisher {
                         other => *other = Value::List(sequel.children),
                     }
                 }
-                let Consequences { publication, results, parts } = &sequel.consequences;
-                let is_nothing =
-                    *publication == Publication::default() && results.is_empty() && parts.is_empty();
-                item.finish.workflow = (!is_nothing).then(|| Box::new(sequel.consequences));
+                let is_something = !sequel.consequences.is_empty();
+                item.finish.workflow = is_something.then(|| Box::new(sequel.consequences));
             }
             Err(failure) => {
                 let id = &ended.delivery.message.headers.id;

@@ -5,7 +5,7 @@ use celeriac_store::Publication;
 
 use super::send::Origin;
 use super::shape::group_of;
-use super::{Fault, Workflow, merge};
+use super::{Fault, Workflow};
 
 /// The call that failed, as errbacks hear of it.
 pub(super) struct FailedCall {
@@ -69,7 +69,7 @@ impl Workflow {
     ) {
         let name = errback.task.clone();
         match self.call_back(errback, args, Vec::new(), &failed.origin) {
-            Ok(sent) => merge(into, sent.publication),
+            Ok(sent) => into.append(sent.publication),
             Err(error) => {
                 tracing::error!(task_id = %failed.origin.parent, errback = %name, %error, "an errback cannot be sent");
             }

@@ -6,13 +6,13 @@
 
 use std::collections::HashSet;
 
-use celeriac_protocol::{GroupId, ResultRecord, Signature, TaskId, Timestamp, Value};
+use celeriac_protocol::{GroupId, ResultRecord, Shape, Signature, TaskId, Timestamp, Value};
 use celeriac_store::{ChordPart, Closing, Consequences, StoreResult};
 
 use super::errbacks::FailedCall;
 use super::send::Origin;
-use super::shape::{Shape, errbacks_of, result_id, shape, signatures_in};
-use super::{CHORD_UNLOCK, Fault, Member, Sequel, Workflow, merge};
+use super::shape::{errbacks_of, result_id, signatures_in};
+use super::{CHORD_UNLOCK, Fault, Member, Sequel, Workflow};
 
 impl Workflow {
     /// Source: `celery/backends/base.py`, `Backend.mark_as_failure`, `_fail_chain`, Celery 5.7.0.
@@ -44,7 +44,7 @@ impl Workflow {
         };
         let fault = Fault::of_body(&fault.to_string());
         let Consequences { publication, results, parts } = self.chord_failed(&body, &fault, &fault, now);
-        merge(&mut into.publication, publication);
+        into.publication.append(publication);
         into.results.extend(results);
         into.parts.extend(parts);
     }
@@ -62,7 +62,7 @@ impl Workflow {
     ) -> Consequences {
         let mut fall = Fall::new(self, now);
         let root = body.option("root_id").and_then(Value::as_str);
-        if let Shape::Group(members) = shape(body) {
+        if let Shape::Group(members) = body.shape() {
             let of_group = signatures_in(body, "link_error");
             for member in members {
                 let mut errbacks = errbacks_of(&member);
@@ -117,7 +117,7 @@ impl<'a> Fall<'a> {
 
     /// Nothing of this call will run.
     fn strike(&mut self, call: &Signature, fault: &Fault) {
-        match shape(call) {
+        match call.shape() {
             Shape::Task => {
                 self.store(call, fault);
                 self.tell_chord_of(call, fault);
@@ -139,7 +139,7 @@ impl<'a> Fall<'a> {
 
     /// As [`Fall::strike`], for a member of a chord that has not begun: there is nothing to tell.
     fn store_all(&mut self, call: &Signature, fault: &Fault) {
-        match shape(call) {
+        match call.shape() {
             Shape::Task => self.store(call, fault),
             Shape::Chain(calls) | Shape::Group(calls) => {
                 calls.iter().for_each(|call| self.store_all(call, fault));

@@ -161,15 +161,6 @@ impl Workflow {
 
 impl Sequel {
     fn publish(&mut self, publication: Publication) {
-        merge(&mut self.consequences.publication, publication);
+        self.consequences.publication.append(publication);
     }
-}
-
-/// Adds what another publication holds.
-fn merge(into: &mut Publication, from: Publication) {
-    let Publication { messages, chords, extended, groups } = from;
-    into.messages.extend(messages);
-    into.chords.extend(chords);
-    into.extended.extend(extended);
-    into.groups.extend(groups);
 }

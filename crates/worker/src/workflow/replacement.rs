@@ -1,8 +1,8 @@
 //! Another call takes the place of a task: under its id, in its group and chord, with all that follows it.
 
-use celeriac_protocol::{Signature, Value};
+use celeriac_protocol::{Shape, Signature, Value};
 
-use super::shape::{Shape, append_option, group_of, set_kwarg, set_option, shape, signatures_in};
+use super::shape::{append_option, group_of, set_kwarg, set_option, signatures_in};
 use super::{Member, Sequel, Workflow};
 use crate::outcome::Failure;
 
@@ -57,13 +57,13 @@ fn ending_in_one_result(mut call: Signature) -> Result<Signature, Failure> {
     if matches!(call.option("chord"), Some(value) if *value != Value::Null) {
         return Err(refused("a signature that replaces a task must not be part of a chord"));
     }
-    match shape(&call) {
+    match call.shape() {
         Shape::Group(_) => Ok(collected(call)),
         Shape::Chain(steps) if steps.is_empty() => {
             Err(refused("a task cannot be replaced with an empty chain"))
         }
         Shape::Chain(mut steps) => {
-            if let Some(last) = steps.pop_if(|last| matches!(shape(last), Shape::Group(_))) {
+            if let Some(last) = steps.pop_if(|last| matches!(last.shape(), Shape::Group(_))) {
                 steps.push(collected(last));
                 set_steps(&mut call, steps);
             }
@@ -99,7 +99,7 @@ fn set_steps(chain: &mut Signature, steps: Vec<Signature>) {
 ///
 /// Source: `celery/canvas.py`, `Signature.link`, `_chord.link` and their like for errbacks, Celery 5.7.0.
 fn link(call: &mut Signature, option: &str, target: &Signature) {
-    match shape(call) {
+    match call.shape() {
         Shape::Chord(_, Some(mut body)) => {
             link(&mut body, option, target);
             set_kwarg(call, "body", body.into_value());
@@ -119,7 +119,7 @@ fn link(call: &mut Signature, option: &str, target: &Signature) {
 
 /// Notes how often a task has been replaced, in all that takes its place.
 fn nest(call: &mut Signature, nesting: i64) {
-    if let Shape::Chain(mut steps) = shape(call) {
+    if let Shape::Chain(mut steps) = call.shape() {
         steps.iter_mut().for_each(|step| set_option(step, "replaced_task_nesting", nesting));
         set_steps(call, steps);
     }

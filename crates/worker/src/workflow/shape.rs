@@ -1,32 +1,6 @@
-//! What a signature is composed of.
+//! Signatures taken apart and put together.
 
-use celeriac_protocol::{Signature, Value};
-
-/// A signature by what it is composed of.
-pub(crate) enum Shape {
-    /// One task.
-    Task,
-    /// Steps, the first one first.
-    Chain(Vec<Signature>),
-    /// Members that run side by side.
-    Group(Vec<Signature>),
-    /// Members, and what follows when all of them have succeeded.
-    Chord(Vec<Signature>, Option<Signature>),
-}
-
-/// What a signature is composed of. One that says it is a composition and holds no signatures counts as one task.
-pub(crate) fn shape(call: &Signature) -> Shape {
-    let tasks = || call.tasks().ok();
-    match call.subtask_type.as_deref() {
-        Some("chain") => tasks().map_or(Shape::Task, Shape::Chain),
-        Some("group") => tasks().map_or(Shape::Task, Shape::Group),
-        Some("chord") => match (tasks(), call.chord_body().ok()) {
-            (Some(header), Some(body)) => Shape::Chord(header, body),
-            _ => Shape::Task,
-        },
-        _ => Shape::Task,
-    }
-}
+use celeriac_protocol::{Shape, Signature, Value};
 
 /// A group of these calls.
 pub(crate) fn group_of(tasks: Vec<Signature>) -> Signature {
@@ -41,7 +15,7 @@ pub(crate) fn group_of(tasks: Vec<Signature>) -> Signature {
 ///
 /// Source: `celery/canvas.py`, `_chord._descend`, Celery 5.7.0.
 pub(crate) fn members_counted(call: &Signature) -> u64 {
-    match shape(call) {
+    match call.shape() {
         Shape::Task => 1,
         Shape::Group(members) => members.iter().map(members_counted).sum(),
         Shape::Chain(steps) => steps.iter().rev().map(members_counted).find(|count| *count > 0).unwrap_or(0),
@@ -65,7 +39,7 @@ pub(crate) fn signatures_in(call: &Signature, option: &str) -> Vec<Signature> {
 /// Source: `celery/backends/base.py`, `_result_errbacks`, Celery 5.7.0.
 pub(crate) fn errbacks_of(call: &Signature) -> Vec<Signature> {
     let mut errbacks = signatures_in(call, "link_error");
-    match shape(call) {
+    match call.shape() {
         Shape::Chord(_, Some(body)) => errbacks.extend(errbacks_of(&body)),
         Shape::Group(members) => errbacks.extend(members.iter().flat_map(errbacks_of)),
         _ => {}
@@ -75,7 +49,7 @@ pub(crate) fn errbacks_of(call: &Signature) -> Vec<Signature> {
 
 /// The id of the task whose result is that of this call, if it has been given one.
 pub(crate) fn result_id(call: &Signature) -> Option<String> {
-    match shape(call) {
+    match call.shape() {
         Shape::Chord(_, Some(body)) => result_id(&body),
         _ => call.option("task_id").and_then(Value::as_str).map(ToOwned::to_owned),
     }

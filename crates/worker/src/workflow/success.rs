@@ -59,8 +59,10 @@ impl Workflow {
 
     /// Sends what a member has added to its chord, and says how many members more that are.
     ///
-    /// The chord waits for them from this step on. Celery sends it at once, after a step in which the chord is extended: a task that dies in between leaves a chord
-    /// that waits for ever. Source: `celery/app/task.py`, `Task.add_to_chord`, Celery 5.7.0.
+    /// The chord waits for them from this step on. Celery sends them at once, after a step in which the chord is extended: a
+    /// task that dies in between leaves a chord that waits for ever.
+    ///
+    /// Source: `celery/app/task.py`, `Task.add_to_chord`, Celery 5.7.0.
     pub(super) fn add(
         &self,
         sequel: &mut Sequel,

@@ -123,7 +123,8 @@ add, add_one_of_many, close = among_results(add), among_results(add_one_of_many)
 local PART = 8
 
 -- One part in ARGV behind `at`: chord, ID:PLACE, '1' where places order the results, '1' if it is a failure, what Celery keeps of
--- it, how many members it adds, time to live, and of how many arguments the consequences of closing the chord consist that follow it: '' for unknown ones.
+-- it, how many members it adds, time to live, and of how many arguments the consequences of closing the chord consist that
+-- follow it: '' for unknown ones.
 -- Who asks whether it closes its chord is mostly counted right after that, so the last one read is kept.
 local last_at, last_part
 local function part_at(at)

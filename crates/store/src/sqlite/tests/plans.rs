@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use crate::sqlite::locate;
 use crate::sqlite::schema::STEPS;
 
 /// Statements that run for every message, fetch or result; none may look through a large table.
@@ -43,8 +44,8 @@ const HOT: &[&str] = &[
     include_str!("../sql/revoke_ready.sql"),
     include_str!("../sql/revoke_move.sql"),
     include_str!("../sql/schedule_next.sql"),
-    include_str!("../sql/locate_messages.sql"),
-    include_str!("../sql/locate_message.sql"),
+    locate::OF_TASK,
+    locate::OF_MESSAGE,
     include_str!("../sql/locate_failed.sql"),
     include_str!("../sql/search_task.sql"),
     include_str!("../sql/search_read.sql"),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use celeriac_app::canvas::{Apply, ResultNode, ResultTree};
 use celeriac_app::protocol::{ResultRecord, Signature, State, TaskId, Value};
 use celeriac_app::{App, AsyncResult, TaskBody, TaskDefinition, TaskError};
+use celeriac_trees::composed;
 
 use crate::harness::Bench;
 
@@ -12,14 +13,6 @@ use crate::harness::Bench;
 pub(super) fn call<const N: usize>(task: &str, args: [i64; N]) -> Signature {
     let mut signature = Signature::new(task);
     signature.args = args.into_iter().map(Value::Int).collect();
-    signature
-}
-
-/// A call of a composition's pseudo-task.
-fn composed(kind: &str, kwargs: Vec<(&str, Value)>) -> Signature {
-    let mut signature = Signature::new(format!("celery.{kind}"));
-    signature.kwargs = kwargs.into_iter().map(|(name, value)| (name.into(), value)).collect();
-    signature.subtask_type = Some(kind.into());
     signature
 }
 

@@ -153,11 +153,7 @@ impl Grove {
             let tree = self.nursery.tree();
             let unfolded =
                 self.app.unfold(tree.signature(), Apply::default()).expect("the composition is sound");
-            let Publication { messages, chords, extended, groups } = unfolded.publication;
-            all.messages.extend(messages);
-            all.chords.extend(chords);
-            all.extended.extend(extended);
-            all.groups.extend(groups);
+            all.append(unfolded.publication);
             let (reference, outcome) = Reference::of(&tree);
             let result = unfolded.result.expect("it is not empty");
             self.open.insert(self.grown.len());

@@ -4,4 +4,3 @@ SELECT message.id, queue.name,
                WHERE ready.queue = message.queue AND ready.rank = message.rank AND ready.message = message.id),
        (SELECT delayed.due FROM delayed WHERE delayed.due = message.due AND delayed.message = message.id)
 FROM message CROSS JOIN queue ON queue.id = message.queue
-WHERE message.id = ?1
