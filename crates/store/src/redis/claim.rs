@@ -66,7 +66,7 @@ impl Consuming {
             "stale" => return Err(self.shared.link.failed(format!("claim {call} came too late"))),
             // What it had before is somebody else's.
             "new" => {
-                self.was_forgotten();
+                self.was_forgotten(self.lending.newest());
                 claim.undecodable.clear();
             }
             _ => {}

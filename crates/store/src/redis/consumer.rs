@@ -16,7 +16,7 @@ use super::lease::RedisLease;
 use super::lending::{Changes, Lending};
 use super::pushes::{Listening, Topic};
 use super::settle::RedisSettler;
-use crate::{ConsumeOptions, Consumer, Delivery, Error, QueueOrder, Result, Subscription};
+use crate::{ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, QueueOrder, Result, Subscription};
 
 /// The most messages that one script takes: while it runs, the server does nothing else. More at once would also leave the
 /// processor's cache between the steps of the script, which makes each message dearer.
@@ -70,9 +70,10 @@ impl Consuming {
         }
     }
 
-    /// The server knew nothing of this consumer any more, and perhaps of nothing: it may be empty.
-    pub(super) fn was_forgotten(&self) {
-        self.lending.forget_all();
+    /// The server knew nothing of this consumer any more, and perhaps of nothing: it may be empty. `newest` is the last delivery
+    /// that was here before the server was asked; it may have given others since, on another connection.
+    pub(super) fn was_forgotten(&self, newest: Option<DeliveryTag>) {
+        self.lending.forget_until(newest);
         if !self.begun.swap(true, Ordering::Relaxed) {
             return;
         }

@@ -26,12 +26,12 @@ impl Lease for RedisLease {
         if consuming.lending.is_closed() {
             return Ok(());
         }
-        let shared = &consuming.shared;
+        let (shared, newest) = (&consuming.shared, consuming.lending.newest());
         let mut call = shared.plain_script(&RENEW);
         call.arg(&consuming.id).arg(consuming.lease_micros()).arg(&consuming.record[..]);
         let forgotten: u8 = read(call.run("renew the lease", &shared.renewals).await?, &shared.renewals)?;
         if forgotten == 1 {
-            consuming.was_forgotten();
+            consuming.was_forgotten(newest);
         }
         shared.restore_beside();
         Ok(())

@@ -65,8 +65,18 @@ impl Lending {
         self.state.send_modify(|_| {});
     }
 
-    /// Everything taken before this is not ours any more.
-    pub(super) fn forget_all(&self) {
+    /// The newest of the deliveries here.
+    pub(super) fn newest(&self) -> Option<DeliveryTag> {
+        lock(&self.lent).last_key_value().map(|(tag, _)| *tag)
+    }
+
+    /// What was taken up to this one is not ours any more. What may be settled stays: the server knows whether it was.
+    pub(super) fn forget_until(&self, newest: Option<DeliveryTag>) {
+        lock(&self.lent).retain(|tag, lent| Some(*tag) > newest || lent.unheard);
+        self.state.send_modify(|_| {});
+    }
+
+    fn forget_all(&self) {
         lock(&self.lent).clear();
         self.state.send_modify(|_| {});
     }

@@ -15,16 +15,6 @@ local function take()
   return ARGV[at]
 end
 
--- The consumer settles what it was lent, unless it was forgotten in between.
-local first
-local function was_settled(number)
-  if first == nil then
-    local _, since = calls(consumer)
-    first = since or false
-  end
-  return first and tonumber(number) >= first
-end
-
 local wrong = no_list_among_keys()
 if wrong then return wrong end
 local prefix = tag_of(consumer, '')
@@ -43,7 +33,7 @@ while at < size do
     local number, key, value = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
     at = at + 4
     local ours = settled(number, prefix .. number)
-    answers[#answers + 1] = ours and 1 or was_settled(number) and 2 or 0
+    answers[#answers + 1] = ours and 1 or has_settled(consumer, tonumber(number)) and 2 or 0
     if ours then store_result(key, 'SUCCESS', value, usual) end
   end
   if at == size then break end
@@ -68,7 +58,7 @@ while at < size do
       redis.call('HSET', own .. 'failed:tasks', id, failed)
     end
   end
-  answers[#answers + 1] = ours and 1 or completes and 3 or was_settled(number) and 2 or 0
+  answers[#answers + 1] = ours and 1 or completes and 3 or has_settled(consumer, tonumber(number)) and 2 or 0
   if take() == 'result' then
     local key, state, value, ttl = take(), take(), take(), take()
     if ours then store_result(key, state, value, ttl) end

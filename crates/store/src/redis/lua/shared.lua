@@ -222,9 +222,33 @@ local function publish(list, id, raw, due)
   else redis.call('LPUSH', list, raw) end
 end
 
--- Gives back everything that a consumer has, in the order it was taken, and forgets the consumer.
+-- What a forgotten consumer had that went back, for as long as it may come back and ask what became of its deliveries: their
+-- numbers, and from which number on this says all.
+local function note_returned(consumer, first, numbers)
+  local key = own .. 'returned:' .. consumer
+  redis.call('HSETNX', key, 'since', first)
+  local fields = {}
+  for _, number in ipairs(numbers) do
+    fields[#fields + 1], fields[#fields + 2] = number, ''
+  end
+  in_portions('HSET', key, fields)
+  redis.call('EXPIRE', key, 3600)
+end
+
+-- Whether a consumer has settled a delivery that is not lent to it any more.
+local function has_settled(consumer, number)
+  local _, first = calls(consumer)
+  if first and number >= first then return true end
+  local key = own .. 'returned:' .. consumer
+  local since = tonumber(redis.call('HGET', key, 'since'))
+  return since ~= nil and number >= since and redis.call('HEXISTS', key, number) == 0
+end
+
+-- Gives back everything that a consumer has, in the order it was taken, and forgets the consumer. `counts` says that it fell
+-- silent: these deliveries count, and it may come back.
 local function give_back_all(consumer, counts)
   local record = redis.call('HGET', own .. 'consumers', consumer)
+  local _, first = calls(consumer)
   redis.call('HDEL', own .. 'consumers', consumer)
   redis.call('HDEL', own .. 'calls', consumer)
   redis.call('ZREM', own .. 'leases', consumer)
@@ -238,6 +262,7 @@ local function give_back_all(consumer, counts)
     places[tonumber(lent[at])] = lent[at + 1]
   end
   table.sort(numbers, function(one, other) return one > other end)
+  if counts and first then note_returned(consumer, first, numbers) end
   for _, number in ipairs(numbers) do
     local tag = tag_of(consumer, string.format('%d', number))
     local entry = redis.call('HGET', unacked, tag)

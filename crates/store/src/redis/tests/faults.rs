@@ -17,6 +17,8 @@ use crate::{Broker, ConnectOptions, Error, Revocation, RevocationWatch, Settled,
 use celeriac_protocol::TaskId;
 
 const LEASE: Duration = Duration::from_secs(60);
+/// A lease that is over at once, unless it is renewed all the time.
+const SHORT: Duration = Duration::from_millis(50);
 
 /// Which connection is which, in the order they are made.
 const COMMANDS: u64 = 0;
@@ -40,6 +42,21 @@ impl Place {
         let proxy = Proxy::before(server.port());
         let (far, near) = (open(&proxy.url()).await, open(&server.url(0)).await);
         Self { server, proxy, far, near }
+    }
+
+    /// How many consumers the server knows.
+    fn consumers(&self) -> usize {
+        redis::cmd("HLEN").arg("celeriac:{tasks}:consumers").query(&mut self.server.connection()).unwrap()
+    }
+
+    /// Lets the time of all leases be over.
+    fn end_leases(&self) {
+        let (leases, mut connection) = ("celeriac:{tasks}:leases", self.server.connection());
+        let all: Vec<String> =
+            redis::cmd("ZRANGE").arg(leases).arg(0).arg(-1).query(&mut connection).unwrap();
+        for consumer in all {
+            redis::cmd("ZADD").arg(leases).arg(0).arg(consumer).exec(&mut connection).unwrap();
+        }
     }
 
     /// Waits until the server has been asked to tell of so many keys, and of messages on so many channels.
@@ -208,6 +225,63 @@ async fn publishing_into_a_black_hole_fails_in_time_and_works_afterwards() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     let mut subscription = consume(&place.near, LEASE).await;
     assert_eq!(ids(&fetch(&mut subscription).await), ["sent"]);
+}
+
+/// Fetches and renewals have a connection each, so their answers may come in another order than they were given.
+#[tokio::test]
+async fn what_was_taken_after_a_lease_ran_out_is_ours_although_the_renewal_says_so_later() {
+    const DELAY: Duration = Duration::from_millis(400);
+    let place = Place::new().await;
+    let near = consume(&place.near, LEASE).await;
+    let mut far = consume(&place.far, SHORT).await;
+    tokio::time::sleep(SHORT).await;
+    near.lease.renew().await.unwrap();
+    assert_eq!(place.consumers(), 1, "the far one is forgotten");
+    publish(&place.near, &["a"]).await;
+
+    place.proxy.weather(Weather::Slow(DELAY));
+    let lease = far.lease.clone();
+    let renewal = tokio::spawn(async move { lease.renew().await });
+    soon("the renewal", async {
+        while place.consumers() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // The proxy has the answer now, and keeps it for as long again.
+    tokio::time::sleep(DELAY / 2).await;
+    place.proxy.weather(Weather::Fair);
+    let deliveries = fetch(&mut far).await;
+    assert_eq!(ids(&deliveries), ["a"]);
+    assert!(!renewal.is_finished(), "the answers came in order: this shows nothing");
+    renewal.await.unwrap().unwrap();
+    let settled = far.settler.finish(vec![done(&deliveries[0])]).await.unwrap();
+    assert_eq!(settled, [Settled::Done]);
+}
+
+#[tokio::test]
+async fn what_was_settled_unheard_is_known_again_after_the_lease_ran_out() {
+    let place = Place::new().await;
+    let mut near = consume(&place.near, LEASE).await;
+    let mut far = consume(&place.far, LEASE).await;
+    publish(&place.near, &["before", "a", "b"]).await;
+    let mut deliveries = fetch(&mut far).await;
+    assert_eq!(ids(&deliveries), ["before", "a", "b"]);
+    let settler = &far.settler;
+    // From here on the server knows the script.
+    settler.finish(vec![done(&deliveries.remove(0))]).await.unwrap();
+    // The first reaches the server, and its answer nobody; the second does not reach it.
+    place.proxy.weather(Weather::AnswersEnd(0));
+    settler.finish(vec![done(&deliveries[0])]).await.unwrap_err();
+    place.proxy.weather(Weather::BlackHole);
+    settler.finish(vec![done(&deliveries[1])]).await.unwrap_err();
+    place.proxy.weather(Weather::Fair);
+    place.end_leases();
+    near.lease.renew().await.unwrap();
+    patiently(|| far.lease.renew()).await;
+    let settled = patiently(|| settler.finish(deliveries.iter().map(done).collect())).await;
+    assert_eq!(settled, [Settled::Done, Settled::Lost]);
+    assert_eq!(ids(&fetch(&mut near).await), ["b"]);
 }
 
 #[tokio::test]

@@ -18,8 +18,13 @@ fn keys(server: &Server) -> BTreeSet<String> {
     keys.into_iter().collect()
 }
 
+fn expires(server: &Server, key: &str) -> bool {
+    let left: i64 = redis::cmd("PTTL").arg(key).query(&mut server.connection()).unwrap();
+    left > 0
+}
+
 #[tokio::test]
-async fn a_thousand_killed_workers_leave_no_key_behind() {
+async fn a_thousand_killed_workers_leave_only_what_expires() {
     let server = Server::start();
     let (clock, hand) = Clock::with_hand(Timestamp::from_micros(1_800_000_000_000_000));
     let store = open_with(&server.url(0), &ConnectOptions { clock, ..options() }).await;
@@ -49,7 +54,10 @@ async fn a_thousand_killed_workers_leave_no_key_behind() {
         };
         witness.settler.finish(deliveries.iter().map(done).collect()).await.unwrap();
     }
-    assert_eq!(keys(&server), before);
+    let mut left = keys(&server);
+    // What went back from each is known for a while.
+    left.retain(|key| !(key.contains(":returned:") && expires(&server, key)));
+    assert_eq!(left, before);
     drop(first);
     assert_eq!(store.broker().queues(&[queue()]).await.unwrap()[0].consumers, 1);
 }
@@ -104,8 +112,7 @@ async fn a_thousand_chords_leave_only_what_expires() {
     let left = keys(&server);
     assert!(left.len() > before.len() + KILLED);
     for key in left.difference(&before) {
-        let expires: i64 = redis::cmd("PTTL").arg(key).query(&mut server.connection()).unwrap();
-        assert!(expires > 0, "{key} does not expire");
+        assert!(expires(&server, key), "{key} does not expire");
     }
 }
 
