@@ -51,9 +51,24 @@ pub fn decode(message: &Message) -> Result<Arguments, DecodeError> {
 ///
 /// As [`decode`].
 pub fn decode_limited(message: &Message, limit: usize) -> Result<Arguments, DecodeError> {
+    decode_parts(message, limit, true)
+}
+
+/// Decodes what a task is called with, and leaves the embed empty. Refuses what [`decode_limited`] refuses.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_call(message: &Message, limit: usize) -> Result<Arguments, DecodeError> {
+    let arguments = decode_parts(message, limit, false)?;
+    Ok(Arguments { embed: Embed::default(), ..arguments })
+}
+
+/// Decodes a body, and what JSON says of the embed only if it is asked for.
+fn decode_parts(message: &Message, limit: usize, with_embed: bool) -> Result<Arguments, DecodeError> {
     let plain = compression::plain_body(&message.body, message.headers.compression.as_deref(), limit)?;
     match Serializer::from_name(&message.content_type) {
-        Some(Serializer::Json) => decode_json(&plain),
+        Some(Serializer::Json) => decode_json(&plain, with_embed),
         Some(Serializer::MessagePack) => Arguments::from_value(msgpack::parse(&plain)?),
         None => Err(DecodeError::ContentType { content_type: message.content_type.clone() }),
     }
@@ -81,6 +96,59 @@ pub fn may_have_embed(message: &Message) -> bool {
         || !NOTHING_FOLLOWS.iter().any(|end| message.body.ends_with(end))
 }
 
+/// Whether a chord that hears of it is all that happens after the task of this message, as far as that shows in a plain
+/// body in JSON without making values of it.
+pub fn tells_only_a_chord(message: &Message) -> bool {
+    message.headers.compression.is_none()
+        && Serializer::from_name(&message.content_type) == Some(Serializer::Json)
+        && has_only_a_chord(&message.body).unwrap_or(false)
+}
+
+fn has_only_a_chord(bytes: &[u8]) -> Result<bool, DecodeError> {
+    let mut parser = Parser::new(bytes)?;
+    parser.expect(b'[', "expected a list")?;
+    parser.skip()?;
+    parser.expect(b',', "expected the keyword arguments")?;
+    parser.skip()?;
+    parser.expect(b',', "expected what follows")?;
+    let (mut chords, mut others) = (0, 0);
+    parser.object(|parser, name| {
+        if parser.take_null() {
+            return Ok(());
+        }
+        let is_chord = name.as_str() == Some("chord") && parser.peek() == Some(b'{');
+        let counted = if is_chord && skip_signature(parser)? { &mut chords } else { &mut others };
+        *counted += 1;
+        // A signature has been passed over.
+        if is_chord { Ok(()) } else { parser.skip() }
+    })?;
+    parser.expect(b']', "expected the end of the body")?;
+    parser.end()?;
+    Ok((chords, others) == (1, 0))
+}
+
+/// Passes over an object, and says whether it is a signature, by what its entries begin with.
+fn skip_signature(parser: &mut Parser<'_>) -> Result<bool, DecodeError> {
+    let (mut has_task, mut is_signature) = (false, true);
+    parser.object(|parser, name| {
+        let first = parser.peek();
+        is_signature &= match name.as_str() {
+            Some("task") => {
+                has_task = true;
+                first == Some(b'"')
+            }
+            Some("args") => matches!(first, Some(b'[' | b'n')),
+            Some("kwargs" | "options") => matches!(first, Some(b'{' | b'n')),
+            Some("subtask_type") => matches!(first, Some(b'"' | b'n')),
+            Some("immutable") => matches!(first, Some(b't' | b'f' | b'n')),
+            Some(_) => true,
+            None => false,
+        };
+        parser.skip()
+    })?;
+    Ok(has_task && is_signature)
+}
+
 /// Encodes a body of protocol 2, and compresses it if asked to.
 ///
 /// # Errors
@@ -102,7 +170,7 @@ pub fn encode(
 }
 
 /// Reads `[args, kwargs, embed]` without a value for the whole.
-fn decode_json(bytes: &[u8]) -> Result<Arguments, DecodeError> {
+fn decode_json(bytes: &[u8], with_embed: bool) -> Result<Arguments, DecodeError> {
     let mut parser = Parser::new(bytes)?;
     if parser.peek() != Some(b'[') {
         let value = parser.value()?;
@@ -124,7 +192,10 @@ fn decode_json(bytes: &[u8]) -> Result<Arguments, DecodeError> {
         parser.object(|parser, name| {
             if !parser.take_null() {
                 let name = name.as_str().ok_or_else(|| not_a_body("a lone surrogate in a name"))?;
-                embed.set(name, parser.value()?);
+                match with_embed {
+                    true => embed.set(name, parser.value()?),
+                    false => parser.skip()?,
+                }
             }
             Ok(())
         })?;

@@ -8,7 +8,7 @@ use crate::outcome::{Failure, FailureCode};
 use crate::panic::catch;
 use crate::retry::as_data;
 
-/// Decodes the body of a message, or says why nobody could and what to do.
+/// Decodes what a message calls its task with, or says why nobody could and what to do.
 ///
 /// `limit` bounds the body in bytes, before and after decompression.
 pub(crate) fn arguments(message: &Message, limit: usize) -> Result<Arguments, Failure> {
@@ -29,7 +29,7 @@ fn decode(message: &Message, limit: usize) -> Result<Arguments, Failure> {
     if message.body.len() > limit {
         return Err(too_large(message.body.len(), limit));
     }
-    match body::decode_limited(message, limit) {
+    match body::decode_call(message, limit) {
         Ok(decoded) => Ok(decoded),
         Err(error @ DecodeError::TooLarge { .. }) => {
             let text = format!("{error}: {REMEDY}");

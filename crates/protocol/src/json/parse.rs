@@ -143,6 +143,19 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Passes over any value that [`Parser::value`] would read, without making it.
+    pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'{') => self.object(|parser, key| match key {
+                Text::Surrogates(_) => parser.fail("lone surrogate in a key"),
+                _ => parser.skip(),
+            }),
+            Some(b'[') => self.items(Self::skip),
+            _ => self.value().map(drop),
+        }
+    }
+
     /// Takes `null` if it comes next.
     pub(crate) fn take_null(&mut self) -> bool {
         self.skip_space();
@@ -164,11 +177,23 @@ impl<'a> Parser<'a> {
     /// Reads a list, whose `[` comes next.
     pub(crate) fn list(&mut self) -> Result<Vec<Value>, DecodeError> {
         let mut items = Vec::new();
+        self.items(|parser| {
+            items.push(parser.value()?);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    /// Reads a list, whose `[` comes next; `item` reads each value.
+    fn items(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         self.expect(b'[', "expected a list")?;
         self.enter()?;
         if !self.take(b']') {
             loop {
-                items.push(self.value()?);
+                item(self)?;
                 if !self.take(b',') {
                     break;
                 }
@@ -176,7 +201,7 @@ impl<'a> Parser<'a> {
             self.expect(b']', "expected ',' or ']'")?;
         }
         self.depth -= 1;
-        Ok(items)
+        Ok(())
     }
 
     /// Reads an object, whose `{` comes next, into its entries; a wrapper stays an object.

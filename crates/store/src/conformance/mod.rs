@@ -211,6 +211,8 @@ macro_rules! store_laws {
                 the_last_member_comes_twice_with_the_body,
                 what_completes_a_chord_is_still_ours,
                 a_member_that_runs_again_counts_once,
+                members_may_finish_together,
+                the_last_of_many_members_asks,
                 a_lost_member_counts_nothing,
                 a_failed_member_closes_its_chord,
                 a_failed_member_closes_outer_chords_too,

@@ -185,6 +185,72 @@ pub async fn a_member_that_runs_again_counts_once(store: &StoreUnderTest) {
     assert_eq!(bodies(store).await, 1);
 }
 
+/// The success of a plain member of the chord `c`, at a place of its own.
+fn plain(delivery: &Delivery, place: i64) -> Finish {
+    let result = result(id(delivery), State::Success);
+    let expires_after = result.expires_after;
+    let part = ChordPart { index: Some(place), expires_after, ..success("c", id(delivery)) };
+    Finish {
+        result: Some(result),
+        workflow: Some(Box::new(parts(vec![part]))),
+        ..settling(delivery.tag, Settle::Ack)
+    }
+}
+
+/// Members that succeed at the same time count as they do one after the other.
+pub async fn members_may_finish_together(store: &StoreUnderTest) {
+    // One of them is called from two places.
+    publish_header(store, &["a", "b", "b", "c", "d", "e", "f"]).await;
+    let (consuming, taken) = take(store, 7).await;
+    let finish = |finishes| consuming.settler.finish(finishes);
+    let at = |place: usize| plain(&taken[place], place as i64);
+    // One has counted before, and one is lost.
+    let early = Finish { delivery: None, ..at(0) };
+    assert_eq!(finish(vec![early]).await.unwrap(), [Settled::Done]);
+    consuming.ack(&taken[3]).await;
+    let settled = finish((0..5).map(at).collect()).await.unwrap();
+    assert_eq!(settled, [Settled::Done, Settled::Done, Settled::Done, Settled::Lost, Settled::Done]);
+    assert_eq!(members(store, "c").await, ["a", "b", "b", "d"]);
+    assert_eq!(store.state_of("d").await, Some(State::Success));
+    assert_eq!(store.state_of("c").await, None);
+    // The same one twice in one step.
+    let again = Finish { delivery: None, ..at(5) };
+    assert_eq!(finish(vec![again, at(5)]).await.unwrap(), [Settled::Done, Settled::Done]);
+    assert_eq!(members(store, "c").await, ["a", "b", "b", "d", "e"]);
+    // The last but one, and the last, which asks.
+    let lost = Finish { delivery: None, ..at(3) };
+    assert_eq!(finish(vec![at(6), lost]).await.unwrap(), [Settled::Done, Settled::Completes]);
+    assert_eq!(members(store, "c").await, ["a", "b", "b", "d", "e", "f"]);
+    assert_eq!(consuming.finish(Finish { delivery: None, ..knowing(&taken[3]) }).await, Settled::Done);
+    assert_eq!((chord(store, "c").await, bodies(store).await), (None, 1));
+}
+
+/// The last of members that succeed at the same time asks, whatever stands before and behind it.
+pub async fn the_last_of_many_members_asks(store: &StoreUnderTest) {
+    publish_header(store, &["a", "b", "c"]).await;
+    let other = vec![publish(&queue(), message("d")), publish(&queue(), message("e"))];
+    let chords = vec![new_chord("other", 3)];
+    let publication = Publication { messages: other, chords, ..Publication::default() };
+    store.broker().publish(publication).await.unwrap();
+    let (consuming, taken) = take(store, 5).await;
+    let of_other = |place: usize| {
+        let mut finish = plain(&taken[place], place as i64);
+        finish.workflow.as_mut().unwrap().parts[0].chord = group("other");
+        finish
+    };
+    let of_c = |place: usize| plain(&taken[place], place as i64);
+    let together = vec![of_c(0), of_c(1), of_other(3), of_c(2), of_other(4)];
+    let settled = consuming.settler.finish(together).await.unwrap();
+    let done = Settled::Done;
+    assert_eq!(settled, [done, done, done, Settled::Completes, done]);
+    assert_eq!(members(store, "c").await, ["a", "b"]);
+    assert_eq!(members(store, "other").await, ["d", "e"]);
+    assert_eq!(store.state_of("c").await, None);
+    assert_eq!(consuming.finish(of_c(2)).await, Settled::Completes, "it is still ours");
+    assert_eq!(consuming.finish(knowing(&taken[2])).await, done);
+    assert_eq!(bodies(store).await, 1);
+}
+
 /// Nothing of what a lost delivery brings about happens.
 pub async fn a_lost_member_counts_nothing(store: &StoreUnderTest) {
     publish_header(store, &["a", "b"]).await;

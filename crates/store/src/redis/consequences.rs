@@ -107,6 +107,14 @@ impl NewConsequences {
         })
     }
 
+    /// What a chord is told, if that is all and it is the plain success of a member.
+    pub(super) fn told(&self) -> Option<&NewPart> {
+        let [part] = &self.parts[..] else { return None };
+        let plain = !part.fails && part.adds == 0 && part.closing.is_none();
+        let alone = self.groups.is_empty() && self.results.is_empty() && self.messages.is_empty();
+        (plain && alone).then_some(part)
+    }
+
     /// The lists that something of this may go to.
     pub(super) fn lists(&self) -> Vec<&str> {
         let closings = self.parts.iter().filter_map(|part| part.closing.as_ref());
@@ -166,6 +174,15 @@ impl NewPart {
     pub(super) fn without_publications(mut part: ChordPart, shared: &Shared) -> Result<Self> {
         leave_publications(&mut part);
         Self::of(part, shared)
+    }
+
+    pub(super) fn life(&self) -> Life {
+        self.life
+    }
+
+    /// Adds what is told of a plain success.
+    pub(super) fn add_told_to(&self, call: &mut impl Arguments) {
+        call.arg(&self.chord).arg(&self.member).arg(&self.record[..]);
     }
 
     fn arguments(&self) -> usize {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use celeriac_protocol::{TaskId, Value, json};
 
 use super::Shared;
-use super::consequences::NewConsequences;
+use super::consequences::{NewConsequences, NewPart};
 use super::consumer::Consuming;
 use super::lending::Lent;
 use super::publish::NewMessage;
@@ -80,13 +80,20 @@ impl Ending {
         })
     }
 
-    /// The result, if this is an acknowledgement and a success and nothing else: nearly all are.
+    /// The result, if this is an acknowledgement and a success, and at most a chord hears of it: nearly all are.
     fn success(&self) -> Option<&NewResult> {
         let plain = self.tag.is_some()
             && matches!(self.settle, Settle::Ack)
             && self.follow_ups.is_empty()
-            && self.workflow.is_none();
+            && self.workflow.as_ref().is_none_or(|workflow| workflow.told().is_some());
         self.result.as_ref().filter(|result| plain && result.is_success())
+    }
+
+    /// The same of one that lives as long as usual, as the script takes it in short.
+    fn in_short(&self, usual: Life) -> Option<(&NewResult, Option<&NewPart>)> {
+        let result = self.success().filter(|result| result.life() == usual)?;
+        let told = self.workflow.as_ref().and_then(NewConsequences::told);
+        told.is_none_or(|part| part.life() == usual).then_some((result, told))
     }
 
     /// Adds the result and what is published.
@@ -118,6 +125,7 @@ impl Consuming {
         let mut call = shared.script(&FINISH, lists.into_iter());
         let usual = endings.iter().find_map(Ending::success).and_then(NewResult::life);
         add_life(usual, call.arg(&self.id));
+        call.arg(if shared.options.redis.result_chord_ordered { "1" } else { "" });
         // What this process does not hold any more is not asked about.
         let held: Vec<Held> =
             endings.iter().map(|ending| self.add_ending(ending, usual, &mut call)).collect();
@@ -171,7 +179,8 @@ impl Consuming {
         if let Some((_, None)) = lent {
             return Held::No;
         }
-        if let Some(workflow) = &ending.workflow {
+        let in_short = ending.in_short(usual);
+        if let (Some(workflow), None) = (&ending.workflow, in_short) {
             call.arg("workflow").arg(workflow.arguments());
             workflow.add_to(call);
         }
@@ -180,11 +189,16 @@ impl Consuming {
             ending.add_consequences(call);
             return Held::Yes;
         };
-        if let Some(result) = ending.success().filter(|result| result.life() == usual) {
-            result.add_success_to(call.arg(tag.0).arg("done"));
-        } else {
-            self.add_settlement(tag, &lent, &ending.settle, call);
-            ending.add_consequences(call);
+        match in_short {
+            Some((result, None)) => result.add_success_to(call.arg(tag.0).arg("done")),
+            Some((result, Some(told))) => {
+                result.add_success_to(call.arg(tag.0).arg("member"));
+                told.add_told_to(call);
+            }
+            None => {
+                self.add_settlement(tag, &lent, &ending.settle, call);
+                ending.add_consequences(call);
+            }
         }
         if lent.unheard { Held::Unheard } else { Held::Yes }
     }
@@ -223,7 +237,7 @@ impl Shared {
     /// Stores results that belong to no delivery of ours.
     pub(super) async fn store_results(&self, results: &[NewResult]) -> Result<()> {
         let mut call = self.plain_script(&FINISH);
-        call.arg("").arg("");
+        call.arg("").arg("").arg("");
         for result in results {
             call.arg("").arg("ack").arg("result");
             result.add_to(&mut call);

@@ -116,6 +116,9 @@ impl Workflow {
     /// Why what follows a success cannot be sent: then the task has failed with this, and the caller asks again.
     /// After a failure something always follows: what cannot be sent then is left out, and the log says so.
     pub(crate) fn after(&self, ended: &Ended, now: Timestamp) -> Result<Sequel, Failure> {
+        if let Some(sequel) = self.told_to_a_chord(ended) {
+            return Ok(sequel);
+        }
         let Some(member) = self.member(ended) else { return Ok(Sequel::default()) };
         let composed = contained(|| match &ended.end {
             End::Success(value) => self.succeeded(&member, value, &ended.additions),

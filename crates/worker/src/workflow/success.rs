@@ -1,11 +1,11 @@
 //! A task returned: what it is linked to is sent, and its chord hears of it.
 
-use celeriac_protocol::{Embed, Signature, State, Value};
+use celeriac_protocol::{Embed, GroupId, Headers, Signature, State, TaskId, Value, body};
 use celeriac_store::{ChordPart, Closing};
 
 use super::send::Origin;
 use super::shape::{group_of, members_counted, set_option};
-use super::{Member, Sequel, Workflow};
+use super::{End, Ended, Member, Sequel, Workflow};
 use crate::outcome::Failure;
 
 impl Workflow {
@@ -29,18 +29,39 @@ impl Workflow {
         }
         let adds = self.add(&mut sequel, member, additions)?;
         if let Some((chord, _)) = member.chord() {
-            sequel.consequences.parts.push(ChordPart {
-                chord,
-                member: member.id.clone(),
-                index: member.headers.group_index,
-                state: State::Success,
-                result: value.clone(),
-                adds,
-                expires_after: self.expires_after,
-                closing: Closing::Ask,
-            });
+            let part = self.part(chord, member.id.clone(), member.headers, value);
+            sequel.consequences.parts.push(ChordPart { adds, ..part });
         }
         Ok(sequel)
+    }
+
+    /// What follows the success of a plain member of a header, which is what most members of workflows are. Nothing of its
+    /// message is decoded for that: the body of the chord in it is for whoever completes the chord.
+    pub(super) fn told_to_a_chord(&self, ended: &Ended) -> Option<Sequel> {
+        let (End::Success(value), []) = (&ended.end, &ended.additions[..]) else { return None };
+        let message = &ended.delivery.message;
+        let headers = &message.headers;
+        let (id, group) = (headers.id.clone()?, headers.group.as_deref()?);
+        if message.body.len() > self.max_body_bytes || !body::tells_only_a_chord(message) {
+            return None;
+        }
+        let mut sequel = Sequel::default();
+        sequel.consequences.parts.push(self.part(group.into(), id, headers, value));
+        Some(sequel)
+    }
+
+    /// The success of a member as its chord hears of it.
+    fn part(&self, chord: GroupId, member: TaskId, headers: &Headers, value: &Value) -> ChordPart {
+        ChordPart {
+            chord,
+            member,
+            index: headers.group_index,
+            state: State::Success,
+            result: value.clone(),
+            adds: 0,
+            expires_after: self.expires_after,
+            closing: Closing::Ask,
+        }
     }
 
     fn follow(

@@ -29,8 +29,8 @@ local function chord_of(key)
 end
 
 -- What stands behind the last colon. The pattern is tried once: one that began with it would be tried at every character.
-local function place_of(part)
-  return string.match(part.member, '^.*:(.*)$')
+local function place_of(member)
+  return string.match(member, '^.*:(.*)$')
 end
 
 -- Whether a worker before 5.7 has counted this part: it then knows the member by what it reported at this place.
@@ -40,7 +40,7 @@ local function is_counted_elsewhere(chord, part)
     return redis.call('LPOS', chord.key .. '.j', part.value, 'RANK', -1, 'MAXLEN', 1000) and true
   end
   local whose = string.match(part.value, '^%[1, ".-", "')
-  local place = place_of(part)
+  local place = place_of(part.member)
   for _, value in ipairs(redis.call('ZRANGEBYSCORE', chord.key .. '.j', place, place)) do
     if whose and string.sub(value, 1, #whose) == whose then return true end
   end
@@ -68,15 +68,24 @@ local function is_one_of_many(chord, part)
     and not (chord.size and chord.count + 1 >= chord.size + chord.more + part.adds)
 end
 
+-- A sorted set keeps equal texts once, but a call may stand at two places, and JSON may end in blanks.
+local function place_beside(key, place, value)
+  while redis.call('ZADD', key .. '.j', 'NX', place, value) == 0 do value = value .. ' ' end
+end
+
+-- The same of a success, behind so many others, in a chord that only workers count that note who has reported.
+local function leaves_open(chord, others)
+  return chord.size and chord.count + others + 1 < chord.size + chord.more and chord.count == chord.known
+    and not (chord.failed or chord.over or chord.claim)
+end
+
 local function keep(chord, part)
   local key = chord.key
   if chord.kind == 'none' then chord.kind = not part.is_ordered and 'list' or 'zset' end
   if chord.kind == 'list' then
     redis.call('RPUSH', key .. '.j', part.value)
   else
-    local value = part.value
-    -- A sorted set keeps equal texts once, but a call may stand at two places, and JSON may end in blanks.
-    while redis.call('ZADD', key .. '.j', 'NX', place_of(part), value) == 0 do value = value .. ' ' end
+    place_beside(key, place_of(part.member), part.value)
   end
   if part.adds > 0 then
     await_more(key, part.adds)
@@ -107,6 +116,39 @@ local function add_one_of_many(chord, part)
   return 'open'
 end
 
+-- The same for many successes of one chord: `members` and, at the same places, what they reported.
+local function add_many(chord, members, values, is_ordered, ttl)
+  local known = redis.call('SMISMEMBER', chord.key .. '.d', unpack(members))
+  local fresh, kept, seen = {}, {}, {}
+  for at, member in ipairs(members) do
+    if known[at] == 0 and not seen[member] then
+      seen[member], fresh[#fresh + 1], kept[#kept + 1] = true, member, values[at]
+    end
+  end
+  if #fresh == 0 then return end
+  redis.call('SADD', chord.key .. '.d', unpack(fresh))
+  if chord.kind == 'none' then chord.kind = not is_ordered and 'list' or 'zset' end
+  if chord.kind == 'list' then
+    redis.call('RPUSH', chord.key .. '.j', unpack(kept))
+  else
+    local placed = {}
+    for at, value in ipairs(kept) do
+      placed[2 * at - 1], placed[2 * at] = place_of(fresh[at]), value
+    end
+    if redis.call('ZADD', chord.key .. '.j', 'NX', unpack(placed)) < #kept then
+      -- One call stands at several places.
+      for at, value in ipairs(kept) do
+        local place = placed[2 * at - 1]
+        if tonumber(redis.call('ZSCORE', chord.key .. '.j', value)) ~= tonumber(place) then
+          place_beside(chord.key, place, value)
+        end
+      end
+    end
+  end
+  chord.count, chord.known = chord.count + #fresh, chord.known + #fresh
+  touched[chord.key] = ttl
+end
+
 -- Closes a chord. Who reports later finds it over, for as long as it would have waited.
 local function close(chord, ttl)
   local key = chord.key
@@ -118,7 +160,8 @@ end
 
 -- Chords are kept where results are.
 begin, chord_of, judge = among_results(begin), among_results(chord_of), among_results(judge)
-add, add_one_of_many, close = among_results(add), among_results(add_one_of_many), among_results(close)
+add, add_one_of_many, add_many = among_results(add), among_results(add_one_of_many), among_results(add_many)
+close = among_results(close)
 
 local PART = 8
 
@@ -139,15 +182,10 @@ end
 
 local apply
 
--- Counts one part, with what follows; answers where it ends and what it brought.
-local function count(at)
-  local part = part_at(at)
+-- Counts one part, and does what follows, which ARGV says behind `at`; answers what it brought.
+local function count_part(part, at)
   local chord = chord_of(part.chord)
-  at = at + PART
-  if is_one_of_many(chord, part) then
-    local brought = add_one_of_many(chord, part)
-    return at + (part.closing or 0), brought
-  end
+  if is_one_of_many(chord, part) then return add_one_of_many(chord, part) end
   local brought = judge(chord, part)
   if brought == 'open' then
     add(chord, part)
@@ -155,7 +193,14 @@ local function count(at)
     close(chord, part.ttl)
     apply(at)
   end
-  return at + (part.closing or 0), brought
+  return brought
+end
+
+-- The same for one in ARGV; answers also where it ends.
+local function count(at)
+  local part = part_at(at)
+  at = at + PART
+  return at + (part.closing or 0), count_part(part, at)
 end
 
 -- Does what ARGV says behind `at`: what begins, results (key, state, record, time to live), messages (list, task id, envelope, `due`
@@ -193,13 +238,21 @@ local function foresee(chords_then, part)
   return brings
 end
 
+-- Whether a part that does not know its closing would close its chord.
+local function part_asks(part)
+  local chord = chord_of(part.chord)
+  if is_one_of_many(chord, part) then return false end
+  local brings = judge(chord, part)
+  return brings == 'last' or brings == 'failed'
+end
+
 -- Whether something that `apply` would do asks first: a part that would close its chord without knowing what follows.
 local function asks(at)
   -- Nearly always a success tells one chord, and nothing else happens.
   if ARGV[at + 1] == '0' and ARGV[at + 2] == '0' and ARGV[at + 3] == '0' and ARGV[at + 4] == '0' and ARGV[at + 5] == '0'
     and ARGV[at + 6] == '1' then
     local part = part_at(at + 6)
-    if part.closing or is_one_of_many(chord_of(part.chord), part) then return false end
+    return not part.closing and part_asks(part)
   end
   local chords_then = {}
   local ends = at + 1 + 3 * ARGV[at + 1]

@@ -1,15 +1,18 @@
 -- Settles deliveries, stores results and publishes follow-ups, all at once.
 --
 -- KEYS[3..]: the lists that something goes to.
--- ARGV: own, now, consumer, the usual time to live of a result, then for each finish: the delivery's number or '', how to
+-- ARGV: own, now, consumer, the usual time to live of a result, '1' where places order what members of chords report, then for
+-- each finish: the delivery's number or '', how to
 -- settle it (with its list and tail for 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key,
 -- state, value and time to live, or '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`.
 -- Nearly all finishes are an acknowledgement and a success that lives as long as usual: the number, 'done', key and value.
--- Before a finish with a workflow stand 'workflow', how many arguments that has, and these, as `apply` in `chords.lua` takes them.
+-- Of those with a workflow nearly all are the same of a member that tells its chord of it: the number, 'member', key, value, the
+-- chord, ID:PLACE, and what Celery keeps of it there.
+-- Before another finish with a workflow stand 'workflow', how many arguments that has, and these, as `apply` in `chords.lua` takes them.
 -- Answers one digit for each finish: 1 done, 0 lost, 2 not done, because this consumer has settled that delivery before, 3 for one
 -- that would complete a chord and has to say what follows.
-local consumer, usual = ARGV[3], ARGV[4]
-local at, size = 4, #ARGV
+local consumer, usual, is_ordered = ARGV[3], ARGV[4], ARGV[5] == '1'
+local at, size = 5, #ARGV
 local function take()
   at = at + 1
   return ARGV[at]
@@ -28,13 +31,49 @@ local function settled(number, tag)
   return true
 end
 
+-- Takes a success out of what is lent and stores it.
+local function succeeded(number, key, value)
+  local ours = settled(number, prefix .. number)
+  answers[#answers + 1] = ours and 1 or has_settled(consumer, tonumber(number)) and 2 or 0
+  if ours then store_result(key, 'SUCCESS', value, usual) end
+  return ours
+end
+
+-- Finishes members of one chord that leave it open, whatever else is known of them, as many as come next.
+local MEMBER, MOST = 7, 1000
+local function finish_many(chord)
+  local members, values = {}, {}
+  while ARGV[at + 2] == 'member' and ARGV[at + 5] == chord.key and #members < MOST and leaves_open(chord, #members) do
+    if succeeded(ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]) then
+      members[#members + 1], values[#values + 1] = ARGV[at + 6], ARGV[at + 7]
+    end
+    at = at + MEMBER
+  end
+  if #members > 0 then add_many(chord, members, values, is_ordered, usual) end
+end
+
+-- Finishes one member, or says that it has to say what follows.
+local function finish_one()
+  local number, key, value = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+  local part = {
+    chord = ARGV[at + 5], member = ARGV[at + 6], value = ARGV[at + 7], is_ordered = is_ordered, adds = 0, ttl = usual,
+  }
+  at = at + MEMBER
+  if redis.call('HEXISTS', unacked, prefix .. number) == 1 and part_asks(part) then
+    answers[#answers + 1] = 3
+  elseif succeeded(number, key, value) then
+    count_part(part)
+  end
+end
+
 while at < size do
   while ARGV[at + 2] == 'done' do
-    local number, key, value = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+    succeeded(ARGV[at + 1], ARGV[at + 3], ARGV[at + 4])
     at = at + 4
-    local ours = settled(number, prefix .. number)
-    answers[#answers + 1] = ours and 1 or has_settled(consumer, tonumber(number)) and 2 or 0
-    if ours then store_result(key, 'SUCCESS', value, usual) end
+  end
+  while ARGV[at + 2] == 'member' do
+    local chord = chord_of(ARGV[at + 5])
+    if leaves_open(chord, 0) then finish_many(chord) else finish_one() end
   end
   if at == size then break end
   local workflow = ARGV[at + 1] == 'workflow' and at + 2

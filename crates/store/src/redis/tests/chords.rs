@@ -7,9 +7,12 @@ use bytes::Bytes;
 use celeriac_faults::Server;
 use celeriac_protocol::{GroupId, State, Value};
 
-use super::desk::{call, consume, fetch, ids, member, open, open_with, options};
+use super::desk::{call, consume, done, fetch, id, ids, member, open, open_with, options, publish};
 use crate::clock::Clock;
-use crate::{ChordPart, Closing, Counted, NewChord, Publish, Reported, Revocation, Store};
+use crate::{
+    ChordPart, Closing, Consequences, Counted, Delivery, NewChord, Publish, Reported, Revocation, Settled,
+    Store,
+};
 
 const LIFE: Duration = Duration::from_secs(600);
 
@@ -190,6 +193,49 @@ async fn results_may_come_in_the_order_of_their_ends() {
     assert_eq!(count(&store, again).await, Counted::Open);
     assert_eq!(store.groups().chord(&chord()).await.unwrap().unwrap().parts.len(), 4);
     assert_eq!(count(&store, part("d", 3)).await, Counted::Last);
+}
+
+/// Members that finish together are counted in one step, unless a worker before 5.7 has counted some, which does not say whom.
+#[tokio::test]
+async fn members_that_finish_together_count_as_they_do_alone() {
+    for is_ordered in [true, false] {
+        let server = Server::start();
+        let mut options = options();
+        options.redis.result_chord_ordered = is_ordered;
+        let store = open_with(&server.url(0), &options).await;
+        let mut consumer = consume(&store, LIFE).await;
+        begin(&store, 9).await;
+        let finish = |deliveries: Vec<Delivery>, first: i64| {
+            let members = deliveries.into_iter().enumerate().map(move |(at, delivery)| {
+                let mut finish = done(&delivery);
+                finish.result.as_mut().unwrap().expires_after = LIFE;
+                let parts = vec![part(id(&delivery), first + at as i64)];
+                let parts =
+                    parts.into_iter().map(|part| ChordPart { closing: Closing::Ask, ..part }).collect();
+                finish.workflow = Some(Box::new(Consequences { parts, ..Consequences::default() }));
+                finish
+            });
+            consumer.settler.finish(members.collect())
+        };
+        publish(&store, &["a", "b", "c", "d", "e", "f"]).await;
+        let mut deliveries = consumer.consumer.fetch(10).await.unwrap();
+        let second = deliveries.split_off(3);
+        // One of them ran before, and its worker died.
+        assert_eq!(count(&store, part("b", 1)).await, Counted::Open);
+        assert_eq!(finish(deliveries, 0).await.unwrap(), [Settled::Done; 3]);
+        if is_ordered {
+            older_worker_counts(&server, "e", "4", 40);
+        } else {
+            ask::<u64>(&server, &["RPUSH", &key(".j"), r#"[1, "e", "SUCCESS", 40]"#]);
+        }
+        assert_eq!(finish(second, 3).await.unwrap(), [Settled::Done; 3]);
+        let chord = store.groups().chord(&chord()).await.unwrap().unwrap();
+        let mut members: Vec<&str> = chord.parts.iter().map(|part| part.member.as_str()).collect();
+        members.sort_unstable();
+        assert_eq!(members, ["a", "b", "c", "d", "e", "f"], "in order: {is_ordered}");
+        let left: i64 = ask(&server, &["PTTL", &key(".d")]);
+        assert!(left > 0, "it lives as long as its last report says");
+    }
 }
 
 /// In portions: the server does nothing else while it answers.
