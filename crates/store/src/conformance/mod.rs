@@ -213,6 +213,7 @@ macro_rules! store_laws {
                 a_member_that_runs_again_counts_once,
                 members_may_finish_together,
                 the_last_of_many_members_asks,
+                members_may_finish_among_others,
                 a_lost_member_counts_nothing,
                 a_failed_member_closes_its_chord,
                 a_failed_member_closes_outer_chords_too,

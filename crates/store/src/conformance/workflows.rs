@@ -225,6 +225,33 @@ pub async fn members_may_finish_together(store: &StoreUnderTest) {
     assert_eq!((chord(store, "c").await, bodies(store).await), (None, 1));
 }
 
+/// Finishes of every form may come in one step, in any order.
+pub async fn members_may_finish_among_others(store: &StoreUnderTest) {
+    publish_header(store, &["a", "b", "c", "d"]).await;
+    let others = ["e", "f", "g", "h"].map(|id| publish(&queue(), message(id)));
+    store.broker().publish(others.to_vec().into()).await.unwrap();
+    let (consuming, taken) = take(store, 8).await;
+    let member = |place: usize| plain(&taken[place], place as i64);
+    let success = |place: usize| Finish { workflow: None, ..plain(&taken[place], 0) };
+    let together = vec![
+        member(0),
+        success(4),
+        ending(&taken[5], Consequences::default()),
+        member(1),
+        settling(taken[6].tag, Settle::Requeue),
+        success(7),
+        member(2),
+        member(3),
+    ];
+    let settled = consuming.settler.finish(together).await.unwrap();
+    assert_eq!(settled, [[Settled::Done; 7].as_slice(), &[Settled::Completes]].concat());
+    assert_eq!(members(store, "c").await, ["a", "b", "c"]);
+    for id in ["a", "b", "c", "e", "f", "h"] {
+        assert_eq!(store.state_of(id).await, Some(State::Success), "{id}");
+    }
+    assert_eq!((store.stats(&queue()).await.ready, store.stats(&queue_of("next")).await.ready), (1, 1));
+}
+
 /// The last of members that succeed at the same time asks, whatever stands before and behind it.
 pub async fn the_last_of_many_members_asks(store: &StoreUnderTest) {
     publish_header(store, &["a", "b", "c"]).await;

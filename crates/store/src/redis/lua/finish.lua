@@ -66,16 +66,8 @@ local function finish_one()
   end
 end
 
-while at < size do
-  while ARGV[at + 2] == 'done' do
-    succeeded(ARGV[at + 1], ARGV[at + 3], ARGV[at + 4])
-    at = at + 4
-  end
-  while ARGV[at + 2] == 'member' do
-    local chord = chord_of(ARGV[at + 5])
-    if leaves_open(chord, 0) then finish_many(chord) else finish_one() end
-  end
-  if at == size then break end
+-- Finishes one of any other form.
+local function finish_other()
   local workflow = ARGV[at + 1] == 'workflow' and at + 2
   if workflow then at = workflow + ARGV[workflow] end
   local number, settle = take(), take()
@@ -107,6 +99,19 @@ while at < size do
     if ours then publish(to, of, raw, due) end
   end
   if workflow and ours then apply(workflow) end
+end
+
+while at < size do
+  local form = ARGV[at + 2]
+  if form == 'done' then
+    succeeded(ARGV[at + 1], ARGV[at + 3], ARGV[at + 4])
+    at = at + 4
+  elseif form == 'member' then
+    local chord = chord_of(ARGV[at + 5])
+    if leaves_open(chord, 0) then finish_many(chord) else finish_one() end
+  else
+    finish_other()
+  end
 end
 prolong()
 -- The head of a list is its right end, so the first goes there last.
