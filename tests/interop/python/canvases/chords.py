@@ -123,6 +123,21 @@ def a_body_that_is_a_chain_ending_in_a_group():
 
 
 @canvas
+def steps_follow_a_chord():
+    return chain(chord([add.s(1, 1), add.s(2, 2)], total.s()), add.s(10), add.s(100))
+
+
+@canvas
+def a_group_among_the_steps_after_a_chord():
+    return chain(chord([add.s(1, 1), add.s(2, 2)], total.s()), group(add.s(1), add.s(2)), total.s())
+
+
+@canvas
+def a_group_after_a_chord():
+    return chain(chord([add.s(1, 1), add.s(2, 2)], total.s()), group(add.s(1), add.s(2)))
+
+
+@canvas
 def a_body_has_callbacks():
     body = total.s()
     body.link(note.s("of the body"))

@@ -43,6 +43,16 @@ def stamps_reach_every_task_of_a_chord():
 
 
 @canvas
+def stamps_of_a_chord_and_its_body():
+    body = whoami.si()
+    body.stamp(team="tea", number=7)
+    signature = chord([whoami.si(), chain(whoami.si(), whoami.si())], body)
+    # Celery leaves the body out.
+    signature.stamp(team="tea", number=7)
+    return signature
+
+
+@canvas
 def stamps_reach_callbacks():
     signature = whoami.si()
     signature.link(whoami.si())

@@ -55,6 +55,19 @@ pub(super) fn a_chain_ending_in_a_chord_inside_a_header() -> Signature<i64> {
     chord(group([echo(1).then(group([plus(1), plus(2)])).then(total()), echo(100)]), total())
 }
 
+/// What follows the body follows the chord: in Rust it is the same.
+pub(super) fn steps_follow_a_chord() -> Signature<i64> {
+    chord(header(), total().then(plus(10)).then(plus(100)))
+}
+
+pub(super) fn a_group_among_the_steps_after_a_chord() -> Signature<i64> {
+    chord(header(), total().then(group([plus(1), plus(2)])).then(total()))
+}
+
+pub(super) fn a_group_after_a_chord() -> Group<i64> {
+    chord(header(), total().then(group([plus(1), plus(2)])))
+}
+
 pub(super) fn a_body_that_is_a_group() -> Group<Value> {
     chord(header(), group([total().returning(), same().returning()]))
 }

@@ -109,6 +109,9 @@ canvases! {
         a_header_of_groups
         a_header_of_chords
         a_chain_ending_in_a_chord_inside_a_header
+        steps_follow_a_chord
+        a_group_among_the_steps_after_a_chord
+        a_group_after_a_chord
         a_body_that_is_a_group
         a_body_that_is_a_chord
         a_body_has_callbacks
@@ -153,6 +156,7 @@ canvases! {
         every_task_has_its_own_priority
         headers_go_to_those_they_are_for
         stamps_reach_every_task_of_a_chain
+        stamps_of_a_chord_and_its_body
         stamps_reach_callbacks
         a_retry_goes_on_with_its_chain
         a_retry_counts_once_for_its_chord

@@ -23,6 +23,11 @@ pub(super) fn stamps_reach_every_task_of_a_chain() -> Signature<Value> {
     whoami().then(whoami()).then(whoami()).stamp("team", "tea")
 }
 
+/// Stamps of a chord are for all its tasks.
+pub(super) fn stamps_of_a_chord_and_its_body() -> Signature<Value> {
+    chord(group([whoami(), whoami().then(whoami())]), whoami()).stamp("team", "tea").stamp("number", 7)
+}
+
 pub(super) fn stamps_reach_callbacks() -> Signature<Value> {
     whoami().link(whoami()).stamp("team", "tea")
 }
