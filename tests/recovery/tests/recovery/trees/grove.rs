@@ -19,9 +19,8 @@ use crate::harness::{Patient, Ward};
 
 /// How many compositions are open at most.
 const CROWD: usize = 40;
-/// The time in which everything that was sent ends, once nothing is broken any more.
-/// Far more than it takes, unless the machine is busy with other things.
-const SETTLES: Duration = Duration::from_secs(240);
+/// The time in which something more of what was sent ends, once nothing is broken any more.
+const STALLS: Duration = Duration::from_secs(60);
 /// The time in which a server answers the test, also right after a fault and on a busy machine.
 const ANSWERS: Duration = Duration::from_secs(30);
 /// A fault of the server comes with one strike of so many; the others kill workers.
@@ -162,8 +161,8 @@ impl Grove {
         self.store.publish(all).await.expect("the server is there when something is sent");
     }
 
-    /// Which compositions have tasks without a result.
-    async fn look(&mut self) {
+    /// Which compositions have tasks without a result; says how many such tasks there are.
+    async fn look(&mut self) -> usize {
         let due =
             |place: &usize| self.grown[*place].reference.nodes.iter().filter(|(_, node)| node.end.is_some());
         let ids: Vec<TaskId> = self.open.iter().flat_map(due).map(|(id, _)| id.clone()).collect();
@@ -172,11 +171,14 @@ impl Grove {
         let mut records = records.iter();
         let is_open =
             |record: &Option<ResultRecord>| !record.as_ref().is_some_and(|found| found.state.is_ready());
-        let mut counts = counts.into_iter();
+        let (mut counts, mut tasks) = (counts.into_iter(), 0);
         self.open.retain(|_| {
             let count = counts.next().unwrap_or_default();
-            records.by_ref().take(count).filter(|record| is_open(record)).count() > 0
+            let open = records.by_ref().take(count).filter(|record| is_open(record)).count();
+            tasks += open;
+            open > 0
         });
+        tasks
     }
 
     /// Asks until there is an answer: the connection of the test may have to be made anew.
@@ -194,12 +196,16 @@ impl Grove {
 
     /// Waits until every task has its result, and nothing is left of what brought it.
     async fn until_settled(&mut self, remains: &Remains) {
-        let deadline = Instant::now() + SETTLES;
+        let (mut deadline, mut before) = (Instant::now() + STALLS, None);
         loop {
-            self.look().await;
+            let tasks = self.look().await;
             let left = if self.open.is_empty() { block_in_place(|| remains.found()) } else { Vec::new() };
             if self.open.is_empty() && left.is_empty() {
                 return;
+            }
+            let now = Some((tasks, left.len()));
+            if now != before {
+                (deadline, before) = (Instant::now() + STALLS, now);
             }
             if Instant::now() > deadline {
                 for place in &self.open {

@@ -69,7 +69,7 @@ fn found_on_server(client: &redis::Client) -> redis::RedisResult<Vec<String>> {
 }
 
 /// What keys begin with that do not tell of single messages, results excepted.
-const STAYS: [&str; 10] = [
+const STAYS: [&str; 11] = [
     "celery-task-meta-",
     "_kombu.binding",
     "celeriac:{tasks}:queues",
@@ -80,4 +80,5 @@ const STAYS: [&str; 10] = [
     "celeriac:{tasks}:asked",
     "celeriac:{tasks}:sequence",
     "celeriac:{tasks}:nothing",
+    "celeriac:{tasks}:returned:",
 ];
