@@ -46,6 +46,7 @@
 //! - [`canvas`] composes calls: chains, groups and chords, typed from step to step.
 //! - [`Context`] is the call inside of a running task: retries, progress, cancellation.
 //! - [`Resource`], [`Shared`] and [`Local`] are what outlives tasks, such as connections.
+//! - [`workflow`] is what [`App::workflow`] tells of a workflow and of what it waits for.
 //! - [`signals`] are the moments in the life of workers and tasks, under Celery's names.
 //! - [`worker`] runs the tasks; `cli` is the command line.
 //!
@@ -58,7 +59,7 @@ pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,
     Local, Process, Reason, Resource, ResultError, RouteTarget, Routes, SENT_AT_HEADER, SendError, Sender,
     Settings, Shared, Signature, Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult, args,
-    canvas, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
+    canvas, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks, workflow,
 };
 #[cfg(feature = "cli")]
 pub use celeriac_cli as cli;

@@ -6,6 +6,7 @@
 mod canvases;
 mod chords;
 mod harness;
+mod inspecting;
 mod leases;
 mod python_sends;
 mod relay;
