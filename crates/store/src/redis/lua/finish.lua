@@ -2,13 +2,14 @@
 --
 -- KEYS[3..]: the lists that something goes to.
 -- ARGV: own, now, consumer, the usual time to live of a result, '1' where places order what members of chords report, then for
--- each finish: the delivery's number or '', how to
--- settle it (with its list and tail for 'back' and 'release'; with id, facts, list and tail for 'fail'), 'result' with key,
--- state, value and time to live, or '', the number of follow-ups, and for each its list, task id, message and `due` of `publish`.
--- Nearly all finishes are an acknowledgement and a success that lives as long as usual: the number, 'done', key and value.
--- Of those with a workflow nearly all are the same of a member that tells its chord of it: the number, 'member', key, value, the
+-- each finish: the delivery's number or '', how to settle it (with its list and tail for 'back' and 'release'; with id, facts,
+-- list and tail for 'fail'), 'result' with key, state, value and time to live, or '', the number of follow-ups, and for each its
+-- list, task id, message and `due` of `publish`.
+-- Nearly all finishes are an acknowledgement and a success that lives as long as usual: the number, 'done', key and value. Of
+-- those with a workflow nearly all are the same of a member that tells its chord of it: the number, 'member', key, value, the
 -- chord, ID:PLACE, and what Celery keeps of it there.
--- Before another finish with a workflow stand 'workflow', how many arguments that has, and these, as `apply` in `chords.lua` takes them.
+-- Before another finish with a workflow stand 'workflow', how many arguments that has, and these, as `apply` in `chords.lua`
+-- takes them.
 -- Answers one digit for each finish: 1 done, 0 lost, 2 not done, because this consumer has settled that delivery before, 3 for one
 -- that would complete a chord and has to say what follows.
 local consumer, usual, is_ordered = ARGV[3], ARGV[4], ARGV[5] == '1'
