@@ -227,9 +227,9 @@ async fn publishing_into_a_black_hole_fails_in_time_and_works_afterwards() {
     assert_eq!(ids(&fetch(&mut subscription).await), ["sent"]);
 }
 
-/// Fetches and renewals have a connection each, so their answers may come in another order than they were given.
-#[tokio::test]
-async fn what_was_taken_after_a_lease_ran_out_is_ours_although_the_renewal_says_so_later() {
+/// Takes a message after a lease ran out, and settles it once the renewal has said that it had; nothing if the two answers came
+/// in order, as they may on a busy machine.
+async fn settle_what_came_before_the_renewal_was_heard() -> Option<Settled> {
     const DELAY: Duration = Duration::from_millis(400);
     let place = Place::new().await;
     let near = consume(&place.near, LEASE).await;
@@ -253,10 +253,22 @@ async fn what_was_taken_after_a_lease_ran_out_is_ours_although_the_renewal_says_
     place.proxy.weather(Weather::Fair);
     let deliveries = fetch(&mut far).await;
     assert_eq!(ids(&deliveries), ["a"]);
-    assert!(!renewal.is_finished(), "the answers came in order: this shows nothing");
-    renewal.await.unwrap().unwrap();
+    if renewal.is_finished() || renewal.await.unwrap().is_err() {
+        return None;
+    }
     let settled = far.settler.finish(vec![done(&deliveries[0])]).await.unwrap();
-    assert_eq!(settled, [Settled::Done]);
+    Some(settled[0])
+}
+
+/// Fetches and renewals have a connection each, so their answers may come in another order than they were given.
+#[tokio::test]
+async fn what_was_taken_after_a_lease_ran_out_is_ours_although_the_renewal_says_so_later() {
+    for _ in 0..20 {
+        if let Some(settled) = settle_what_came_before_the_renewal_was_heard().await {
+            return assert_eq!(settled, Settled::Done);
+        }
+    }
+    panic!("the answers came in order every time");
 }
 
 #[tokio::test]
