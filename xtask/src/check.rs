@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::run::{self, Result, Tally};
+use crate::run::{self, Result};
+use crate::tests::{self, Tally};
 
 /// Features of the library that must also do without the others.
 const FEATURES: [&str; 6] = ["", "cli", "macros", "redis", "redis,tls", "sqlite"];
@@ -11,7 +12,7 @@ const FEATURES: [&str; 6] = ["", "cli", "macros", "redis", "redis,tls", "sqlite"
 pub(crate) fn run() -> Result<()> {
     form()?;
     let tally = workspace_tests(&[])?;
-    run::conclude(tally)
+    tests::conclude(&tally)
 }
 
 /// Formatting, lints and documentation, all without a warning.
@@ -40,5 +41,5 @@ pub(crate) fn workspace_tests(features: &[&str]) -> Result<Tally> {
         command.arg("--features").arg(format!("celeriac-store/{feature}"));
     }
     command.current_dir(run::root());
-    run::tests(&mut command)
+    tests::run(&mut command)
 }

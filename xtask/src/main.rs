@@ -7,6 +7,7 @@ mod python;
 mod run;
 mod server;
 mod test;
+mod tests;
 
 use std::process::ExitCode;
 

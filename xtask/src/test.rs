@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::run::{self, Result, Tally};
+use crate::run::{self, Result};
 use crate::server::Server;
+use crate::tests::{self, Tally};
 use crate::{check, programs, python};
 
 /// How often the recovery tests run.
@@ -22,18 +23,18 @@ pub(crate) fn run() -> Result<()> {
         (false, _) => &[],
     })?;
     if !redis {
-        tally.add(skipped("the store on Redis was not tested: no redis-server"));
+        tally.add(Tally::skipped("the store on Redis was not tested: no redis-server"));
     } else if !openssl {
-        tally.add(skipped("TLS to Redis was not tested: no openssl to make certificates"));
+        tally.add(Tally::skipped("TLS to Redis was not tested: no openssl to make certificates"));
     }
     tally.add(match python {
         Some(interpreter) => recorded_bytes(&interpreter)?,
-        None => skipped("the recorded bytes were not compared with Celery: no Python"),
+        None => Tally::skipped("the recorded bytes were not compared with Celery: no Python"),
     });
     for release in python::CELERY {
         tally.add(match python::celery(release)? {
             Some(interpreter) if redis => interop(release, &interpreter)?,
-            _ => skipped("Celery was not run beside this: no Python, or no redis-server"),
+            _ => Tally::skipped("Celery was not run beside this: no Python, or no redis-server"),
         });
     }
     tally.add(recovery(redis)?);
@@ -42,14 +43,14 @@ pub(crate) fn run() -> Result<()> {
         let server = Server::start()?;
         tally.add(example(&["--features", "redis"], &["--store", &server.url()])?);
     }
-    run::conclude(tally)
+    tests::conclude(&tally)
 }
 
 /// Records the wire bytes anew with real Celery and compares them with the ones in the repository.
 fn recorded_bytes(interpreter: &Path) -> Result<Tally> {
     let script = run::root().join("crates/protocol/tests/recorded/record.py");
     run::run(Command::new(interpreter).arg(script).arg("--check"))?;
-    Ok(Tally { passed: 1, ..Tally::default() })
+    Ok(Tally::passed(1))
 }
 
 /// Runs real Celery beside workers and clients in Rust. What canvases come to is compared with the newest release, which is
@@ -60,7 +61,7 @@ fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
     if release != python::CELERY[0] {
         command.args(["--", "--skip", "canvases::"]);
     }
-    run::tests(command.env("CELERIAC_TEST_PYTHON", interpreter))
+    tests::run(command.env("CELERIAC_TEST_PYTHON", interpreter))
 }
 
 /// Kills workers and pool children and accounts for every task; optimised, as users run it, each time with other seeds.
@@ -82,7 +83,7 @@ fn recovery(redis: bool) -> Result<Tally> {
             command.args(["--skip", "outages::", "--skip", "telling::"]);
             command.args(["--skip", "random_compositions_on_redis"]);
         }
-        tally.add(run::tests(command.current_dir(run::root()))?);
+        tally.add(tests::run(command.current_dir(run::root()))?);
     }
     Ok(tally)
 }
@@ -93,10 +94,5 @@ fn example(build: &[&str], run: &[&str]) -> Result<Tally> {
     let command = ["run", "--release", "--locked", "--example", "urls"];
     let arguments = [&command, build, &["--"], run].concat();
     run::cargo(arguments, [folder])?;
-    Ok(Tally { passed: 1, ..Tally::default() })
-}
-
-fn skipped(what: &str) -> Tally {
-    println!("SKIPPED: {what}");
-    Tally { skipped: 1, ..Tally::default() }
+    Ok(Tally::passed(1))
 }

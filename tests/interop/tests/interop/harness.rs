@@ -140,7 +140,8 @@ impl Broker {
     /// Begins a script in Python.
     pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> Program {
         let mut command = self.python();
-        command.arg(script).args(arguments);
+        // A failing test says what it said: see `Program::succeed`.
+        command.arg(script).args(arguments).stdout(Stdio::piped());
         Program::start(command)
     }
 
@@ -194,8 +195,11 @@ impl Program {
 
     /// Waits for its end, which must be a success.
     pub(crate) async fn succeed(mut self) {
-        let status = tokio::task::spawn_blocking(move || self.0.wait()).await.unwrap().unwrap();
-        assert!(status.success(), "{status}: what it said is above");
+        let stdout = self.0.stdout.take();
+        let wait = move || (stdout.map(std::io::read_to_string), self.0.wait());
+        let (said, status) = tokio::task::spawn_blocking(wait).await.unwrap();
+        let (said, status) = (said.transpose().unwrap().unwrap_or_default(), status.unwrap());
+        assert!(status.success(), "{status}: its errors are above, and this is what it said:\n{said}");
     }
 }
 
