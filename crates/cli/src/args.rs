@@ -39,6 +39,14 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Common Options")]
 pub(crate) struct Common {
+    /// The Celery application whose tasks a worker runs too: module or module:attribute
+    #[arg(short = 'A', long, value_name = "APP", global = true)]
+    pub(crate) app: Option<String>,
+
+    /// Change to this directory first
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) workdir: Option<PathBuf>,
+
     /// Where messages are kept: sqlite:///tasks.db, sqlite:////absolute/tasks.db
     #[arg(short, long, value_name = "URL", global = true)]
     pub(crate) broker: Option<String>,

@@ -11,8 +11,13 @@ use crate::table::printable;
 use crate::tasks::pool;
 
 /// The pools, and how many tasks each runs at once.
-fn pools(options: &Options) -> [(&'static str, usize); 3] {
-    [("async", options.async_concurrency), ("threads", options.threads), ("prefork", options.processes)]
+fn pools(options: &Options) -> [(&'static str, usize); 4] {
+    [
+        ("async", options.async_concurrency),
+        ("threads", options.threads),
+        ("prefork", options.processes),
+        ("python", options.processes),
+    ]
 }
 
 /// The banner of a worker that starts at this local time.

@@ -9,6 +9,7 @@ mod call;
 mod completions;
 mod failed;
 mod failure;
+mod hosted;
 mod inspect;
 mod logging;
 mod output;
@@ -36,6 +37,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use args::{Cli, Command};
 use failure::Failure;
+use hosted::Hosted;
 use output::Output;
 use process_title::without_passwords;
 use session::Session;
@@ -124,12 +126,29 @@ fn show_usage(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> 
 }
 
 fn execute(app: App, cli: Cli, program: &str, output: Output<'_>) -> Result<u8, Failure> {
+    if let Some(folder) = &cli.common.workdir {
+        std::env::set_current_dir(folder).map_err(|error| {
+            Failure::because(format!("--workdir {} cannot be changed to", folder.display()), &error)
+        })?;
+    }
+    let hosted = match &cli.command {
+        Command::Worker(args) => Hosted::load(&cli.common, args)?,
+        _ if cli.common.app.is_some() => {
+            return Err(Failure::new("-A names a Celery application, and only `worker` loads one")
+                .next("leave it out: every command works with -b and the names of tasks"));
+        }
+        _ => None,
+    };
+    let app = match &hosted {
+        Some(hosted) => hosted.join(app)?,
+        None => app,
+    };
     let mut session = Session::new(settings::apply(app, &cli)?, output);
     let session = &mut session;
     let done = match cli.command {
         Command::Tasks(args) => tasks::run(&args, session),
         Command::Completions(args) => completions::run(&args, program, session),
-        Command::Worker(args) => return worker::run(&args, session),
+        Command::Worker(args) => return worker::run(&args, hosted.as_ref(), session),
         Command::Call(args) => small_runtime()?.block_on(call::run(*args, session)),
         Command::Result(args) => small_runtime()?.block_on(result::run(args, session)),
         Command::Queues(args) => small_runtime()?.block_on(queues::run(args, session)),

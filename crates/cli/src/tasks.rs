@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use celeriac_app::TaskDefinition;
 use celeriac_app::task::{Acks, Isolation, RetryFor, RetryPolicy};
+use celeriac_app::{TaskBody, TaskDefinition};
 use celeriac_protocol::Value;
 
 use crate::failure::Failure;
@@ -42,10 +42,11 @@ pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Failure>
 
 /// The pool that runs a task.
 pub(crate) fn pool(task: &TaskDefinition) -> &'static str {
-    match (task.options.isolation, task.body.is_async()) {
-        (Isolation::Process, _) => "prefork",
-        (Isolation::None, true) => "async",
-        (Isolation::None, false) => "threads",
+    match (&task.body, task.options.isolation) {
+        (TaskBody::Python, _) => "python",
+        (_, Isolation::Process) => "prefork",
+        (TaskBody::Async(_), Isolation::None) => "async",
+        (TaskBody::Blocking(_), Isolation::None) => "threads",
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::runtime::Builder;
 
 use crate::banner::banner;
 use crate::failure::Failure;
+use crate::hosted::Hosted;
 use crate::logging;
 use crate::session::Session;
 use crate::settings::Flag;
@@ -128,6 +129,11 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// The level for all modules, as Celery names it.
+    fn loglevel_text(&self) -> String {
+        self.loglevel.general().to_owned()
+    }
+
     /// As the options of the log of this process.
     pub(crate) fn options(&self) -> logging::Options {
         let format = if self.json_logs { logging::Format::Json } else { self.log_format };
@@ -140,9 +146,10 @@ impl Log {
     }
 }
 
-pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_>) -> Result<u8, Failure> {
     setup::worker(&args.node_name(), args.log.options(), session)?;
-    let options = args.worker_options(session.settings());
+    let options = args.worker_options(session.settings(), hosted);
+    hosted.into_iter().for_each(Hosted::warn_of_limits);
     // One thread for the worker itself: tasks and leases have threads of their own.
     let runtime = start_runtime(&mut Builder::new_current_thread())?;
     runtime.block_on(async {
@@ -168,18 +175,41 @@ fn refuse_pool(_: &str) -> Result<String, String> {
 }
 
 impl Args {
-    fn node_name(&self) -> String {
+    pub(crate) fn node_name(&self) -> String {
         let pattern = self.hostname.as_deref().unwrap_or(NODE_NAME);
         node_name(pattern, &hostname()).expect("it was checked when it was read")
     }
 
     /// How the worker runs: what the settings say, and what is no setting.
-    fn worker_options(&self, settings: &Settings) -> Options {
-        let options = Options::from_settings(settings, self.node_name());
-        match self.queues.as_slice() {
-            [] => options,
-            queues => Options { queues: queues.iter().map(QueueName::new).collect(), ..options },
+    fn worker_options(&self, settings: &Settings, hosted: Option<&Hosted>) -> Options {
+        let mut options = Options::from_settings(settings, self.node_name());
+        if let Some(hosted) = hosted {
+            options.template = Some(hosted.template.clone());
+            let queues: Vec<_> = hosted.queues().map(QueueName::new).collect();
+            if !queues.is_empty() {
+                options.queues = queues;
+            }
         }
+        if !self.queues.is_empty() {
+            options.queues = self.queues.iter().map(QueueName::new).collect();
+        }
+        options
+    }
+
+    /// The options as `celery worker` has them, for the application.
+    pub(crate) fn for_celery(&self) -> serde_json::Value {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        serde_json::json!({
+            "concurrency": self.concurrency,
+            "loglevel": self.log.loglevel_text(),
+            "logfile": self.log.logfile,
+            "queues": (!self.queues.is_empty()).then_some(&self.queues),
+            "time_limit": seconds(self.time_limit),
+            "soft_time_limit": seconds(self.soft_time_limit),
+            "max_tasks_per_child": self.max_tasks_per_child,
+            "max_memory_per_child": self.max_memory_per_child,
+            "prefetch_multiplier": self.prefetch_multiplier,
+        })
     }
 
     /// The settings that these options are.

@@ -216,6 +216,8 @@ fn mapping(app: &App, name: &str, message: &Message, spread: Spread) -> Option<T
                 results.collect::<Result<_, _>>().map(Value::List)
             })
         }
+        // It is mapped by the task of the same name in its own application.
+        TaskBody::Python => return None,
     };
     let mut options = TaskOptions::default();
     options.isolation = inner.options.isolation;

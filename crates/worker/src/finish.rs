@@ -96,13 +96,15 @@ impl Rules {
                 follow_ups: vec![again(&request.delivery, delay, now)],
                 ..Ending::unrecorded(Settle::Ack)
             },
-            Outcome::Ignored => Ending::unrecorded(Settle::Ack),
+            Outcome::Ignored | Outcome::Handled { .. } => Ending::unrecorded(Settle::Ack),
             Outcome::Replaced(call) => Ending { replaced: Some(call), ..Ending::unrecorded(Settle::Ack) },
             Outcome::Rejected { requeue: true, .. } => Ending::unrecorded(Settle::Requeue),
             Outcome::Rejected { requeue: false, reason } => Ending::failed(Failure::rejected(reason)),
             Outcome::Revoked(revoked) => Ending::ack(State::Revoked, revoked_exception(revoked)),
             Outcome::TimeLimitExceeded(limit) => Ending::failed(Failure::time_limit(limit)),
-            Outcome::Lost(death) if acknowledged => Ending::failed(Failure::lost(&death)),
+            Outcome::Lost(death) if acknowledged || !request.comes_back => {
+                Ending::failed(Failure::lost(&death))
+            }
             Outcome::Lost(death) => self.lost(request, &death),
             Outcome::Returned if acknowledged => Ending::failed(Failure::stopped()),
             Outcome::Returned => Ending::unrecorded(Settle::Release),

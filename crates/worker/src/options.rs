@@ -7,6 +7,8 @@ use celeriac_app::task::{Acks, RateLimit};
 use celeriac_protocol::QueueName;
 use celeriac_store::clock::Clock;
 
+use crate::pool::prefork::Template;
+
 /// The least limit of message bodies in a worker, whatever the settings say: foreign producers know no limit.
 const LEAST_MAX_BODY: usize = 256 << 20;
 
@@ -68,6 +70,8 @@ pub struct Options {
     pub max_body_bytes: usize,
     /// On which threads async tasks and the renewal of leases run.
     pub placement: Placement,
+    /// The process that forks the children in which the tasks of a Celery application run.
+    pub template: Option<Template>,
     /// The clock.
     pub clock: Clock,
     /// The seed of every random choice, such as retry jitter; for tests.
@@ -113,6 +117,7 @@ impl Default for Options {
             result_expires: Duration::from_secs(24 * 60 * 60),
             max_body_bytes: LEAST_MAX_BODY,
             placement: Placement::Own,
+            template: None,
             clock: Clock::system(),
             seed: None,
         }

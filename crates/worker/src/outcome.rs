@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celeriac_protocol::{Signature, Value};
+use celeriac_protocol::{Signature, State, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::death::ChildDeath;
@@ -36,6 +36,11 @@ pub(crate) enum Outcome {
     Revoked(Revoked),
     /// The hard time limit passed.
     TimeLimitExceeded(Duration),
+    /// The process that ran it has already stored how it ended, and sent what follows.
+    Handled {
+        /// How it ended.
+        state: State,
+    },
     /// The process that ran it is gone.
     Lost(ChildDeath),
     /// The worker stops and gives the task back, without counting this delivery.

@@ -25,6 +25,8 @@ pub(crate) struct Request {
     pub limits: TimeLimits,
     /// Whether its delivery is acknowledged before it runs.
     pub acks_early: bool,
+    /// Whether its message goes back when its process dies.
+    pub comes_back: bool,
     /// What is stored of how it ends.
     pub stores: Stores,
     /// Whether `STARTED` is stored when it starts.
@@ -75,6 +77,7 @@ impl Request {
             id,
             limits,
             acks_early: task.options.acks.unwrap_or(options.acks) == Acks::Early,
+            comes_back: task.options.reject_on_worker_lost.unwrap_or(true),
             stores,
             track_started: task.options.track_started.unwrap_or(options.track_started),
             cancellation: CancellationToken::new(),

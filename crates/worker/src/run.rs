@@ -123,6 +123,11 @@ impl Host {
     }
 }
 
+fn no_template() -> Error {
+    let reason = "a task of a Celery application needs the application's template process".to_owned();
+    Error::Misconfigured { option: "app", reason }
+}
+
 fn start_runtime() -> Result<Runtime, Error> {
     Builder::new_multi_thread()
         .thread_name("celeriac-async")
@@ -257,7 +262,7 @@ impl Worker<'_> {
         let Self { app, options, host, .. } = *self;
         let executor = Executor::new(Arc::clone(place), options);
         let mut pools: Vec<Box<dyn Pool>> = Vec::new();
-        for kind in [PoolKind::Async, PoolKind::Threads, PoolKind::Prefork] {
+        for kind in [PoolKind::Async, PoolKind::Threads, PoolKind::Prefork, PoolKind::Python] {
             if !app.task_list().any(|task| pool_of(task) == kind) {
                 continue;
             }
@@ -278,6 +283,11 @@ impl Worker<'_> {
                 }
                 PoolKind::Prefork => {
                     Box::new(Prefork::start(app, prefork::Options::of_worker(app, options), events.clone())?)
+                }
+                PoolKind::Python => {
+                    let template = options.template.clone().ok_or_else(no_template)?;
+                    let of_host = prefork::Options::of_host(app, options, template);
+                    Box::new(Prefork::start(app, of_host, events.clone())?)
                 }
             });
         }

@@ -79,6 +79,8 @@ pub enum TaskBody {
     Async(Arc<AsyncBody>),
     /// `fn`: runs on a thread, or in a process of its own with [`crate::task::Isolation::Process`].
     Blocking(Arc<BlockingBody>),
+    /// A task of a Celery application: runs in a Python child of the worker.
+    Python,
 }
 
 impl TaskBody {
@@ -117,6 +119,10 @@ impl TaskBody {
 
 impl fmt::Debug for TaskBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_async() { "Async" } else { "Blocking" })
+        f.write_str(match self {
+            Self::Async(_) => "Async",
+            Self::Blocking(_) => "Blocking",
+            Self::Python => "Python",
+        })
     }
 }

@@ -28,6 +28,9 @@ pub struct TaskOptions {
     pub soft_time_limit: Option<Duration>,
     /// `acks_late`, or `acks = "early" | "late"`: when its message is acknowledged.
     pub acks: Option<Acks>,
+    /// `reject_on_worker_lost`: whether a message that is acknowledged late goes back when the process of its task dies, until
+    /// it has been delivered too often; else the task has failed. It goes back unless this says no.
+    pub reject_on_worker_lost: Option<bool>,
     /// `ignore_result`: whether its result is not stored.
     pub ignore_result: Option<bool>,
     /// `store_errors_even_if_ignored`: whether a failure is stored although results are ignored.

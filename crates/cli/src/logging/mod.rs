@@ -73,6 +73,19 @@ impl FromStr for Level {
     }
 }
 
+impl Level {
+    /// The level of modules for which none is chosen, under Celery's name.
+    pub(crate) fn general(&self) -> &'static str {
+        match self.0.default_level() {
+            None | Some(LevelFilter::OFF) => "CRITICAL",
+            Some(LevelFilter::ERROR) => "ERROR",
+            Some(LevelFilter::WARN) => "WARNING",
+            Some(LevelFilter::INFO) => "INFO",
+            Some(_) => "DEBUG",
+        }
+    }
+}
+
 fn level_named(name: &str) -> Result<LevelFilter, String> {
     match name.to_ascii_lowercase().as_str() {
         "off" => Ok(LevelFilter::OFF),

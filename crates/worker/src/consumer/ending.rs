@@ -109,7 +109,7 @@ impl Consumer {
                 tracing::error!(task_id = %id, task_name = %name, ?limit, "hard time limit exceeded");
                 self.failed(request, &Failure::time_limit(*limit));
             }
-            Outcome::Lost(death) if acknowledged || self.rules.is_last(request) => {
+            Outcome::Lost(death) if acknowledged || !request.comes_back || self.rules.is_last(request) => {
                 tracing::error!(task_id = %id, task_name = %name, deliveries = request.delivery.deliveries, "its process {}", death.reason);
                 self.failed(request, &Failure::lost(death));
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use celeriac_app::resource::ResourceHealth;
 use celeriac_app::sent_at;
 use celeriac_app::signals::{self, Heartbeat};
-use celeriac_protocol::{Headers, Timestamp, Value};
+use celeriac_protocol::{Headers, State, Timestamp, Value};
 use celeriac_store::WorkerRecord;
 
 use crate::consumer::{Consumer, Lane};
@@ -58,14 +58,18 @@ impl Totals {
     /// Counts how a request ended.
     pub(super) fn count(&mut self, outcome: &Outcome) {
         let counter = match outcome {
-            Outcome::Success(_) => &mut self.succeeded,
-            Outcome::Failure(_) | Outcome::TimeLimitExceeded(_) => &mut self.failed,
-            Outcome::Retry { .. } => &mut self.retried,
+            Outcome::Success(_) | Outcome::Handled { state: State::Success } => &mut self.succeeded,
+            Outcome::Failure(_)
+            | Outcome::TimeLimitExceeded(_)
+            | Outcome::Handled { state: State::Failure } => &mut self.failed,
+            Outcome::Retry { .. } | Outcome::Handled { state: State::Retry } => &mut self.retried,
             Outcome::Revoked(_) => &mut self.revoked,
             Outcome::Lost(_) => &mut self.lost,
-            Outcome::Ignored | Outcome::Replaced(_) | Outcome::Rejected { .. } | Outcome::Returned => {
-                &mut self.other
-            }
+            Outcome::Ignored
+            | Outcome::Handled { .. }
+            | Outcome::Replaced(_)
+            | Outcome::Rejected { .. }
+            | Outcome::Returned => &mut self.other,
         };
         *counter += 1;
     }

@@ -142,7 +142,11 @@ impl Consumer {
         if self.pools_have_closed(patience).await {
             return;
         }
-        if self.lanes.iter().any(|lane| !lane.closed && lane.pool.kind() == PoolKind::Prefork) {
+        if self
+            .lanes
+            .iter()
+            .any(|lane| !lane.closed && matches!(lane.pool.kind(), PoolKind::Prefork | PoolKind::Python))
+        {
             self.tell_pools_to_close(true);
             self.pools_have_closed(Patience::new(Some(Exit::Cold), self.time_left, Instant::now())).await;
         } else {
@@ -199,7 +203,7 @@ impl Patience {
     }
 
     fn with(self, kind: PoolKind) -> Instant {
-        if kind == PoolKind::Prefork { self.children } else { self.here }
+        if matches!(kind, PoolKind::Prefork | PoolKind::Python) { self.children } else { self.here }
     }
 }
 

@@ -1,7 +1,12 @@
 //! The prefork pool on systems that cannot have it: it needs pidfds and the parent-death signal of Linux.
 
+#[path = "prefork/template/description.rs"]
+mod description;
+
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use celeriac_app::App;
 use celeriac_protocol::Value;
@@ -10,12 +15,44 @@ use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;
 use crate::request::Request;
 
+pub use description::{Description, HostedTask, Unsupported};
+
 /// How the pool would run.
 pub(crate) struct Options;
 
 impl Options {
     pub(crate) fn of_worker(_app: &App, _worker: &crate::Options) -> Self {
         Self
+    }
+
+    pub(crate) fn of_host(_app: &App, _worker: &crate::Options, template: Template) -> Self {
+        match template {}
+    }
+}
+
+/// How a template would be started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The Python that has Celery and the application.
+    pub interpreter: PathBuf,
+    /// The command line, as JSON.
+    pub start: serde_json::Value,
+}
+
+/// A process that there cannot be.
+#[derive(Clone, Debug)]
+pub enum Template {}
+
+impl Template {
+    /// # Errors
+    /// Always.
+    pub fn start(_launch: Launch) -> io::Result<(Self, Description)> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "Celery applications need Linux"))
+    }
+
+    /// Sends nothing.
+    pub fn signal(&self, _name: &'static str, _data: serde_json::Value, _patience: Duration) {
+        match *self {}
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum PoolKind {
     Threads,
     /// Child processes.
     Prefork,
+    /// Child processes that run the tasks of a Celery application.
+    Python,
 }
 
 impl PoolKind {
@@ -49,6 +51,7 @@ impl PoolKind {
             Self::Async => "async",
             Self::Threads => "threads",
             Self::Prefork => "prefork",
+            Self::Python => "python",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use celeriac::Settings;
@@ -145,6 +145,15 @@ impl Broker {
         Program::start(command)
     }
 
+    /// Begins a script in Python, in this folder.
+    pub(crate) fn run_in(&self, folder: &Path, script: &str, arguments: &[&str]) -> Program {
+        let mut command = self.python();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+        command.arg(script).args(arguments).current_dir(folder).env("CELERY_RESULT_BACKEND", self.url());
+        command.stdout(Stdio::piped());
+        Program::start(command)
+    }
+
     /// The interpreter, in the folder of the scripts.
     fn python(&self) -> Command {
         let interpreter = std::env::var_os("CELERIAC_TEST_PYTHON")
@@ -167,7 +176,7 @@ impl Broker {
 
 impl Program {
     /// Starts it as the head of a process group of its own.
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         Self(command.process_group(0).spawn().expect("the program is built, or the interpreter installed"))
     }
 
@@ -186,20 +195,31 @@ impl Program {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
             // There is nobody left to hear it when it has ended by itself.
             let _ = kill_process_group(group, signal);
         }
     }
 
+    /// Kills it, and not its children.
+    pub(crate) fn kill_alone(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
     /// Waits for its end, which must be a success.
-    pub(crate) async fn succeed(mut self) {
+    pub(crate) async fn succeed(self) {
+        let (status, said) = self.ended().await;
+        assert!(status.success(), "{status}: its errors are above, and this is what it said:\n{said}");
+    }
+
+    /// Waits for its end, and what it said until then if that is asked for ([`Broker::run`]).
+    pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         let stdout = self.0.stdout.take();
         let wait = move || (stdout.map(std::io::read_to_string), self.0.wait());
         let (said, status) = tokio::task::spawn_blocking(wait).await.unwrap();
-        let (said, status) = (said.transpose().unwrap().unwrap_or_default(), status.unwrap());
-        assert!(status.success(), "{status}: its errors are above, and this is what it said:\n{said}");
+        (status.unwrap(), said.transpose().unwrap().unwrap_or_default())
     }
 }
 

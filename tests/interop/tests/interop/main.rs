@@ -3,6 +3,7 @@
 //! `CELERIAC_TEST_PYTHON` names the interpreter whose Celery this is; `cargo xtask test` makes one for each release that
 //! must interoperate.
 
+mod apps;
 mod canvases;
 mod chords;
 mod harness;

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::child::log::level_for_children;
 use super::doom::Doom;
 use super::link::{From, News};
-use super::protocol::{self, FromChild, TaskEnding, ToChild, VERSION, Welcome};
+use super::protocol::{self, FromChild, HandledState, TaskEnding, ToChild, VERSION, Welcome};
 use super::slot::Phase;
 use super::supervisor::Supervisor;
 use super::sys::Remains;
 use crate::death::{ChildDeath, Ending};
 use crate::error::Error;
-use crate::outcome::{Outcome, Revoked};
+use crate::outcome::{Failure, Outcome, Revoked};
 use crate::pool::PoolEvent;
 
 /// How many reports a child may have on their way to the store.
@@ -212,5 +212,17 @@ fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_proto
         TaskEnding::Revoked => Outcome::Revoked(Revoked::WhileRunning),
         TaskEnding::TimeLimitExceeded { limit } => Outcome::TimeLimitExceeded(limit),
         TaskEnding::Returned => Outcome::Returned,
+        TaskEnding::Handled { state } => Outcome::Handled {
+            state: match state {
+                HandledState::Success => State::Success,
+                HandledState::Failure => State::Failure,
+                HandledState::Retry => State::Retry,
+                HandledState::Ignored => State::Ignored,
+            },
+        },
+        TaskEnding::Escaped { exc_type, message } => {
+            let text = format!("Worker exited prematurely: {exc_type}: {message}");
+            Outcome::Failure(Failure::new("WorkerLostError", Some("billiard.exceptions"), text))
+        }
     })
 }

@@ -7,7 +7,7 @@
 //! - the parent: [`supervisor`] decides and [`hearing`] listens, by the rules of [`slot`], [`doom`] and [`recycle`];
 //!   [`spawner`] starts children, [`link`] carries, [`capture`] logs what they print, [`process`], [`sys`] and
 //!   [`oom`] ask the kernel, [`board`] is for people;
-//! - the child: [`child`].
+//! - the child: [`child`]; children of a Celery application are forked by a Python process, the [`template`].
 
 mod backoff;
 mod board;
@@ -26,6 +26,7 @@ mod slot;
 mod spawner;
 mod supervisor;
 mod sys;
+mod template;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +40,7 @@ pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
+pub use self::template::{Description, HostedTask, Launch, Template, Unsupported};
 use super::slot::identity;
 use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;
@@ -46,6 +48,7 @@ use crate::request::Request;
 
 /// The pool of child processes, as the loop of the worker holds it.
 pub(crate) struct Prefork {
+    kind: PoolKind,
     size: usize,
     /// How many jobs could be running now.
     capacity: Arc<AtomicUsize>,
@@ -64,15 +67,21 @@ impl Prefork {
     /// # Panics
     /// Outside a Tokio runtime with I/O and time.
     pub(crate) fn start(app: &App, options: Options, events: Events) -> Result<Self, Error> {
-        let size = options.processes;
-        let spawner = Spawner::start(options.program.clone()).map_err(|source| Error::Spawn {
+        let (kind, size) = (options.kind(), options.processes);
+        let spawner = Spawner::start(options.source.clone()).map_err(|source| Error::Spawn {
             what: "the thread that starts child processes".into(),
             source,
         })?;
         let (commands, obeyed) = mpsc::unbounded_channel();
         let (supervisor, inbox) = Supervisor::new(app.clone(), options, spawner, obeyed, events);
-        let pool =
-            Self { size, capacity: supervisor.capacity(), busy: 0, commands, board: supervisor.board() };
+        let pool = Self {
+            kind,
+            size,
+            capacity: supervisor.capacity(),
+            busy: 0,
+            commands,
+            board: supervisor.board(),
+        };
         tokio::spawn(supervisor.run(inbox));
         Ok(pool)
     }
@@ -85,7 +94,7 @@ impl Prefork {
 
 impl Pool for Prefork {
     fn kind(&self) -> PoolKind {
-        PoolKind::Prefork
+        self.kind
     }
 
     fn size(&self) -> usize {

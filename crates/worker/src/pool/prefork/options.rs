@@ -9,15 +9,17 @@ use celeriac_app::settings::SETTINGS;
 use super::frame;
 use super::recycle::Limits;
 use super::slot::Rules;
-use super::spawner::Program;
+use super::spawner::{Program, Source};
+use super::template::Template;
+use crate::pool::PoolKind;
 
 /// How the prefork pool runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// How many children there are.
     pub(crate) processes: usize,
-    /// What is started as a child.
-    pub(crate) program: Program,
+    /// Where children come from.
+    pub(crate) source: Source,
     /// The node name of the worker.
     pub(crate) node: Box<str>,
     /// The settings of the worker by name, which every child takes over.
@@ -45,7 +47,7 @@ impl Options {
     pub(crate) fn new(processes: usize, node: &str) -> Self {
         Self {
             processes,
-            program: Program::this(),
+            source: Source::Program(Program::this()),
             node: node.into(),
             settings: Vec::new(),
             limits: Limits::default(),
@@ -70,6 +72,19 @@ impl Options {
         let (start, silence) = (worker.proc_alive_timeout, worker.proc_silence_timeout);
         let frame_limit = frame::limit_for(worker.max_body_bytes);
         Self { limits, settings, leave, start, silence, frame_limit, ..options }
+    }
+
+    /// The same for the children of a Celery application.
+    pub(crate) fn of_host(app: &App, worker: &crate::Options, template: Template) -> Self {
+        Self { source: Source::Template(template), settings: Vec::new(), ..Self::of_worker(app, worker) }
+    }
+
+    /// Which pool this is.
+    pub(super) fn kind(&self) -> PoolKind {
+        match self.source {
+            Source::Program(_) => PoolKind::Prefork,
+            Source::Template(_) => PoolKind::Python,
+        }
     }
 
     pub(super) fn rules(&self) -> Rules {

@@ -21,7 +21,11 @@ pub(super) struct Process {
 impl Process {
     /// Takes charge of a child that was just started and is not waited for by anyone else.
     pub(super) fn adopt(child: &std::process::Child) -> io::Result<Self> {
-        let pid = Pid::from_child(child);
+        Self::adopt_pid(Pid::from_child(child))
+    }
+
+    /// The same for one that another process has started and left to this one.
+    pub(super) fn adopt_pid(pid: Pid) -> io::Result<Self> {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         Ok(Self { pid, pidfd })
     }

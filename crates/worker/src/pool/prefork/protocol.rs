@@ -27,7 +27,7 @@ use crate::outcome::Failure;
 use crate::pool::StopReason;
 
 /// The version of this protocol. A child of another version is not used.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// What a parent says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -149,6 +149,25 @@ pub(super) enum TaskEnding {
     },
     /// It stopped because the worker ends.
     Returned,
+    /// A child of another language has stored how it ended, and sent what follows.
+    Handled {
+        state: HandledState,
+    },
+    /// Something left the task that no task should let out, such as the wish to end the process.
+    Escaped {
+        exc_type: Box<str>,
+        message: Box<str>,
+    },
+}
+
+/// How a task ended that its child has handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum HandledState {
+    Success,
+    Failure,
+    Retry,
+    Ignored,
 }
 
 /// Why a task is asked to stop.

@@ -16,6 +16,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::process::Process;
+use super::template::Template;
 
 /// The variable that makes a fresh process a child: it holds the process id of the parent.
 ///
@@ -42,6 +43,36 @@ impl Program {
     }
 }
 
+/// Where children come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A program that is started anew for each.
+    Program(Program),
+    /// A Python process that forks them.
+    Template(Template),
+}
+
+impl Source {
+    /// What the child of this number is called in logs.
+    pub(super) fn name_of(&self, number: u32) -> String {
+        match self {
+            Self::Program(_) => format!("child-{number}"),
+            Self::Template(_) => format!("ForkPoolWorker-{number}"),
+        }
+    }
+}
+
+/// What a new child is.
+#[derive(Clone, Debug)]
+pub(super) struct Birth {
+    /// Counts the children of a pool, from 1.
+    pub(super) number: u32,
+    /// Which slot it is for.
+    pub(super) index: usize,
+    /// What it is called in logs.
+    pub(super) name: Box<str>,
+}
+
 /// A child that was just started, with the parent's ends of everything it is connected by.
 #[derive(Debug)]
 pub(super) struct Spawned {
@@ -51,15 +82,22 @@ pub(super) struct Spawned {
     pub(super) stderr: OwnedFd,
 }
 
-/// The thread that starts children. When this is dropped the thread ends, and what lives of its children with it.
+/// Starts children. When this is dropped, what lives of them ends.
 #[derive(Debug)]
-pub(super) struct Spawner {
-    orders: mpsc::Sender<oneshot::Sender<io::Result<Spawned>>>,
+pub(super) enum Spawner {
+    /// By a thread that does nothing else, and ends with this.
+    Thread(mpsc::Sender<oneshot::Sender<io::Result<Spawned>>>),
+    /// By asking the template.
+    Template(Template),
 }
 
 impl Spawner {
-    /// Starts the thread.
-    pub(super) fn start(program: Program) -> io::Result<Self> {
+    /// Makes ready to start children.
+    pub(super) fn start(source: Source) -> io::Result<Self> {
+        let program = match source {
+            Source::Program(program) => program,
+            Source::Template(template) => return Ok(Self::Template(template)),
+        };
         let (orders, received) = mpsc::channel::<oneshot::Sender<io::Result<Spawned>>>();
         thread::Builder::new().name("spawner".into()).spawn(move || {
             for order in received {
@@ -67,15 +105,18 @@ impl Spawner {
                 let _ = order.send(spawn(&program));
             }
         })?;
-        Ok(Self { orders })
+        Ok(Self::Thread(orders))
     }
 
     /// Starts one child; the answer comes when it has been started, well before it is ready.
-    pub(super) fn spawn(&self) -> oneshot::Receiver<io::Result<Spawned>> {
+    pub(super) fn spawn(&self, birth: Birth) -> oneshot::Receiver<io::Result<Spawned>> {
         let (answer, started) = oneshot::channel();
-        // The thread only ends with this sender, so that it is gone can only mean that it could not go on;
-        // the dropped answer then tells the caller.
-        let _ = self.orders.send(answer);
+        match self {
+            // The thread only ends with this sender, so that it is gone can only mean that it could not go on;
+            // the dropped answer then tells the caller.
+            Self::Thread(orders) => drop(orders.send(answer)),
+            Self::Template(template) => template.fork(birth, answer),
+        }
         started
     }
 }

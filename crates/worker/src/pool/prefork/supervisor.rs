@@ -22,7 +22,7 @@ use super::options::Options;
 use super::process::Process;
 use super::protocol::{self, JobHead, ToChild};
 use super::slot::{Action, Phase, Slot};
-use super::spawner::{Spawned, Spawner};
+use super::spawner::{Birth, Spawned, Spawner};
 use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
 use crate::pool::slot::identity;
 use crate::pool::{Events, Job, PoolEvent, PoolKind, StopReason};
@@ -157,7 +157,7 @@ impl Supervisor {
             }
             self.turn(Instant::now());
         }
-        self.events.send(PoolEvent::Closed(PoolKind::Prefork));
+        self.events.send(PoolEvent::Closed(self.options.kind()));
     }
 
     fn obey(&mut self, command: Command) {
@@ -260,7 +260,15 @@ impl Supervisor {
     fn ask(&mut self, request: usize, reason: StopReason) {
         let Some(index) = self.index_of(request) else { return };
         let Some(id) = self.members.get(index).and_then(|member| member.slot.task()).cloned() else { return };
-        self.say(index, &ToChild::Cancel { id, reason: reason.into() }, Bytes::new());
+        self.announce(index, &ToChild::Cancel { id, reason: reason.into() });
+    }
+
+    /// Says something to a child that runs a task. A Python child reads its socket then only when it is told to.
+    fn announce(&mut self, index: usize, what: &ToChild) {
+        self.say(index, what, Bytes::new());
+        if self.options.kind() == PoolKind::Python {
+            self.signal(index, Signal::USR1);
+        }
     }
 
     /// Stops one task by force: its child, if there is one that runs it.
@@ -315,7 +323,7 @@ impl Supervisor {
 
     pub(super) fn carry_out(&mut self, index: usize, action: Action) {
         match action {
-            Action::Confirm(id) => self.say(index, &ToChild::Confirm { id }, Bytes::new()),
+            Action::Confirm(id) => self.announce(index, &ToChild::Confirm { id }),
             Action::Stop => self.say(index, &ToChild::Stop, Bytes::new()),
             Action::Terminate => self.signal(index, Signal::TERM),
             Action::Kill => self.signal(index, Signal::KILL),
@@ -355,9 +363,10 @@ impl Supervisor {
         self.started += 1;
         let Some(member) = self.members.get_mut(index) else { return };
         member.number = self.started;
-        member.name = format!("child-{}", self.started).into();
+        member.name = self.options.source.name_of(self.started).into();
         let from = From { slot: index, number: member.number };
-        let (answer, spawned) = (self.spawner.spawn(), self.spawned.clone());
+        let birth = Birth { number: self.started, index, name: member.name.clone() };
+        let (answer, spawned) = (self.spawner.spawn(birth), self.spawned.clone());
         tokio::spawn(async move {
             let result =
                 answer.await.unwrap_or_else(|_| Err(io::Error::other("the spawner thread has ended")));

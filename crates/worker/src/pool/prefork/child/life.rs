@@ -259,7 +259,7 @@ fn ending_of(outcome: Option<Outcome>) -> (TaskEnding, Bytes) {
         Some(Outcome::Revoked(_)) => TaskEnding::Revoked,
         Some(Outcome::TimeLimitExceeded(limit)) => TaskEnding::TimeLimitExceeded { limit },
         // The executor has no child of its own to lose.
-        Some(Outcome::Returned | Outcome::Lost(_)) | None => TaskEnding::Returned,
+        Some(Outcome::Returned | Outcome::Handled { .. } | Outcome::Lost(_)) | None => TaskEnding::Returned,
     };
     (ending, NO_BODY)
 }

@@ -12,6 +12,7 @@ use celeriac_store::{Delivery, DeliveryTag};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::super::spawner::{Program, Source};
 use super::{log, programs};
 use crate::death::ChildDeath;
 use crate::outcome::Outcome;
@@ -40,7 +41,7 @@ pub(super) struct Bench {
 /// Options for so many children that run this program.
 pub(super) fn options(processes: usize, program: &str) -> Options {
     let mut options = Options::new(processes, "w@test");
-    options.program.arguments = arguments_of(program);
+    options.source = Source::Program(Program { arguments: arguments_of(program), ..Program::this() });
     options
 }
 
@@ -52,7 +53,9 @@ pub(super) fn arguments_of(program: &str) -> Vec<OsString> {
 
 /// The same options, for a program that keeps its diary in this file.
 pub(super) fn with_diary(mut options: Options, diary: &Path) -> Options {
-    options.program.arguments.push(format!("{}{}", programs::DIARY, diary.display()).into());
+    if let Source::Program(program) = &mut options.source {
+        program.arguments.push(format!("{}{}", programs::DIARY, diary.display()).into());
+    }
     options
 }
 

@@ -1,0 +1,140 @@
+//! `-A`: a Celery application, whose tasks run in Python children of the worker.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use celeriac_app::settings::Setting;
+use celeriac_app::signals::{self, ShuttingDown};
+use celeriac_app::task::Acks;
+use celeriac_app::{App, Settings, TaskBody, TaskDefinition, TaskOptions};
+use celeriac_worker::{Description, HostedTask, Launch, Template};
+use serde_json::{Value, json};
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::worker;
+
+/// Names the Python that has Celery and the application.
+const PYTHON: &str = "CELERIAC_PYTHON";
+
+/// How long the receivers of `worker_shutdown` may take.
+const LAST_SIGNAL: Duration = Duration::from_secs(10);
+
+/// A Celery application that has been loaded.
+pub(crate) struct Hosted {
+    /// Forks its children.
+    pub(crate) template: Template,
+    description: Description,
+}
+
+impl Hosted {
+    /// Loads the application of the command line, if it names one.
+    pub(crate) fn load(common: &Common, args: &worker::Args) -> Result<Option<Self>, Failure> {
+        let Some(name) = &common.app else { return Ok(None) };
+        let start = json!({
+            "app": name,
+            "node": args.node_name(),
+            "broker": common.broker,
+            "result_backend": common.result_backend,
+            "options": args.for_celery(),
+        });
+        let interpreter = interpreter();
+        let (template, description) = Template::start(Launch { interpreter: interpreter.clone(), start })
+            .map_err(|error| {
+                let failure = Failure::new(format!("the Celery application {name} cannot be loaded"));
+                failure
+                    .cause(error.to_string())
+                    .next(format!("its Python is {}; set {PYTHON} to use another", interpreter.display()))
+            })?;
+        Ok(Some(Self { template, description }))
+    }
+
+    /// The program with the tasks and the settings of the application.
+    pub(crate) fn join(&self, app: App) -> Result<App, Failure> {
+        let mut problem = None;
+        let app = app.settings(|settings| problem = self.set(settings).err());
+        if let Some(failure) = problem {
+            return Err(failure);
+        }
+        if let Some(twice) = self.description.tasks.iter().find(|task| app.find_task(&task.name).is_some()) {
+            let text = format!("this program and the Celery application both have a task {}", twice.name);
+            return Err(Failure::new(text).next("give one of them another name"));
+        }
+        Ok(self.connect(app.tasks(self.description.tasks.iter().map(definition))))
+    }
+
+    /// Hands the signals of the parent on to the receivers of the application.
+    fn connect(&self, app: App) -> App {
+        let [ready, ending, ended] = [(); 3].map(|()| self.template.clone());
+        app.on(signals::worker_ready, move |_| ready.signal("worker_ready", json!({}), Duration::ZERO))
+            .on(signals::worker_shutting_down, move |end: &ShuttingDown| {
+                let how = if end.warm { "Warm" } else { "Cold" };
+                let data = json!({ "sig": end.signal.as_deref(), "how": how, "exitcode": 0 });
+                ending.signal("worker_shutting_down", data, Duration::ZERO);
+            })
+            .on(signals::worker_shutdown, move |_| ended.signal("worker_shutdown", json!({}), LAST_SIGNAL))
+    }
+
+    /// Says in the log what this worker cannot do for the application.
+    pub(crate) fn warn_of_limits(&self) {
+        for limit in &self.description.unsupported {
+            tracing::warn!("the application asks for {}: {}; {}", limit.what, limit.why, limit.way_out);
+        }
+    }
+
+    /// The queues that the application consumes.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &str> {
+        self.description.queue_names()
+    }
+
+    fn set(&self, settings: &mut Settings) -> Result<(), Failure> {
+        for (name, value) in &self.description.settings {
+            let Some(setting) = Setting::named(name) else { continue };
+            let text = match value {
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            if name == "result_backend" && !is_known(&text) {
+                continue;
+            }
+            setting.set(settings, &text).map_err(|error| {
+                Failure::because(format!("the setting {name} of the application cannot be used"), &error)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether results at this URL are kept by a store of ours.
+fn is_known(url: &str) -> bool {
+    ["sqlite:", "redis:", "rediss:", "sentinel:", "memory:"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+fn definition(task: &HostedTask) -> TaskDefinition {
+    let seconds = |seconds: Option<f64>| seconds.and_then(|time| Duration::try_from_secs_f64(time).ok());
+    let mut options = TaskOptions::default();
+    options.acks = task.acks_late.map(|late| if late { Acks::Late } else { Acks::Early });
+    options.reject_on_worker_lost = Some(task.reject_on_worker_lost.unwrap_or(false));
+    options.ignore_result = task.ignore_result;
+    options.store_errors_even_if_ignored = task.store_errors_even_if_ignored;
+    options.time_limit = seconds(task.time_limit);
+    options.soft_time_limit = seconds(task.soft_time_limit);
+    options.rate_limit = match &task.rate_limit {
+        Value::Null => None,
+        Value::String(text) => text.parse().ok(),
+        number => number.to_string().parse().ok(),
+    };
+    TaskDefinition::new(task.name.as_str(), TaskBody::Python).with_options(options)
+}
+
+/// The Python that is named, else that of the environment this program is installed in, else that of the active one.
+fn interpreter() -> PathBuf {
+    let beside = || {
+        let program = std::env::current_exe().ok()?;
+        ["python3", "python"].map(|name| program.with_file_name(name)).into_iter().find(|path| path.exists())
+    };
+    let active = || Some(Path::new(&std::env::var_os("VIRTUAL_ENV")?).join("bin/python"));
+    let named = std::env::var_os(PYTHON).map(PathBuf::from);
+    named.or_else(beside).or_else(active).unwrap_or_else(|| "python3".into())
+}

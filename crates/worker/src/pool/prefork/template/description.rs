@@ -1,0 +1,79 @@
+//! What a Celery application asks for, as its template says.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What a Celery application asks for.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Description {
+    /// The settings under Celery's names, with their final values. What has no form in JSON is not among them.
+    pub settings: BTreeMap<String, Value>,
+    /// The queues to consume.
+    #[serde(default)]
+    pub queues: Vec<Value>,
+    /// The registered tasks.
+    pub tasks: Vec<HostedTask>,
+    /// What this worker cannot do for the application.
+    #[serde(default)]
+    pub unsupported: Vec<Unsupported>,
+    /// How many receivers each signal of the parent has.
+    #[serde(default)]
+    pub receivers: BTreeMap<String, u64>,
+}
+
+/// One task of a Celery application. What is absent is decided by the settings.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HostedTask {
+    /// Its name.
+    pub name: String,
+    /// Whether its message is acknowledged with its outcome.
+    #[serde(default)]
+    pub acks_late: Option<bool>,
+    /// Whether its result is not stored.
+    #[serde(default)]
+    pub ignore_result: Option<bool>,
+    /// Whether a failure is stored although results are ignored.
+    #[serde(default)]
+    pub store_errors_even_if_ignored: Option<bool>,
+    /// Whether a late acknowledged message goes back when its process dies.
+    #[serde(default)]
+    pub reject_on_worker_lost: Option<bool>,
+    /// How often it may start: a number for each second, or text such as `10/m`.
+    #[serde(default)]
+    pub rate_limit: Value,
+    /// It is stopped after so many seconds.
+    #[serde(default)]
+    pub time_limit: Option<f64>,
+    /// It is told after so many seconds.
+    #[serde(default)]
+    pub soft_time_limit: Option<f64>,
+}
+
+/// Something of an application that this worker cannot do.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Unsupported {
+    /// What.
+    pub what: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+    /// What to do instead.
+    #[serde(default)]
+    pub way_out: String,
+}
+
+impl Description {
+    pub(super) fn parse(body: &[u8]) -> io::Result<Self> {
+        serde_json::from_slice(body).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("the description of the application: {error}"))
+        })
+    }
+
+    /// The names of the queues to consume.
+    pub fn queue_names(&self) -> impl Iterator<Item = &str> {
+        self.queues.iter().filter_map(|queue| queue.as_str().or_else(|| queue.get("name")?.as_str()))
+    }
+}

@@ -1,0 +1,184 @@
+//! One template process, as its thread holds it: it is asked one thing at a time, and answers.
+
+use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use super::super::child::connection::Receiver;
+use super::super::frame::{self, DEFAULT_LIMIT};
+use super::super::process::Process;
+use super::super::protocol::VERSION;
+use super::super::spawner::{Birth, PARENT_VARIABLE, Spawned};
+use super::description::Description;
+use super::{Launch, sources};
+
+/// How long a template may take to end once its socket is closed.
+const LEAVES: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// What the parent says.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum ToTemplate<'a> {
+    /// The Python code, by the names of its modules.
+    Sources,
+    /// The command line, as JSON in the body.
+    Start,
+    /// With the child's socket, its standard output and its standard error.
+    Fork { number: u32, index: usize, name: &'a str },
+    /// To be sent to the receivers of this signal.
+    Signal { name: &'a str, data: &'a serde_json::Value },
+}
+
+/// What a template says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum FromTemplate {
+    Hello { version: u32, why: Option<String> },
+    Phase {},
+    App {},
+    Failed { why: String, traceback: Option<String> },
+    Forked { number: u32, pid: i32 },
+    ForkFailed { number: u32, why: String },
+    Signalled {},
+}
+
+/// A template process. When this is dropped, it ends.
+pub(super) struct TemplateProcess {
+    process: Child,
+    socket: UnixStream,
+    receiver: Receiver,
+}
+
+/// Whether this error means that there is no template any more.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::Other
+}
+
+impl TemplateProcess {
+    /// Starts a template, and waits until it has said what its application asks for.
+    pub(super) fn start(launch: &Launch) -> io::Result<(Self, Description)> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let process = Command::new(&launch.interpreter)
+            .args(["-c", sources::BOOTSTRAP])
+            .env(PARENT_VARIABLE, std::process::id().to_string())
+            // An interrupt at the terminal is for the parent.
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .map_err(|error| {
+                io::Error::other(format!("{} cannot be started: {error}", launch.interpreter.display()))
+            })?;
+        let receiver = Receiver::new(socket.try_clone()?);
+        let mut template = Self { process, socket, receiver };
+        template.say(&ToTemplate::Sources, sources::as_json())?;
+        template.greet()?;
+        template.say(&ToTemplate::Start, serde_json::to_vec(&launch.start)?.into())?;
+        loop {
+            match template.hear()? {
+                (FromTemplate::App {}, body) => return Ok((template, Description::parse(&body)?)),
+                (FromTemplate::Phase {}, _) => {}
+                (other, _) => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    fn greet(&mut self) -> io::Result<()> {
+        match self.hear()?.0 {
+            FromTemplate::Hello { why: Some(why), .. } => Err(io::Error::other(why)),
+            FromTemplate::Hello { version, .. } if version == VERSION => Ok(()),
+            FromTemplate::Hello { version, .. } => Err(io::Error::other(format!(
+                "it speaks version {version} of the protocol and not {VERSION}"
+            ))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets it fork a child, and takes charge of that.
+    pub(super) fn fork(&mut self, birth: &Birth) -> io::Result<Spawned> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let (out, err) = (io::stdout(), io::stderr());
+        let head = ToTemplate::Fork { number: birth.number, index: birth.index, name: &birth.name };
+        self.say_with(&head, &[theirs.as_fd(), out.as_fd(), err.as_fd()])?;
+        drop(theirs);
+        match self.hear()?.0 {
+            FromTemplate::Forked { number, pid } if number == birth.number => {
+                let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("it forked no process"))?;
+                // What the child prints goes where this process prints to.
+                let (stdout, stderr) = (io::pipe()?.0.into(), io::pipe()?.0.into());
+                Ok(Spawned { process: Process::adopt_pid(pid)?, socket, stdout, stderr })
+            }
+            FromTemplate::ForkFailed { number, why } if number == birth.number => Err(io::Error::other(why)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has a signal sent, and waits until its receivers have returned.
+    pub(super) fn signal(&mut self, name: &str, data: &serde_json::Value) -> io::Result<()> {
+        self.say(&ToTemplate::Signal { name, data }, Bytes::new())?;
+        match self.hear()?.0 {
+            FromTemplate::Signalled {} => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn say(&mut self, head: &ToTemplate<'_>, body: Bytes) -> io::Result<()> {
+        let encoded = encode(head, body)?;
+        self.socket.write_all(&encoded.start)?;
+        self.socket.write_all(&encoded.body)
+    }
+
+    /// The same, with descriptors.
+    fn say_with(&mut self, head: &ToTemplate<'_>, descriptors: &[BorrowedFd<'_>; 3]) -> io::Result<()> {
+        let encoded = encode(head, Bytes::new())?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+        let pieces = [IoSlice::new(&encoded.start)];
+        let sent = sendmsg(&self.socket, &pieces, &mut control, SendFlags::NOSIGNAL)?;
+        self.socket.write_all(&encoded.start[sent..])
+    }
+
+    fn hear(&mut self) -> io::Result<(FromTemplate, Bytes)> {
+        match self.receiver.receive()? {
+            Some((FromTemplate::Failed { why, traceback }, _)) => {
+                let traceback = traceback.map_or_else(String::new, |text| format!("\n{text}"));
+                Err(io::Error::other(format!("{why}{traceback}")))
+            }
+            Some(said) => Ok(said),
+            None => {
+                let status = self.process.try_wait().ok().flatten();
+                let how = status.map_or_else(String::new, |status| format!(": {status}"));
+                Err(io::Error::new(io::ErrorKind::BrokenPipe, format!("the Python process has ended{how}")))
+            }
+        }
+    }
+}
+
+impl Drop for TemplateProcess {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        // Readable once it has ended.
+        if let Ok(pidfd) = pidfd_open(Pid::from_child(&self.process), PidfdFlags::empty()) {
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&LEAVES));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn encode(head: &ToTemplate<'_>, body: Bytes) -> io::Result<frame::Encoded> {
+    frame::encode(&serde_json::to_vec(head)?, body, DEFAULT_LIMIT).map_err(io::Error::other)
+}
+
+fn unexpected(said: &FromTemplate) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("it says what nobody asked for: {said:?}"))
+}

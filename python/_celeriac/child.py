@@ -1,0 +1,244 @@
+"""A child: runs one task at a time under Celery's own tracer.
+
+The main thread does everything but the signs of life. What the parent says while a task runs (that it is to stop, or whether
+it runs) comes with SIGUSR1, whose handler reads it: so no thread stands between the socket and the task.
+
+Source: celery/concurrency/prefork.py, `process_initializer`, and billiard/pool.py, `Worker`, Celery 5.7.0 and billiard 4.3.2.
+"""
+import json
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+from _celeriac import frames, linux
+
+# How long the handler of SIGUSR1 waits for the frame that the signal announces.
+_ANNOUNCED = 2.0
+# The exit code of a process that is told to end a second time, as billiard has it.
+_TOLD_TWICE = 70
+
+
+def live(app, node, parent, birth, descriptors):
+    """Lives as a child, to its end. Never returns."""
+    inherited, stdout, stderr = descriptors
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    channel = socket.socket(fileno=os.dup(inherited))
+    os.setpgid(0, 0)
+    _wait_for_parent(parent)
+    linux.die_with_parent(parent)
+    child = Child(app, node, birth, channel)
+    code = 0
+    try:
+        child.start()
+        child.serve()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    child.end(code)
+
+
+def _wait_for_parent(parent):
+    """Waits until the process in between is gone."""
+    deadline = time.monotonic() + 10
+    while os.getppid() != parent and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+
+class Child:
+    def __init__(self, app, node, birth, channel):
+        self.app, self.node, self.birth, self.channel = app, node, birth, channel
+        self.reader = frames.Reader(channel)
+        self.sending = threading.Lock()
+        # The id of the task that runs.
+        self.current = None
+        self.is_ending = False
+
+    def say(self, body=b"", **head):
+        data = frames.encode(head, body)
+        with self.sending:
+            self.channel.sendall(data)
+
+    def start(self):
+        """Greets the parent, and does what a child of the stock pool does before its first task."""
+        self.say(type="hello", version=frames.VERSION, pid=os.getpid())
+        frame = self.reader.read()
+        if frame is None:
+            os._exit(0)
+        self.welcome = frame[0]
+        beat = self.welcome["beat"]
+        seconds = beat["secs"] + beat["nanos"] / 1e9
+        threading.Thread(target=self.beat, args=(seconds,), name="celeriac-beat", daemon=True).start()
+        self.say(type="phase", phase="init")
+        self.take_name()
+        from celery.concurrency import prefork
+
+        prefork.process_initializer(self.app, self.node)
+        self.handle_signals()
+        self.say(type="ready", jobs=1, memory=linux.resident_memory())
+
+    def take_name(self):
+        from billiard import process
+
+        me = process.BaseProcess(name=self.birth["name"])
+        me.daemon = True
+        me.index = self.birth["index"]
+        process._current_process, process._children = me, set()
+        # The records of `logging` have the name from here.
+        multiprocessing.current_process().name = self.birth["name"]
+
+    def handle_signals(self):
+        for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
+            signal.signal(getattr(signal, name), self.on_exit)
+        signal.signal(signal.SIGUSR1, self.on_announced)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def on_exit(self, signum, frame):
+        if self.is_ending:
+            os._exit(_TOLD_TWICE)
+        self.is_ending = True
+        raise SystemExit(-(256 - signum))
+
+    def on_announced(self, signum, frame):
+        """The parent has something to say of the task that runs."""
+        deadline = time.monotonic() + _ANNOUNCED
+        while self.current is not None:
+            left = max(deadline - time.monotonic(), 0)
+            if not select.select([self.channel], [], [], left)[0]:
+                return
+            said = self.reader.read()
+            if said is None:
+                os._exit(0)
+            head = said[0]
+            if head["type"] == "confirm":
+                if head["id"] == self.current:
+                    self.say(type="confirmed", id=head["id"])
+                return
+            if head["type"] == "cancel":
+                if head["id"] == self.current:
+                    self.cancel(head["reason"])
+                return
+            if head["type"] == "stop":
+                self.is_stopping = True
+                return
+
+    def cancel(self, reason):
+        if reason["why"] == "soft-time-limit":
+            from billiard.exceptions import SoftTimeLimitExceeded
+
+            raise SoftTimeLimitExceeded()
+
+    is_stopping = False
+
+    def beat(self, seconds):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT})
+        while True:
+            time.sleep(seconds)
+            try:
+                self.say(type="beat", memory=linux.resident_memory())
+            except OSError:
+                os._exit(0)
+
+    def serve(self):
+        """Runs tasks until it is told to stop."""
+        from celery.app.trace import fast_trace_task
+
+        while not self.is_stopping:
+            frame = self.reader.read()
+            if frame is None:
+                os._exit(0)
+            head, body = frame
+            if head["type"] == "job":
+                self.run(head, body, fast_trace_task)
+            elif head["type"] == "stop":
+                return
+
+    def run(self, head, body, trace):
+        size = head["headers"]
+        message = json.loads(body[:size])
+        task, began, outcome = head["id"], time.monotonic(), None
+        request = self.request(head, message)
+        self.say(type="started", id=task)
+        self.current = task
+        try:
+            outcome = trace(
+                head["task"], task, request, body[size:], message.get("content-type", "application/json"), message.get("content-encoding", "utf-8"),
+            )
+        except BaseException as error:
+            self.current = None
+            if isinstance(error, SystemExit):
+                # The task has lost its process, whoever wanted that. The parent knows, and says how the task has ended.
+                raise
+            if outcome is None:
+                return self.done(task, escaped(error), time.monotonic() - began)
+        self.current = None
+        failed, value, seconds = outcome
+        self.done(task, ended(value) if failed else _SUCCEEDED, seconds or time.monotonic() - began)
+
+    def request(self, head, message):
+        """What tasks see of their call.
+
+        Source: celery/worker/request.py, `Request.__init__` and `_request_dict`, Celery 5.7.0.
+        """
+        properties = message.get("properties") or {}
+        delivery = properties.get("delivery_info") or {}
+        request = dict(message.get("headers") or {})
+        request.update(
+            properties=properties,
+            reply_to=properties.get("reply_to"),
+            correlation_id=properties.get("correlation_id"),
+            hostname=self.node,
+            delivery_info={
+                "exchange": delivery.get("exchange", ""),
+                "routing_key": delivery.get("routing_key", head["queue"]),
+                "priority": properties.get("priority"),
+                "redelivered": head["redelivered"],
+            },
+        )
+        return request
+
+    def done(self, task, ending, seconds):
+        runtime = {"secs": int(seconds), "nanos": int(seconds % 1 * 1e9)}
+        self.say(type="done", id=task, ending=ending, left=None, runtime=runtime, memory=linux.resident_memory())
+
+    def end(self, code):
+        """The orderly end of a child of the stock pool: no exit handlers of the interpreter."""
+        from celery.concurrency import prefork
+
+        try:
+            prefork.process_destructor(os.getpid(), code)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code & 0xff)
+
+
+_SUCCEEDED = {"outcome": "handled", "state": "success"}
+
+
+def ended(info):
+    """How a task ended that raised, by what Celery's tracer says of it."""
+    from celery.exceptions import Ignore, Reject, Retry
+
+    error = info.exception
+    if isinstance(error, Retry):
+        return {"outcome": "handled", "state": "retry"}
+    if isinstance(error, Reject):
+        return {"outcome": "rejected", "requeue": bool(error.requeue), "reason": str(error.reason)}
+    if isinstance(error, Ignore):
+        return {"outcome": "handled", "state": "ignored"}
+    return {"outcome": "handled", "state": "failure"}
+
+
+def escaped(error):
+    """What left the tracer, which no task should let out."""
+    from celery.exceptions import Reject
+
+    if isinstance(error, Reject):
+        return {"outcome": "rejected", "requeue": bool(error.requeue), "reason": str(error.reason)}
+    return {"outcome": "escaped", "exc_type": type(error).__name__, "message": str(error)}

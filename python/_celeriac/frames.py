@@ -1,0 +1,67 @@
+"""Frames: a JSON head and a raw body each, as the Rust side cuts its sockets into pieces.
+
+length (u32, of all that follows), head length (u32), head, body; integers are big-endian.
+"""
+import array
+import json
+import socket
+import struct
+
+VERSION = 3
+
+_PREFIX = struct.Struct(">II")
+_MOST_DESCRIPTORS = 8
+
+
+def encode(head, body=b""):
+    """The bytes of a frame."""
+    head = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join((_PREFIX.pack(4 + len(head) + len(body), len(head)), head, body))
+
+
+class Reader:
+    """Reads whole frames from a socket, with the descriptors that came along."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.received = bytearray()
+        self.descriptors = []
+
+    def read(self):
+        """The next head and body; None once the other side has closed."""
+        while True:
+            frame = self._cut()
+            if frame is not None:
+                return frame
+            if not self._receive():
+                return None
+
+    def take_descriptors(self):
+        taken, self.descriptors = self.descriptors, []
+        return taken
+
+    def _cut(self):
+        received = self.received
+        if len(received) < 8:
+            return None
+        length, head = _PREFIX.unpack_from(received)
+        if len(received) < 4 + length:
+            return None
+        text = bytes(received[8:8 + head])
+        body = bytes(received[8 + head:4 + length])
+        del received[:4 + length]
+        return json.loads(text), body
+
+    def _receive(self):
+        space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+        try:
+            data, control, _, _ = self.channel.recvmsg(1 << 16, space)
+        except (ConnectionResetError, BrokenPipeError):
+            return False
+        for level, kind, raw in control:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                numbers = array.array("i")
+                numbers.frombytes(raw[:len(raw) - len(raw) % numbers.itemsize])
+                self.descriptors.extend(numbers)
+        self.received += data
+        return bool(data)

@@ -1,0 +1,142 @@
+"""The template: loads the application, says what it asks for, and forks the children in which its tasks run.
+
+One thread, one socket: everything is asked and answered in turn. See `pool/prefork/template` on the Rust side.
+"""
+import gc
+import json
+import os
+import sys
+import traceback
+
+from _celeriac import frames, linux
+
+
+def main(channel):
+    """Lives as a template, to its end."""
+    parent = int(os.environ.pop("CELERIAC_CHILD_OF"))
+    linux.die_with_parent(parent)
+    reader = frames.Reader(channel)
+    try:
+        import celery
+    except ImportError as error:
+        why = f"{sys.executable} has no Celery: {error}"
+        channel.sendall(frames.encode({"type": "hello", "version": frames.VERSION, "pid": os.getpid(), "why": why}))
+        os._exit(1)
+    hello = {"type": "hello", "version": frames.VERSION, "pid": os.getpid(), "celery": celery.__version__, "why": None}
+    channel.sendall(frames.encode(hello))
+    asked = reader.read()
+    if asked is None:
+        os._exit(0)
+    try:
+        template = Template(channel, reader, parent, json.loads(asked[1]))
+    except BaseException as error:
+        said = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        why = {"type": "failed", "why": f"{type(error).__name__}: {error}", "traceback": said}
+        channel.sendall(frames.encode(why))
+        os._exit(1)
+    template.serve()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class Template:
+    """An application that has been loaded."""
+
+    def __init__(self, channel, reader, parent, start):
+        self.channel, self.reader, self.parent = channel, reader, parent
+        self.app = _load(start)
+        from _celeriac import describe, worker
+
+        self.worker = worker.start(self.app, start["node"], start.get("options") or {})
+        description = json.dumps(describe.describe(self.app, self.worker)).encode()
+        channel.sendall(frames.encode({"type": "app"}, description))
+
+    def serve(self):
+        """Obeys until the parent has closed the socket."""
+        while True:
+            frame = self.reader.read()
+            if frame is None:
+                return
+            head, _ = frame
+            if head["type"] == "fork":
+                self.fork(head)
+            elif head["type"] == "signal":
+                self.send_signal(head["name"], head.get("data") or {})
+                self.say(type="signalled", name=head["name"])
+            elif head["type"] == "stop":
+                return
+
+    def say(self, **head):
+        self.channel.sendall(frames.encode(head))
+
+    def send_signal(self, name, data):
+        from celery import signals
+
+        sender = self.worker.hostname if name == "worker_shutting_down" else self.worker
+        getattr(signals, name).send(sender=sender, **data)
+
+    def fork(self, head):
+        """Forks a child that is the Rust parent's: the process in between ends at once."""
+        from celery import signals
+
+        number = head["number"]
+        descriptors = self.reader.take_descriptors()
+        try:
+            signals.worker_before_create_process.send(sender=self.worker)
+            gc.collect()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            pid = self.fork_twice(head, descriptors)
+        except OSError as error:
+            self.say(type="fork-failed", number=number, why=str(error))
+            return
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self.say(type="forked", number=number, pid=pid)
+
+    def fork_twice(self, head, descriptors):
+        told, tell = os.pipe()
+        between = os.fork()
+        if between == 0:
+            try:
+                pid = os.fork()
+                if pid:
+                    os.write(tell, pid.to_bytes(4, "big"))
+                    os._exit(0)
+                os.close(told)
+                os.close(tell)
+                self.channel.close()
+                from _celeriac import child
+
+                child.live(self.app, self.worker.hostname, self.parent, head, descriptors)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        os.close(tell)
+        with open(told, "rb") as pipe:
+            pid = pipe.read(4)
+        os.waitpid(between, 0)
+        if len(pid) < 4:
+            raise OSError("the process in between could not fork")
+        return int.from_bytes(pid, "big")
+
+
+def _load(start):
+    """Finds the application as `celery -A` does.
+
+    Source: celery/bin/celery.py, Celery 5.7.0.
+    """
+    from celery.app.utils import find_app
+
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    app = find_app(start["app"])
+    if start.get("broker"):
+        app.conf.broker_url = start["broker"]
+    if start.get("result_backend"):
+        app.conf.result_backend = start["result_backend"]
+    return app

@@ -1,0 +1,98 @@
+"""A stock producer of the applications in apps/. Usage: drive_apps.py NAME"""
+import os
+import sqlite3
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps"))
+
+from celery import chain, chord, group  # noqa: E402
+
+DEADLINE = 60
+
+
+def raised(result):
+    try:
+        value = result.get(timeout=DEADLINE)
+    except Exception as error:
+        return type(error).__name__, str(error)
+    raise AssertionError(f"it returned {value!r}")
+
+
+def urls():
+    from urls import save
+
+    names = [f"http://host/{number}" for number in range(1000)]
+    results = [save.delay(name) for name in names]
+    assert [result.get(timeout=DEADLINE) for result in results] == names
+
+
+def urls_are_saved():
+    rows = sqlite3.connect("urls.sqlite").execute("SELECT url, pid FROM urls").fetchall()
+    assert len(rows) == 1000, len(rows)
+    assert len({pid for _, pid in rows}) == 2, "both children have worked"
+
+
+def outcomes():
+    import moods
+
+    assert moods.add.delay(2, 3).get(timeout=DEADLINE) == 5
+    assert raised(moods.fail.delay("bad")) == ("ValueError", "bad")
+    assert moods.stubborn.delay(2).get(timeout=DEADLINE) == 2
+    assert moods.patient.delay().get(timeout=DEADLINE) == "cleaned up"
+    name, text = raised(moods.endless.delay())
+    assert name == "TimeLimitExceeded", (name, text)
+    name, text = raised(moods.killed.delay())
+    assert name == "WorkerLostError", (name, text)
+    name, text = raised(moods.exits.delay())
+    assert name == "WorkerLostError", (name, text)
+    assert len(moods.large.delay(3_000_000).get(timeout=DEADLINE)) == 3_000_000
+    # Nothing of what came before has hurt the next ones.
+    who = moods.whoami.delay()
+    told = who.get(timeout=DEADLINE)
+    pid = told.pop("pid")
+    assert pid != os.getpid()
+    assert told == {
+        "id": who.id, "hostname": "apps@interop", "retries": 0, "redelivered": False, "routing_key": "celery",
+        "is_eager": False, "called_directly": False,
+    }, told
+    ignored = moods.ignores.delay()
+    rejected = moods.rejects.delay()
+    assert moods.add.delay(1, 1).get(timeout=DEADLINE) == 2
+    assert ignored.state == "PENDING", ignored.state
+    assert rejected.state in ("PENDING", "FAILURE"), rejected.state
+
+
+def lost_and_found():
+    import moods
+
+    assert moods.killed_once.delay(os.path.abspath("killed-once")).get(timeout=DEADLINE) == "again"
+
+
+def canvas():
+    import moods
+
+    assert chain(moods.add.s(1, 2), moods.add.s(3)).delay().get(timeout=DEADLINE) == 6
+    assert sorted(group(moods.add.s(n, n) for n in range(4)).delay().get(timeout=DEADLINE)) == [0, 2, 4, 6]
+    assert chord([moods.add.s(n, n) for n in range(4)], moods.large.si(3)).delay().get(timeout=DEADLINE) == "xxx"
+
+
+def mixed():
+    import moods
+
+    # A task of the Rust program, between tasks of the application.
+    steps = chain(moods.add.s(1, 2), moods.app.signature("rust.add", args=(10,)), moods.add.s(100))
+    assert steps.delay().get(timeout=DEADLINE) == 113
+    members = [moods.add.s(1, 1), moods.app.signature("rust.add", args=(2, 2))]
+    assert chord(members, moods.large.si(2)).delay().get(timeout=DEADLINE) == "xx"
+
+
+def still_works():
+    import moods
+
+    assert moods.add.delay(20, 22).get(timeout=DEADLINE) == 42
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    sys.stdout.flush()
+    os._exit(0)

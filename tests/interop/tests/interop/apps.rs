@@ -1,0 +1,200 @@
+//! Celery applications on our worker, unchanged: `python/apps` has them, `python/drive_apps.py` is their stock producer.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::harness::{Broker, DEADLINE, Program};
+
+/// A worker that hosts an application, in a folder of its own.
+struct Host {
+    broker: Broker,
+    folder: tempfile::TempDir,
+    worker: Program,
+}
+
+impl Host {
+    /// Starts a worker of this application, and waits until it is ready.
+    async fn start(app: &str) -> Self {
+        let (broker, folder) = (Broker::start(), tempfile::tempdir().unwrap());
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/apps");
+        let python = std::env::var_os("CELERIAC_TEST_PYTHON").expect("CELERIAC_TEST_PYTHON names a Python");
+        let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
+        worker
+            .args(["-A", app, "worker", "-c", "2", "-l", "debug", "-n", "apps@interop"])
+            .current_dir(folder.path())
+            .env("CELERIAC_PYTHON", python)
+            .env("CELERY_BROKER_URL", broker.url())
+            .env("CELERY_RESULT_BACKEND", broker.url())
+            .env("PYTHONPATH", apps)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let host = Self { broker, folder, worker: Program::start(worker) };
+        host.until("both children are ready", |log| ready(log) >= 2).await;
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        while !holds(&self.log()) {
+            assert!(Instant::now() < until, "not within {DEADLINE:?}: {what}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Runs one scenario of the producer.
+    async fn drive(&self, scenario: &str) {
+        let producer = self.broker.run_in(self.folder.path(), "drive_apps.py", &[scenario]);
+        let (status, said) = producer.ended().await;
+        assert!(status.success(), "{scenario}: {status}: its errors are above\n{said}\n{}", self.log());
+    }
+
+    /// Ends it warm, and waits for that.
+    async fn end(self) -> (String, BTreeMap<String, usize>) {
+        self.worker.signal(Signal::TERM);
+        let (status, _) = self.worker.ended().await;
+        assert!(
+            status.success(),
+            "{status}\n{}",
+            fs::read_to_string(self.folder.path().join("log")).unwrap()
+        );
+        let notes = fs::read_to_string(self.folder.path().join("notes")).unwrap_or_default();
+        let mut counts = BTreeMap::new();
+        for line in notes.lines() {
+            *counts.entry(line.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        (fs::read_to_string(self.folder.path().join("log")).unwrap(), counts)
+    }
+
+    /// The processes of the application's children that are ready, by the log.
+    fn children(&self) -> Vec<Pid> {
+        let log = self.log();
+        let started =
+            log.lines().filter(|line| line.contains("/ForkPoolWorker-") && line.contains("process started"));
+        let pid =
+            |line: &str| line.rsplit_once("pid=")?.1.split(' ').next()?.parse().ok().and_then(Pid::from_raw);
+        started.filter_map(pid).collect()
+    }
+
+    /// The template, by what the application notes.
+    fn template(&self) -> Pid {
+        let notes = fs::read_to_string(self.path("notes")).unwrap();
+        let pid = notes.lines().find_map(|line| line.strip_prefix("worker_init ")).unwrap().parse().unwrap();
+        Pid::from_raw(pid).unwrap()
+    }
+}
+
+/// How many children of the application have become ready; the program has others.
+fn ready(log: &str) -> usize {
+    log.lines()
+        .filter(|line| line.contains("/ForkPoolWorker-") && line.contains("child process ready"))
+        .count()
+}
+
+fn is_alive(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
+}
+
+#[tokio::test]
+async fn each_child_opens_one_connection_and_closes_it() {
+    let host = Host::start("urls").await;
+    host.drive("urls").await;
+    host.drive("urls_are_saved").await;
+    let (log, _) = host.end().await;
+    assert_eq!(log.matches("Initializing database connection for worker.").count(), 2, "{log}");
+    assert_eq!(log.matches("Closing database connection for worker.").count(), 2, "{log}");
+    assert!(log.contains("/ForkPoolWorker-1]"), "children log under their names: {log}");
+}
+
+#[tokio::test]
+async fn tasks_end_as_they_do_in_celery() {
+    let host = Host::start("moods").await;
+    host.drive("outcomes").await;
+    host.drive("lost_and_found").await;
+    host.drive("canvas").await;
+    let (log, signals) = host.end().await;
+    for once in [
+        "celeryd_init",
+        "worker_init",
+        "celeryd_after_setup",
+        "worker_ready",
+        "worker_shutting_down",
+        "worker_shutdown",
+    ] {
+        assert_eq!(signals.get(once), Some(&1), "{once}: {signals:?}\n{log}");
+    }
+    assert_eq!(signals["worker_before_create_process"], signals["worker_process_init"], "{signals:?}");
+    // Those that were killed had no time to say so.
+    assert!(signals["worker_process_shutdown"] < signals["worker_process_init"], "{signals:?}");
+}
+
+#[tokio::test]
+async fn a_rust_program_hosts_an_application_beside_its_own_tasks() {
+    let host = Host::start("moods").await;
+    host.drive("mixed").await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_template_that_dies_hurts_nobody_and_is_replaced() {
+    let host = Host::start("moods").await;
+    kill_process(host.template(), Signal::KILL).unwrap();
+    host.drive("still_works").await;
+    // The next child needs another template.
+    kill_process(host.children()[0], Signal::KILL).unwrap();
+    host.until("a third child is ready", |log| ready(log) >= 3).await;
+    host.drive("still_works").await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn children_and_template_die_with_their_worker() {
+    let host = Host::start("moods").await;
+    let mut all = host.children();
+    all.push(host.template());
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|pid| is_alive(*pid)));
+    host.worker.kill_alone();
+    let until = Instant::now() + DEADLINE;
+    while all.iter().any(|pid| is_alive(*pid)) {
+        assert!(Instant::now() < until, "some of {all:?} live on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_cannot_be_loaded_says_why() {
+    let broker = Broker::start();
+    let python = std::env::var_os("CELERIAC_TEST_PYTHON").expect("CELERIAC_TEST_PYTHON names a Python");
+    let run = |app: &str, python: &std::ffi::OsStr| {
+        let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
+        worker
+            .args(["-A", app, "worker"])
+            .env("CELERIAC_PYTHON", python)
+            .env("CELERY_BROKER_URL", broker.url());
+        let output = worker.current_dir(std::env::temp_dir()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run("no_such_module_at_all", &python);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("the Celery application no_such_module_at_all cannot be loaded"), "{said}");
+    assert!(said.contains("No module named 'no_such_module_at_all'"), "{said}");
+    let (code, said) = run("urls", "/no/such/python".as_ref());
+    assert_eq!(code, Some(1));
+    assert!(said.contains("/no/such/python cannot be started"), "{said}");
+}
