@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::run::{self, Result};
-use crate::tests::{self, Tally};
+use crate::runner::{self, Tally};
 
 /// Features of the library that must also do without the others.
 const FEATURES: [&str; 6] = ["", "cli", "macros", "redis", "redis,tls", "sqlite"];
@@ -12,7 +12,7 @@ const FEATURES: [&str; 6] = ["", "cli", "macros", "redis", "redis,tls", "sqlite"
 pub(crate) fn run() -> Result<()> {
     form()?;
     let tally = workspace_tests(&[])?;
-    tests::conclude(&tally)
+    runner::conclude(&tally)
 }
 
 /// Formatting, lints and documentation, all without a warning.
@@ -41,5 +41,5 @@ pub(crate) fn workspace_tests(features: &[&str]) -> Result<Tally> {
         command.arg("--features").arg(format!("celeriac-store/{feature}"));
     }
     command.current_dir(run::root());
-    tests::run(&mut command)
+    runner::run(&mut command)
 }

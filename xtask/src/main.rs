@@ -5,9 +5,9 @@ mod check;
 mod programs;
 mod python;
 mod run;
+mod runner;
 mod server;
 mod test;
-mod tests;
 
 use std::process::ExitCode;
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::run::{self, Result};
+use crate::runner::{self, Tally};
 use crate::server::Server;
-use crate::tests::{self, Tally};
 use crate::{check, programs, python};
 
 /// How often the recovery tests run.
@@ -43,7 +43,7 @@ pub(crate) fn run() -> Result<()> {
         let server = Server::start()?;
         tally.add(example(&["--features", "redis"], &["--store", &server.url()])?);
     }
-    tests::conclude(&tally)
+    runner::conclude(&tally)
 }
 
 /// Records the wire bytes anew with real Celery and compares them with the ones in the repository.
@@ -61,7 +61,7 @@ fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
     if release != python::CELERY[0] {
         command.args(["--", "--skip", "canvases::"]);
     }
-    tests::run(command.env("CELERIAC_TEST_PYTHON", interpreter))
+    runner::run(command.env("CELERIAC_TEST_PYTHON", interpreter))
 }
 
 /// Kills workers and pool children and accounts for every task; optimised, as users run it, each time with other seeds.
@@ -83,7 +83,7 @@ fn recovery(redis: bool) -> Result<Tally> {
             command.args(["--skip", "outages::", "--skip", "telling::"]);
             command.args(["--skip", "random_compositions_on_redis"]);
         }
-        tally.add(tests::run(command.current_dir(run::root()))?);
+        tally.add(runner::run(command.current_dir(run::root()))?);
     }
     Ok(tally)
 }

@@ -3,12 +3,16 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::mem;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::run::{Failure, Result, describe};
 
 /// How many lines of a failure are told again: its first ones, and as many of its last.
 const TOLD: usize = 15;
+
+/// How long the output may stay open once the tests have ended.
+const CLOSES: Duration = Duration::from_secs(30);
 
 /// How many tests ran, and what the failed ones said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,13 +114,22 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failure)?;
     let stdout = child.stdout.take().expect("stdout was piped above");
     let stderr = child.stderr.take().expect("stderr was piped above");
-    let errors = std::thread::spawn(|| pass_on(stderr, std::io::stderr(), |_| {}));
-    let mut tally = Tally::default();
-    let mut told = pass_on(stdout, std::io::stdout(), |line| {
-        tally.add(Tally::of_line(line).unwrap_or_default());
+    let (counted, count) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut tally = Tally::default();
+        let told = pass_on(stdout, std::io::stdout(), |line| {
+            tally.add(Tally::of_line(line).unwrap_or_default());
+        });
+        let _ = counted.send((tally, told));
     });
-    told.extend(errors.join().expect("passing lines on does not panic"));
+    let (failed, errors) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = failed.send(pass_on(stderr, std::io::stderr(), |_| {}));
+    });
     let status = child.wait().map_err(failure)?;
+    let open = |_| Failure(format!("{shown}: {status}, and something that it started holds its output open"));
+    let (mut tally, mut told) = count.recv_timeout(CLOSES).map_err(open)?;
+    told.extend(errors.recv_timeout(CLOSES).map_err(open)?);
     eprintln!("  ({:.0} s)", started.elapsed().as_secs_f64());
     if status.success() {
         // Tests of panics panic.
@@ -156,7 +169,7 @@ pub(crate) fn conclude(tally: &Tally) -> Result<()> {
 }
 
 #[cfg(test)]
-mod reading {
+mod tests {
     use super::*;
 
     #[test]
