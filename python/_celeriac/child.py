@@ -8,7 +8,6 @@ Source: celery/concurrency/prefork.py, `process_initializer`, and billiard/pool.
 import json
 import multiprocessing
 import os
-import select
 import signal
 import socket
 import sys
@@ -17,8 +16,9 @@ import time
 
 from _celeriac import frames, linux
 
-# How long the handler of SIGUSR1 waits for the frame that the signal announces.
-_ANNOUNCED = 2.0
+# How long the handler of SIGUSR1 waits for the frame that the signal announces, and may have overtaken. One that takes
+# longer is heard at the next sign of life.
+_ANNOUNCED = 0.2
 # The exit code of a process that is told to end a second time, as billiard has it.
 _TOLD_TWICE = 70
 
@@ -26,9 +26,12 @@ _TOLD_TWICE = 70
 def live(app, node, parent, birth, descriptors):
     """Lives as a child, to its end. Never returns."""
     inherited, stdout, stderr = descriptors
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    channel = socket.socket(fileno=os.dup(inherited))
+    for descriptor, place in ((stdout, 1), (stderr, 2)):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    # What comes over a socket would be inherited by programs that a task starts.
+    os.set_inheritable(inherited, False)
+    channel = socket.socket(fileno=inherited)
     os.setpgid(0, 0)
     _wait_for_parent(parent)
     linux.die_with_parent(parent)
@@ -49,7 +52,6 @@ def _wait_for_parent(parent):
         time.sleep(0.001)
 
 
-
 class Child:
     def __init__(self, app, node, birth, channel):
         self.app, self.node, self.birth, self.channel = app, node, birth, channel
@@ -57,7 +59,10 @@ class Child:
         self.sending = threading.Lock()
         # The id of the task that runs.
         self.current = None
-        self.is_ending = False
+        # Whether it ends after this task, and whether it ends now.
+        self.is_stopping = self.is_ending = False
+        # Whether the parent has said something since it was last heard, and whether it is being heard.
+        self.is_announced = self.is_hearing = False
 
     def say(self, body=b"", **head):
         data = frames.encode(head, body)
@@ -106,34 +111,43 @@ class Child:
 
     def on_announced(self, signum, frame):
         """The parent has something to say of the task that runs."""
-        deadline = time.monotonic() + _ANNOUNCED
-        while self.current is not None:
-            left = max(deadline - time.monotonic(), 0)
-            if not select.select([self.channel], [], [], left)[0]:
-                return
-            said = self.reader.read()
-            if said is None:
-                os._exit(0)
-            head = said[0]
-            if head["type"] == "confirm":
-                if head["id"] == self.current:
-                    self.say(type="confirmed", id=head["id"])
-                return
-            if head["type"] == "cancel":
-                if head["id"] == self.current:
-                    self.cancel(head["reason"])
-                return
-            if head["type"] == "stop":
-                self.is_stopping = True
-                return
+        self.is_announced = True
+        self.hear()
+
+    def hear(self):
+        """Reads what has been announced; not while no task runs, and not in the middle of itself."""
+        if self.is_hearing or self.current is None:
+            return
+        self.is_hearing = True
+        try:
+            while self.is_announced:
+                self.is_announced = False
+                patience = _ANNOUNCED
+                while self.reader.has_more(patience):
+                    self.obey(self.reader.read())
+                    patience = 0
+        finally:
+            self.is_hearing = False
+
+    def obey(self, frame):
+        if frame is None:
+            os._exit(0)
+        head = frame[0]
+        if head["type"] == "stop":
+            self.is_stopping = True
+        elif head.get("id") != self.current:
+            # It is about a task that has ended.
+            return
+        elif head["type"] == "confirm":
+            self.say(type="confirmed", id=head["id"])
+        elif head["type"] == "cancel":
+            self.cancel(head["reason"])
 
     def cancel(self, reason):
         if reason["why"] == "soft-time-limit":
             from billiard.exceptions import SoftTimeLimitExceeded
 
             raise SoftTimeLimitExceeded()
-
-    is_stopping = False
 
     def beat(self, seconds):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT})
@@ -143,6 +157,8 @@ class Child:
                 self.say(type="beat", memory=linux.resident_memory())
             except OSError:
                 os._exit(0)
+            if self.current is not None and self.reader.has_more(0):
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
 
     def serve(self):
         """Runs tasks until it is told to stop."""
@@ -163,9 +179,12 @@ class Child:
         message = json.loads(body[:size])
         task, began, outcome = head["id"], time.monotonic(), None
         request = self.request(head, message)
+        self.is_announced = False
         self.say(type="started", id=task)
         self.current = task
         try:
+            # What came between these two.
+            self.hear()
             outcome = trace(
                 head["task"], task, request, body[size:], message.get("content-type", "application/json"), message.get("content-encoding", "utf-8"),
             )
@@ -223,9 +242,12 @@ _SUCCEEDED = {"outcome": "handled", "state": "success"}
 
 def ended(info):
     """How a task ended that raised, by what Celery's tracer says of it."""
+    from billiard.einfo import ExceptionWithTraceback
     from celery.exceptions import Ignore, Reject, Retry
 
     error = info.exception
+    if isinstance(error, ExceptionWithTraceback):
+        error = error.exc
     if isinstance(error, Retry):
         return {"outcome": "handled", "state": "retry"}
     if isinstance(error, Reject):
@@ -237,8 +259,4 @@ def ended(info):
 
 def escaped(error):
     """What left the tracer, which no task should let out."""
-    from celery.exceptions import Reject
-
-    if isinstance(error, Reject):
-        return {"outcome": "rejected", "requeue": bool(error.requeue), "reason": str(error.reason)}
     return {"outcome": "escaped", "exc_type": type(error).__name__, "message": str(error)}

@@ -4,6 +4,7 @@ length (u32, of all that follows), head length (u32), head, body; integers are b
 """
 import array
 import json
+import select
 import socket
 import struct
 
@@ -35,6 +36,14 @@ class Reader:
                 return frame
             if not self._receive():
                 return None
+
+    def has_more(self, patience):
+        """Whether there is something to read, now or within so many seconds."""
+        if self.received:
+            return True
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        return bool(poll.poll(patience * 1000))
 
     def take_descriptors(self):
         taken, self.descriptors = self.descriptors, []

@@ -64,8 +64,6 @@ class Template:
             elif head["type"] == "signal":
                 self.send_signal(head["name"], head.get("data") or {})
                 self.say(type="signalled", name=head["name"])
-            elif head["type"] == "stop":
-                return
 
     def say(self, **head):
         self.channel.sendall(frames.encode(head))

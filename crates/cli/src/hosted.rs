@@ -84,7 +84,7 @@ impl Hosted {
 
     /// The queues that the application consumes.
     pub(crate) fn queues(&self) -> impl Iterator<Item = &str> {
-        self.description.queue_names()
+        self.description.queues.iter().map(String::as_str)
     }
 
     fn set(&self, settings: &mut Settings) -> Result<(), Failure> {
@@ -117,6 +117,8 @@ fn definition(task: &HostedTask) -> TaskDefinition {
     options.acks = task.acks_late.map(|late| if late { Acks::Late } else { Acks::Early });
     options.reject_on_worker_lost = Some(task.reject_on_worker_lost.unwrap_or(false));
     options.ignore_result = task.ignore_result;
+    // The child stores it: stored here it could come after how the task has ended.
+    options.track_started = Some(false);
     options.store_errors_even_if_ignored = task.store_errors_even_if_ignored;
     options.time_limit = seconds(task.time_limit);
     options.soft_time_limit = seconds(task.soft_time_limit);
@@ -137,4 +139,38 @@ fn interpreter() -> PathBuf {
     let active = || Some(Path::new(&std::env::var_os("VIRTUAL_ENV")?).join("bin/python"));
     let named = std::env::var_os(PYTHON).map(PathBuf::from);
     named.or_else(beside).or_else(active).unwrap_or_else(|| "python3".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(task: Value) -> TaskOptions {
+        definition(&serde_json::from_value(task).unwrap()).options
+    }
+
+    #[test]
+    fn what_a_task_says_of_itself_is_taken_over() {
+        let options = options(json!({
+            "name": "t", "acks_late": true, "reject_on_worker_lost": true, "ignore_result": true,
+            "rate_limit": "10/m", "time_limit": 2, "soft_time_limit": 0.5,
+        }));
+        assert_eq!(options.acks, Some(Acks::Late));
+        assert_eq!(options.reject_on_worker_lost, Some(true));
+        assert_eq!(options.ignore_result, Some(true));
+        assert_eq!(options.rate_limit, "10/m".parse().ok());
+        assert_eq!(options.time_limit, Some(Duration::from_secs(2)));
+        assert_eq!(options.soft_time_limit, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_lost_process_fails_a_task_that_says_nothing_of_it() {
+        assert_eq!(options(json!({ "name": "t" })).reject_on_worker_lost, Some(false));
+    }
+
+    /// Whatever the settings say: else `STARTED` could replace how the task has ended.
+    #[test]
+    fn that_a_task_has_started_is_left_to_its_child() {
+        assert_eq!(options(json!({ "name": "t" })).track_started, Some(false));
+    }
 }

@@ -129,11 +129,6 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// The level for all modules, as Celery names it.
-    fn loglevel_text(&self) -> String {
-        self.loglevel.general().to_owned()
-    }
-
     /// As the options of the log of this process.
     pub(crate) fn options(&self) -> logging::Options {
         let format = if self.json_logs { logging::Format::Json } else { self.log_format };
@@ -201,7 +196,7 @@ impl Args {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         serde_json::json!({
             "concurrency": self.concurrency,
-            "loglevel": self.log.loglevel_text(),
+            "loglevel": self.log.loglevel.general(),
             "logfile": self.log.logfile,
             "queues": (!self.queues.is_empty()).then_some(&self.queues),
             "time_limit": seconds(self.time_limit),

@@ -262,7 +262,7 @@ impl Worker<'_> {
         let Self { app, options, host, .. } = *self;
         let executor = Executor::new(Arc::clone(place), options);
         let mut pools: Vec<Box<dyn Pool>> = Vec::new();
-        for kind in [PoolKind::Async, PoolKind::Threads, PoolKind::Prefork, PoolKind::Python] {
+        for kind in PoolKind::ALL {
             if !app.task_list().any(|task| pool_of(task) == kind) {
                 continue;
             }

@@ -2,6 +2,7 @@
 import os
 import sqlite3
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps"))
 
@@ -16,6 +17,14 @@ def raised(result):
     except Exception as error:
         return type(error).__name__, str(error)
     raise AssertionError(f"it returned {value!r}")
+
+
+def noted(what):
+    """Waits until a task has noted this."""
+    until = time.monotonic() + DEADLINE
+    while what not in open("notes").read():
+        assert time.monotonic() < until, f"nobody noted {what}"
+        time.sleep(0.01)
 
 
 def urls():
@@ -57,15 +66,29 @@ def outcomes():
     }, told
     ignored = moods.ignores.delay()
     rejected = moods.rejects.delay()
-    assert moods.add.delay(1, 1).get(timeout=DEADLINE) == 2
+    # It is not there to be redelivered, and that is told.
+    assert raised(rejected) == ("Reject", "('no', False)"), raised(rejected)
+    noted("ignores")
+    for n in range(20):
+        assert moods.add.delay(n, 1).get(timeout=DEADLINE) == n + 1
     assert ignored.state == "PENDING", ignored.state
-    assert rejected.state in ("PENDING", "FAILURE"), rejected.state
+
+
+def soft_limits():
+    import moods
+
+    # However soon it comes, it is heard: within the task, or before that begins.
+    results = [moods.hasty.delay() for _ in range(50)]
+    for result in results:
+        name, text = raised(result)
+        assert name in ("SoftTimeLimitExceeded", "WorkerLostError") and "SoftTimeLimitExceeded" in name + text, (name, text)
 
 
 def lost_and_found():
     import moods
 
     assert moods.killed_once.delay(os.path.abspath("killed-once")).get(timeout=DEADLINE) == "again"
+    assert moods.rejects_once.delay(os.path.abspath("rejected-once")).get(timeout=DEADLINE) == "again"
 
 
 def canvas():

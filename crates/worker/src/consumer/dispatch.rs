@@ -75,7 +75,7 @@ impl Consumer {
         if self.fetching || !self.readiness.can_run() || !self.phase.is_working() {
             return;
         }
-        let mut loads = [Load { slots: 0, waiting: 0, running: 0, pace: 0 }; 4];
+        let mut loads = [Load { slots: 0, waiting: 0, running: 0, pace: 0 }; PoolKind::ALL.len()];
         for (load, lane) in loads.iter_mut().zip(&self.lanes) {
             *load = lane.load();
         }

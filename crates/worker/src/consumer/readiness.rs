@@ -170,8 +170,7 @@ impl Consumer {
 
     /// Whether a task would only wait in its pool for what it needs.
     pub(super) fn cannot_run(&self, task: &TaskDefinition, pool: PoolKind) -> bool {
-        let lacks =
-            || !matches!(pool, PoolKind::Prefork | PoolKind::Python) && self.health.lacks(&task.resources);
+        let lacks = || !pool.has_children() && self.health.lacks(&task.resources);
         (self.readiness.lacks_any && lacks())
             || self.lanes.iter().any(|lane| lane.held_up && lane.pool.kind() == pool)
     }

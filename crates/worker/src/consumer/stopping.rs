@@ -142,11 +142,7 @@ impl Consumer {
         if self.pools_have_closed(patience).await {
             return;
         }
-        if self
-            .lanes
-            .iter()
-            .any(|lane| !lane.closed && matches!(lane.pool.kind(), PoolKind::Prefork | PoolKind::Python))
-        {
+        if self.lanes.iter().any(|lane| !lane.closed && lane.pool.kind().has_children()) {
             self.tell_pools_to_close(true);
             self.pools_have_closed(Patience::new(Some(Exit::Cold), self.time_left, Instant::now())).await;
         } else {
@@ -203,7 +199,7 @@ impl Patience {
     }
 
     fn with(self, kind: PoolKind) -> Instant {
-        if matches!(kind, PoolKind::Prefork | PoolKind::Python) { self.children } else { self.here }
+        if kind.has_children() { self.children } else { self.here }
     }
 }
 

@@ -45,6 +45,14 @@ pub(crate) enum PoolKind {
 }
 
 impl PoolKind {
+    /// All of them, in the order in which they start.
+    pub(crate) const ALL: [Self; 4] = [Self::Async, Self::Threads, Self::Prefork, Self::Python];
+
+    /// Whether its tasks run in child processes.
+    pub(crate) const fn has_children(self) -> bool {
+        matches!(self, Self::Prefork | Self::Python)
+    }
+
     /// As people read it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

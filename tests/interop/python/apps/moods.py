@@ -39,6 +39,7 @@ def stubborn(self, times):
 
 @app.task
 def ignores():
+    note("ignores")
     raise Ignore()
 
 
@@ -47,12 +48,26 @@ def rejects():
     raise Reject("no", requeue=False)
 
 
+@app.task(acks_late=True)
+def rejects_once(path):
+    if not os.path.exists(path):
+        open(path, "w").close()
+        raise Reject("not yet", requeue=True)
+    return "again"
+
+
 @app.task(soft_time_limit=0.5)
 def patient():
     try:
         time.sleep(30)
     except SoftTimeLimitExceeded:
         return "cleaned up"
+
+
+@app.task(soft_time_limit=0.002)
+def hasty():
+    time.sleep(5)
+    return "slept"
 
 
 @app.task(time_limit=0.5)

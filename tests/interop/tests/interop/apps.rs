@@ -125,6 +125,7 @@ async fn each_child_opens_one_connection_and_closes_it() {
 async fn tasks_end_as_they_do_in_celery() {
     let host = Host::start("moods").await;
     host.drive("outcomes").await;
+    host.drive("soft_limits").await;
     host.drive("lost_and_found").await;
     host.drive("canvas").await;
     let (log, signals) = host.end().await;

@@ -11,17 +11,13 @@ use serde_json::Value;
 pub struct Description {
     /// The settings under Celery's names, with their final values. What has no form in JSON is not among them.
     pub settings: BTreeMap<String, Value>,
-    /// The queues to consume.
-    #[serde(default)]
-    pub queues: Vec<Value>,
+    /// The names of the queues to consume.
+    pub queues: Vec<String>,
     /// The registered tasks.
     pub tasks: Vec<HostedTask>,
     /// What this worker cannot do for the application.
     #[serde(default)]
     pub unsupported: Vec<Unsupported>,
-    /// How many receivers each signal of the parent has.
-    #[serde(default)]
-    pub receivers: BTreeMap<String, u64>,
 }
 
 /// One task of a Celery application. What is absent is decided by the settings.
@@ -70,10 +66,5 @@ impl Description {
         serde_json::from_slice(body).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("the description of the application: {error}"))
         })
-    }
-
-    /// The names of the queues to consume.
-    pub fn queue_names(&self) -> impl Iterator<Item = &str> {
-        self.queues.iter().filter_map(|queue| queue.as_str().or_else(|| queue.get("name")?.as_str()))
     }
 }

@@ -13,7 +13,7 @@
 //!    app + what the application asks for, or failed {why}  ──▶
 //!                                ◀──     fork {number, index, name} + the child's end of its socket
 //!    forked {number, pid}        ──▶
-//!                                ◀──     signal {name, data}, stop
+//!                                ◀──     signal {name, data}
 //!    signalled {name}            ──▶
 //! ```
 

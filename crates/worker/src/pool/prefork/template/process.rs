@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,6 +24,9 @@ use super::{Launch, sources};
 
 /// How long a template may take to end once its socket is closed.
 const LEAVES: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// How long a template may take to fork before it counts as gone.
+const FORKS: Duration = Duration::from_secs(60);
 
 /// What the parent says.
 #[derive(Debug, Serialize)]
@@ -43,7 +47,6 @@ enum ToTemplate<'a> {
 #[serde(tag = "type", rename_all = "kebab-case")]
 enum FromTemplate {
     Hello { version: u32, why: Option<String> },
-    Phase {},
     App {},
     Failed { why: String, traceback: Option<String> },
     Forked { number: u32, pid: i32 },
@@ -82,12 +85,9 @@ impl TemplateProcess {
         template.say(&ToTemplate::Sources, sources::as_json())?;
         template.greet()?;
         template.say(&ToTemplate::Start, serde_json::to_vec(&launch.start)?.into())?;
-        loop {
-            match template.hear()? {
-                (FromTemplate::App {}, body) => return Ok((template, Description::parse(&body)?)),
-                (FromTemplate::Phase {}, _) => {}
-                (other, _) => return Err(unexpected(&other)),
-            }
+        match template.hear()? {
+            (FromTemplate::App {}, body) => Ok((template, Description::parse(&body)?)),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
@@ -109,7 +109,10 @@ impl TemplateProcess {
         let head = ToTemplate::Fork { number: birth.number, index: birth.index, name: &birth.name };
         self.say_with(&head, &[theirs.as_fd(), out.as_fd(), err.as_fd()])?;
         drop(theirs);
-        match self.hear()?.0 {
+        self.socket.set_read_timeout(Some(FORKS))?;
+        let heard = self.hear();
+        self.socket.set_read_timeout(None)?;
+        match heard?.0 {
             FromTemplate::Forked { number, pid } if number == birth.number => {
                 let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("it forked no process"))?;
                 // What the child prints goes where this process prints to.
