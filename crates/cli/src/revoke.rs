@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use celeriac_protocol::{State, TaskId, Value};
-use celeriac_store::WorkerRecord;
+use celeriac_store::{Store, WorkerRecord};
 
 use crate::failure::Failure;
 use crate::output::map;
@@ -33,8 +33,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
     let ids: Vec<TaskId> = args.ids.iter().map(TaskId::new).collect();
     let store = session.store().await?;
-    // Asked before, because what is stopped runs no more.
+    // Asked before, because what is stopped runs no more, and a worker may be quick to store that it was revoked.
     let workers = store.presence().workers(PATIENCE).await.unwrap_or_default();
+    let before = states(&store, &ids).await?;
     let revoked = session.app().revoke(&ids, args.terminate).await;
     let removed = revoked.map_err(|error| Failure::because("the tasks cannot be revoked", &error))?;
     let until = session.now().saturating_add(session.settings().task_revoke_expires);
@@ -48,12 +49,12 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
             ("until", iso(until).into()),
         ]));
     }
-    let known = store.results().get(&ids).await;
-    let known = known.map_err(|error| Failure::because("the results cannot be read", &error))?;
-    for (id, record) in ids.iter().zip(known) {
+    let after = states(&store, &ids).await?;
+    for (id, (before, after)) in ids.iter().zip(before.into_iter().zip(after)) {
         let known = Known {
             is_removed: removed.contains(id),
-            state: record.map(|record| record.state),
+            before,
+            after,
             place: workers.iter().find_map(|worker| place_of(id, worker)),
         };
         session.output.line(known.tell(id, args.terminate, &local_time(until)))?;
@@ -64,12 +65,21 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
 /// How long workers may take to say what they run.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The states of the tasks that have results.
+async fn states(store: &Store, ids: &[TaskId]) -> Result<Vec<Option<State>>, Failure> {
+    let known = store.results().get(ids).await;
+    let known = known.map_err(|error| Failure::because("the results cannot be read", &error))?;
+    Ok(known.into_iter().map(|record| record.map(|record| record.state)).collect())
+}
+
 /// What is known of a task that was revoked.
 struct Known {
     /// Whether it waited, and left its queue.
     is_removed: bool,
-    /// Its state, if it has a result.
-    state: Option<State>,
+    /// Its state before it was revoked, if it had a result.
+    before: Option<State>,
+    /// Its state after that.
+    after: Option<State>,
     /// Where it ran a moment ago.
     place: Option<Place>,
 }
@@ -90,11 +100,15 @@ fn place_of(id: &TaskId, worker: &WorkerRecord) -> Option<Place> {
 
 impl Known {
     fn tell(&self, id: &TaskId, terminate: bool, until: &str) -> String {
-        match (&self.place, &self.state) {
-            _ if self.is_removed => format!("revoked {id}"),
-            (_, Some(state)) if state.is_ready() => {
-                format!("{id} has ended already: {state}; should it come again, it is revoked until {until}")
-            }
+        if self.is_removed {
+            return format!("revoked {id}");
+        }
+        if let Some(state) = self.ended() {
+            return format!(
+                "{id} has ended already: {state}; should it come again, it is revoked until {until}"
+            );
+        }
+        match (&self.place, &self.after) {
             (Some(Place { worker, .. }), _) if !terminate => {
                 format!(
                     "revoked {id}, which {worker} runs already and goes on with: stop it with --terminate"
@@ -104,12 +118,19 @@ impl Known {
                 format!("revoked {id}, which {worker} runs on a thread: it was asked to stop and need not")
             }
             (Some(Place { worker, .. }), _) => format!("revoked {id}, which {worker} runs and stops now"),
+            (None, Some(State::Revoked)) => format!("revoked {id}"),
             (None, Some(_)) => format!("revoked {id}, which is not waiting but may be with a worker"),
             (None, None) => format!(
                 "no task {id} is waiting, and no worker says that it runs it; if one has it all the same, or it is sent later, \
                  it is revoked until {until}"
             ),
         }
+    }
+
+    /// How the task has ended by itself. That it is revoked now counts only if it was before: else this revocation did it.
+    fn ended(&self) -> Option<&State> {
+        let by_itself = self.after.as_ref().filter(|state| **state != State::Revoked);
+        [self.before.as_ref(), by_itself].into_iter().flatten().find(|state| state.is_ready())
     }
 }
 
@@ -123,9 +144,24 @@ mod tests {
 
     use super::*;
 
-    fn told(pool: Option<&str>, state: Option<State>, terminate: bool) -> String {
+    fn told(pool: Option<&str>, after: Option<State>, terminate: bool) -> String {
+        told_of(pool, None, after, terminate)
+    }
+
+    fn told_of(pool: Option<&str>, before: Option<State>, after: Option<State>, terminate: bool) -> String {
         let place = pool.map(|pool| Place { worker: "w@h".to_owned(), pool: pool.to_owned() });
-        Known { is_removed: false, state, place }.tell(&"t".into(), terminate, "noon")
+        Known { is_removed: false, before, after, place }.tell(&"t".into(), terminate, "noon")
+    }
+
+    #[test]
+    fn a_task_that_was_quick_to_stop_has_not_ended_before() {
+        let quick = told(Some("async"), Some(State::Revoked), true);
+        assert_eq!(quick, "revoked t, which w@h runs and stops now");
+        assert_eq!(told(None, Some(State::Revoked), true), "revoked t", "a worker that fetched it left it");
+        let again = told_of(None, Some(State::Revoked), Some(State::Revoked), true);
+        assert!(again.starts_with("t has ended already: REVOKED"), "{again}");
+        let beaten = told(Some("async"), Some(State::Failure), true);
+        assert!(beaten.starts_with("t has ended already: FAILURE"), "{beaten}");
     }
 
     #[test]
