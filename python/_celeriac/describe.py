@@ -1,13 +1,20 @@
 """What an application asks for: settings, queues, tasks, and what the Rust parent cannot do for it."""
 import json
 
+from celery import signals
 from celery.app.task import Task
+from celery.backends.base import DisabledBackend
+
+# Result backends that write what our stores read.
+_OUR_BACKENDS = {("celery.backends.redis", "RedisBackend"), ("celery.backends.redis", "SentinelBackend")}
 
 # What the parent decides; everything else is between the task and its child.
 _TASK_FIELDS = (
     "acks_late", "reject_on_worker_lost", "ignore_result", "store_errors_even_if_ignored", "rate_limit", "time_limit",
-    "soft_time_limit",
+    "soft_time_limit", "retry_on_worker_lost", "max_retries", "default_retry_delay",
 )
+# Signals of the parent that are worth a word to this process only where somebody listens.
+_TOLD = ("task_received", "task_revoked", "task_rejected", "task_unknown", "task_failure", "task_retry")
 _KEEP = "keep the stock worker for its queue"
 
 
@@ -16,6 +23,7 @@ def describe(app, parent):
         "settings": dict(_settings(app), worker_concurrency=parent.concurrency),
         "queues": [queue.name for queue in app.amqp.queues.consume_from.values()],
         "tasks": [_task(name, task) for name, task in app.tasks.items()],
+        "listened_to": listened_to(),
         "unsupported": list(_unsupported(app)),
     }
 
@@ -39,8 +47,35 @@ def _seconds(value):
     return value.total_seconds() if hasattr(value, "total_seconds") else None
 
 
+def listened_to():
+    """The signals to which receivers are connected in this process."""
+    return [name for name in _TOLD if getattr(signals, name).receivers]
+
+
 def _task(name, task):
-    return {"name": name, **{field: _plain(getattr(task, field, None)) for field in _TASK_FIELDS}}
+    described = {"name": name, **{field: _plain(getattr(task, field, None)) for field in _TASK_FIELDS}}
+    for field in ("acks_on_failure", "acks_on_timeout"):
+        described[field] = _acks(task, field)
+    described["keeps_results_here"] = keeps_results_here(task)
+    return described
+
+
+def _acks(task, field):
+    """Celery 5.7 has one setting for each of these, those before it one for both."""
+    for name in (field, "acks_on_failure_or_timeout"):
+        value = getattr(task, name, None)
+        if value is not None:
+            return bool(value)
+    return True
+
+
+def keeps_results_here(task):
+    """Whether the results of a task are kept by a store of ours, in the form that this has, and by nothing else."""
+    backend = task.backend
+    if isinstance(backend, DisabledBackend):
+        return True
+    here = (type(backend).__module__, type(backend).__name__) in _OUR_BACKENDS
+    return here and backend is task.app.backend and task.app.conf.result_serializer == "json"
 
 
 def _plain(value):

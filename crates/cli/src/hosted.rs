@@ -1,11 +1,12 @@
 //! `-A`: a Celery application, whose tasks run in Python children of the worker.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_app::settings::Setting;
 use celeriac_app::signals::{self, ShuttingDown};
-use celeriac_app::task::Acks;
+use celeriac_app::task::{Acks, PythonRules};
 use celeriac_app::{App, Settings, TaskBody, TaskDefinition, TaskOptions};
 use celeriac_worker::{Description, HostedTask, Launch, Template};
 use serde_json::{Value, json};
@@ -127,7 +128,20 @@ fn definition(task: &HostedTask) -> TaskDefinition {
         Value::String(text) => text.parse().ok(),
         number => number.to_string().parse().ok(),
     };
-    TaskDefinition::new(task.name.as_str(), TaskBody::Python).with_options(options)
+    TaskDefinition::new(task.name.as_str(), TaskBody::Python(Arc::new(rules(task)))).with_options(options)
+}
+
+/// What becomes of a task that does not end by itself.
+fn rules(task: &HostedTask) -> PythonRules {
+    let mut rules = PythonRules::default();
+    rules.acks_on_failure = task.acks_on_failure.unwrap_or(rules.acks_on_failure);
+    rules.acks_on_timeout = task.acks_on_timeout.unwrap_or(rules.acks_on_timeout);
+    rules.retry_on_worker_lost = task.retry_on_worker_lost.unwrap_or(rules.retry_on_worker_lost);
+    rules.max_retries = task.max_retries.map(|most| most.max(0.0) as u32);
+    let delay = task.default_retry_delay.and_then(|delay| Duration::try_from_secs_f64(delay).ok());
+    rules.default_retry_delay = delay.unwrap_or(rules.default_retry_delay);
+    rules.keeps_results_here = task.keeps_results_here.unwrap_or(rules.keeps_results_here);
+    rules
 }
 
 /// The Python that is named, else that of the environment this program is installed in, else that of the active one.

@@ -217,7 +217,7 @@ fn mapping(app: &App, name: &str, message: &Message, spread: Spread) -> Option<T
             })
         }
         // It is mapped by the task of the same name in its own application.
-        TaskBody::Python => return None,
+        TaskBody::Python(_) => return None,
     };
     let mut options = TaskOptions::default();
     options.isolation = inner.options.isolation;

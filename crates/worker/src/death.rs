@@ -158,6 +158,26 @@ impl DeathReason {
         }
     }
 
+    /// How the process ended, in the words of billiard, which has none for why.
+    ///
+    /// Source: billiard/common.py, `human_status`, billiard 4.3.2.
+    pub(crate) fn human_status(&self) -> String {
+        let ending = match self {
+            DeathReason::Exit(code) => Ending::Exit(*code),
+            DeathReason::Signal(signal) => Ending::Signal(*signal),
+            DeathReason::Failed { ending, .. } | DeathReason::StartFailed { ending, .. } => *ending,
+            DeathReason::RecycledTasks { .. } | DeathReason::RecycledMemory { .. } | DeathReason::Ended => {
+                Ending::Exit(0)
+            }
+            DeathReason::StatusTaken => Ending::Unknown,
+            _ => Ending::Signal(9),
+        };
+        match ending {
+            Ending::Exit(code) => format!("exitcode {code}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the child ended as it was meant to.
     pub(crate) fn is_orderly(&self) -> bool {
         matches!(

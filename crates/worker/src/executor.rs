@@ -115,7 +115,7 @@ impl Executor {
                 Ok(future) => Caught(future).await.unwrap_or_else(Err),
                 Err(panicked) => Err(panicked),
             },
-            TaskBody::Blocking(_) | TaskBody::Python => Err(misplaced(context)),
+            TaskBody::Blocking(_) | TaskBody::Python(_) => Err(misplaced(context)),
         }
     }
 
@@ -137,7 +137,7 @@ impl Executor {
         self.prerun(context);
         match &task.body {
             TaskBody::Blocking(body) => catch(|| body(context, locals, arguments)).unwrap_or_else(Err),
-            TaskBody::Async(_) | TaskBody::Python => Err(misplaced(context)),
+            TaskBody::Async(_) | TaskBody::Python(_) => Err(misplaced(context)),
         }
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use celeriac_app::TaskError;
 use celeriac_app::task::{Ending, Failure as TaskFailure};
-use celeriac_protocol::Value;
+use celeriac_protocol::{TaskId, Value};
 
-use crate::death::ChildDeath;
+use crate::death::{ChildDeath, DeathReason};
 use crate::finish::exception;
 use crate::outcome::{Failure, FailureCode};
 
@@ -57,6 +57,27 @@ impl Failure {
     /// The process that ran the task is gone.
     pub(crate) fn lost(death: &ChildDeath) -> Self {
         let text = format!("process {} {}", death.pid, death.reason);
+        Self::new("WorkerLostError", Some(BILLIARD), text)
+    }
+
+    /// The child that ran a task of a Celery application is gone: in Celery's words, and then why.
+    ///
+    /// Source: billiard/pool.py, `Pool.mark_as_worker_lost`, billiard 4.3.2.
+    pub(crate) fn lost_child(death: &ChildDeath) -> Self {
+        let job = death.task_id.as_ref().map_or("", TaskId::as_str);
+        let mut text = format!("Worker exited prematurely: {} Job: {job}.", death.reason.human_status());
+        if !matches!(death.reason, DeathReason::Signal(_) | DeathReason::Exit(_)) {
+            text.push_str(&format!(" Its process {}", death.reason));
+        }
+        Self::new("WorkerLostError", Some(BILLIARD), text)
+    }
+
+    /// The worker stopped while a task of a Celery application ran that had been acknowledged early.
+    ///
+    /// `WorkerShutdown` would end the program that asks for the result: there, it is a `SystemExit`.
+    pub(crate) fn lost_with_worker() -> Self {
+        let text =
+            "Worker exited prematurely: the worker was shut down, and the task was acknowledged early.";
         Self::new("WorkerLostError", Some(BILLIARD), text)
     }
 

@@ -1,5 +1,7 @@
 //! What an outcome means for the store: the result, the follow-ups, and how the delivery is settled. Pure.
 
+pub(crate) mod python;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +90,19 @@ impl Rules {
     }
 
     fn ending(&self, request: &Request, outcome: Outcome, acknowledged: bool, now: Timestamp) -> Ending {
+        match request.task.body.python() {
+            Some(python) => python::ending(self, request, python, outcome, acknowledged, now),
+            None => self.plain_ending(request, outcome, acknowledged, now),
+        }
+    }
+
+    fn plain_ending(
+        &self,
+        request: &Request,
+        outcome: Outcome,
+        acknowledged: bool,
+        now: Timestamp,
+    ) -> Ending {
         match outcome {
             Outcome::Success(value) => Ending::ack(State::Success, value),
             Outcome::Failure(failure) => Ending::failed(failure),
@@ -105,7 +120,9 @@ impl Rules {
             Outcome::Lost(death) if acknowledged || !request.comes_back => {
                 Ending::failed(Failure::lost(&death))
             }
-            Outcome::Lost(death) => self.lost(request, &death),
+            Outcome::Lost(death) => {
+                self.sent_back_or_kept(request, Failure::lost(&death).exception(), &death)
+            }
             Outcome::Returned if acknowledged => Ending::failed(Failure::stopped()),
             Outcome::Returned => Ending::unrecorded(Settle::Release),
         }
@@ -117,9 +134,8 @@ impl Rules {
     }
 
     /// A task whose process died is tried again, until it has been delivered too often.
-    fn lost(&self, request: &Request, death: &ChildDeath) -> Ending {
+    fn sent_back_or_kept(&self, request: &Request, exception: Value, death: &ChildDeath) -> Ending {
         let deliveries = request.delivery.deliveries;
-        let failure = Failure::lost(death);
         if !self.is_last(request) {
             return Ending::unrecorded(Settle::Requeue);
         }
@@ -135,7 +151,7 @@ impl Rules {
             text: text.into(),
             evidence: evidence(death, deliveries),
         });
-        Ending { record: Some((State::Failure, failure.exception(), None)), ..Ending::unrecorded(settle) }
+        Ending { record: Some((State::Failure, exception, None)), ..Ending::unrecorded(settle) }
     }
 
     fn store(

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::Context;
 use crate::resource::{LocalSet, ResourceRequest};
-use crate::task::{TaskError, TaskOptions};
+use crate::task::{PythonRules, TaskError, TaskOptions};
 
 /// What the function of a task gives back, once its result is a value of the wire.
 pub type Returned = Result<Value, TaskError>;
@@ -80,7 +80,7 @@ pub enum TaskBody {
     /// `fn`: runs on a thread, or in a process of its own with [`crate::task::Isolation::Process`].
     Blocking(Arc<BlockingBody>),
     /// A task of a Celery application: runs in a Python child of the worker.
-    Python,
+    Python(Arc<PythonRules>),
 }
 
 impl TaskBody {
@@ -111,6 +111,11 @@ impl TaskBody {
         Self::Blocking(Arc::new(body))
     }
 
+    /// What its application says of ends that it does not decide itself, if it is a task of a Celery application.
+    pub fn python(&self) -> Option<&PythonRules> {
+        if let Self::Python(rules) = self { Some(rules) } else { None }
+    }
+
     /// Whether it runs on the async pool.
     pub fn is_async(&self) -> bool {
         matches!(self, Self::Async(_))
@@ -122,7 +127,7 @@ impl fmt::Debug for TaskBody {
         f.write_str(match self {
             Self::Async(_) => "Async",
             Self::Blocking(_) => "Blocking",
-            Self::Python => "Python",
+            Self::Python(_) => "Python",
         })
     }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn run(app: &App, message: Message) -> (Returned, Arc<Reports>)
             locals.build().unwrap();
             body(&context, &locals, arguments)
         }
-        TaskBody::Python => panic!("{} is a task of another program", task.name),
+        TaskBody::Python(_) => panic!("{} is a task of another program", task.name),
     };
     (returned, reports)
 }

@@ -15,7 +15,7 @@ impl Consumer {
         let Some(entry) = self.table.get_mut(key) else { return };
         let (request, pool) = (Arc::clone(&entry.request), entry.pool);
         let limit = request.limits.soft.unwrap_or_default();
-        tracing::warn!(task_id = %request.id, task_name = %request.name(), ?limit, "soft time limit exceeded");
+        self.log_soft_limit(&request, limit);
         if let Some(lane) = self.lane(pool) {
             lane.pool.ask(&request, StopReason::SoftTimeLimit(limit));
         }

@@ -81,6 +81,12 @@ impl Consumer {
     /// Logs and tells the listeners of this process what no executor could: outcomes that came from outside the task.
     pub(super) fn told(&self, request: &Request, outcome: &Outcome, acknowledged: bool) {
         let (id, name) = (&request.id, request.name());
+        if let Some(python) = request.task.body.python() {
+            self.log_of_python(request, python, outcome, acknowledged);
+            if matches!(outcome, Outcome::Lost(_) | Outcome::TimeLimitExceeded(_)) {
+                return;
+            }
+        }
         match outcome {
             Outcome::Revoked(why) => self.app.signals().send(signals::task_revoked, || RevokedTask {
                 id: id.clone(),

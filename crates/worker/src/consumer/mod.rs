@@ -6,6 +6,7 @@
 //! - [`suspects`]: requests on their last chance wait for one another;
 //! - [`ending`]: requests end, and their outcome becomes durable;
 //! - [`deadlines`]: time limits and revocations end requests from outside;
+//! - [`python`]: what is said of requests of a Celery application that do not end by themselves;
 //! - [`stopping`]: the phases of a shutdown, in the time that [`time_left`] gives them;
 //! - [`facts`]: what the worker says of itself.
 
@@ -15,6 +16,7 @@ mod ending;
 mod facts;
 mod intake;
 mod limited;
+mod python;
 mod readiness;
 mod stopping;
 mod suspects;

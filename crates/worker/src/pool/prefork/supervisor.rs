@@ -23,6 +23,7 @@ use super::process::Process;
 use super::protocol::{self, JobHead, ToChild};
 use super::slot::{Action, Phase, Slot};
 use super::spawner::{Birth, Spawned, Spawner};
+use crate::finish::python::says_redelivered;
 use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
 use crate::pool::slot::identity;
 use crate::pool::{Events, Job, PoolEvent, PoolKind, StopReason};
@@ -451,7 +452,7 @@ fn encode_job(job: &Job, limit: usize) -> Result<super::frame::Encoded, super::f
         task: job.request.name().clone(),
         queue: delivery.queue.as_str().into(),
         deliveries: delivery.deliveries,
-        redelivered: delivery.redelivered,
+        redelivered: delivery.redelivered || says_redelivered(&delivery.message),
         hard: job.request.limits.hard,
         soft: job.request.limits.soft,
         headers: headers.len(),

@@ -15,6 +15,9 @@ pub struct Description {
     pub queues: Vec<String>,
     /// The registered tasks.
     pub tasks: Vec<HostedTask>,
+    /// The signals of the parent to which receivers are connected.
+    #[serde(default)]
+    pub listened_to: Vec<String>,
     /// What this worker cannot do for the application.
     #[serde(default)]
     pub unsupported: Vec<Unsupported>,
@@ -37,6 +40,24 @@ pub struct HostedTask {
     /// Whether a late acknowledged message goes back when its process dies.
     #[serde(default)]
     pub reject_on_worker_lost: Option<bool>,
+    /// Whether a late acknowledged message is acknowledged when its task has failed.
+    #[serde(default)]
+    pub acks_on_failure: Option<bool>,
+    /// Whether a late acknowledged message is acknowledged when its task went beyond its hard time limit.
+    #[serde(default)]
+    pub acks_on_timeout: Option<bool>,
+    /// Whether it is sent again as a retry when its process dies.
+    #[serde(default)]
+    pub retry_on_worker_lost: Option<bool>,
+    /// How often it is retried; `None` is without end.
+    #[serde(default)]
+    pub max_retries: Option<f64>,
+    /// After how many seconds it is retried.
+    #[serde(default)]
+    pub default_retry_delay: Option<f64>,
+    /// Whether its results are kept by a store of ours; else only the application knows where they are.
+    #[serde(default)]
+    pub keeps_results_here: Option<bool>,
     /// How often it may start: a number for each second, or text such as `10/m`.
     #[serde(default)]
     pub rate_limit: Value,
