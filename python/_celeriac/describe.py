@@ -8,6 +8,8 @@ from celery.backends.base import DisabledBackend
 # Result backends that write what our stores read.
 _OUR_BACKENDS = {("celery.backends.redis", "RedisBackend"), ("celery.backends.redis", "SentinelBackend")}
 
+from _celeriac import command
+
 # What the parent decides; everything else is between the task and its child.
 _TASK_FIELDS = (
     "acks_late", "reject_on_worker_lost", "ignore_result", "store_errors_even_if_ignored", "rate_limit", "time_limit",
@@ -20,7 +22,8 @@ _KEEP = "keep the stock worker for its queue"
 
 def describe(app, parent):
     return {
-        "settings": dict(_settings(app), worker_concurrency=parent.concurrency),
+        "command": command.describe(parent),
+        "settings": {**_settings(app), **_chosen(app, parent)},
         "queues": [queue.name for queue in app.amqp.queues.consume_from.values()],
         "tasks": [_task(name, task) for name, task in app.tasks.items()],
         "listened_to": listened_to(),
@@ -41,6 +44,20 @@ def _settings(app):
                 continue
         plain[name] = value
     return plain
+
+
+def _chosen(app, parent):
+    """Settings as the command line and the environment leave them."""
+    return {
+        "broker_url": app.conf.broker_read_url or "amqp://",
+        "result_backend": app.conf.result_backend,
+        "worker_concurrency": parent.concurrency,
+        "worker_prefetch_multiplier": parent.prefetch_multiplier,
+        "worker_max_tasks_per_child": parent.max_tasks_per_child,
+        "worker_max_memory_per_child": parent.max_memory_per_child,
+        "task_time_limit": parent.time_limit,
+        "task_soft_time_limit": parent.soft_time_limit,
+    }
 
 
 def _seconds(value):

@@ -24,11 +24,16 @@ def main(channel):
         os._exit(1)
     hello = {"type": "hello", "version": frames.VERSION, "pid": os.getpid(), "celery": celery.__version__, "why": None}
     channel.sendall(frames.encode(hello))
+    from _celeriac import command
+
     asked = reader.read()
     if asked is None:
         os._exit(0)
     try:
         template = Template(channel, reader, parent, json.loads(asked[1]))
+    except command.Refused as error:
+        channel.sendall(frames.encode({"type": "failed", "why": str(error), "code": error.code, "traceback": None}))
+        os._exit(1)
     except BaseException as error:
         said = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         why = {"type": "failed", "why": f"{type(error).__name__}: {error}", "traceback": said}
@@ -45,10 +50,11 @@ class Template:
 
     def __init__(self, channel, reader, parent, start):
         self.channel, self.reader, self.parent = channel, reader, parent
-        self.app = _load(start)
-        from _celeriac import describe, worker
+        from _celeriac import command, describe
 
-        self.worker = worker.start(self.app, start["node"], start.get("options") or {})
+        self.worker = command.make_worker(start["argv"])
+        self.app = self.worker.app
+        self.worker.after_setup()
         description = json.dumps(describe.describe(self.app, self.worker)).encode()
         channel.sendall(frames.encode({"type": "app"}, description))
 
@@ -120,21 +126,3 @@ class Template:
         if len(pid) < 4:
             raise OSError("the process in between could not fork")
         return int.from_bytes(pid, "big")
-
-
-def _load(start):
-    """Finds the application as `celery -A` does.
-
-    Source: celery/bin/celery.py, Celery 5.7.0.
-    """
-    from celery.app.utils import find_app
-
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    app = find_app(start["app"])
-    if start.get("broker"):
-        app.conf.broker_url = start["broker"]
-    if start.get("result_backend"):
-        app.conf.result_backend = start["result_backend"]
-    return app

@@ -5,10 +5,6 @@ Source: celery/worker/worker.py and celery/apps/worker.py, `WorkController` and 
 from celery import bootsteps, signals
 from celery.apps.worker import Worker
 
-# Options of `celery worker` that `Worker` takes under another name, or that are the Rust parent's alone.
-_RENAMED = {"pool": "pool_cls"}
-_OURS = {"quiet"}
-
 
 class Parent(Worker):
     """Sends the signals of the start in their order, and starts nothing."""
@@ -16,6 +12,11 @@ class Parent(Worker):
     class Blueprint(bootsteps.Blueprint):
         name = "Worker"
         default_steps = set()
+
+    def __init__(self, params, **kwargs):
+        # What the command line has said, for this and for whatever the application adds to it.
+        self.params = params
+        super().__init__(**kwargs)
 
     def after_setup(self):
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=self.app.conf)
@@ -29,12 +30,3 @@ class Parent(Worker):
         finally:
             self.app.steps["worker"] = kept
 
-
-def start(app, node, options):
-    """Starts it as `celery worker` would, with these options."""
-    given = {_RENAMED.get(name, name): value for name, value in options.items() if value is not None}
-    given = {name: value for name, value in given.items() if name not in _OURS}
-    given.setdefault("pool_cls", app.conf.worker_pool)
-    parent = Parent(app=app, hostname=node, quiet=True, **given)
-    parent.after_setup()
-    return parent

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{call, completions, failed, inspect, purge, queues, result, revoke, tasks, worker};
+use crate::{call, completions, failed, inspect, purge, queues, result, revoke, tasks, unknown, worker};
 
 /// The widest a help text gets.
 const WIDEST_HELP: usize = 100;
@@ -31,6 +31,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.";
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// As after `worker`.
+    #[arg(short, long = "quiet", id = "quiet_first", hide = true)]
+    pub(crate) quiet: bool,
+    /// What a Celery application adds to the command line of its worker.
+    #[arg(skip)]
+    pub(crate) extra: Vec<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -55,9 +61,38 @@ pub(crate) struct Common {
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) result_backend: Option<String>,
 
-    /// Read settings from this TOML file
+    /// Read settings from this TOML file; with -A also: from this Python module
     #[arg(long, value_name = "FILE", global = true, env = "CELERIAC_CONFIG", hide_env_values = true)]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
+
+    /// The class that loads the Celery application
+    #[arg(long, value_name = "CLASS", global = true)]
+    pub(crate) loader: Option<String>,
+
+    /// Write no colors [env: NO_COLOR]
+    #[arg(short = 'C', long, global = true)]
+    pub(crate) no_color: bool,
+
+    /// Skip the checks of Django when the Celery application is loaded
+    #[arg(long, global = true)]
+    pub(crate) skip_checks: bool,
+}
+
+impl Common {
+    /// The file with the settings of this program.
+    pub(crate) fn file_of_settings(&self) -> Option<&Path> {
+        self.config.as_deref().filter(|path| self.app.is_none() || is_file(path))
+    }
+
+    /// The Python module with the settings of the Celery application.
+    pub(crate) fn module_of_settings(&self) -> Option<&str> {
+        self.config.as_deref().filter(|path| self.app.is_some() && !is_file(path))?.to_str()
+    }
+}
+
+/// Whether `--config` means a file: Celery means a module by it.
+fn is_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml") || path.components().count() > 1
 }
 
 /// The commands.
@@ -85,11 +120,31 @@ pub(crate) enum Command {
     Completions(completions::Args),
 }
 
-/// Parses `args`, the first of which is the program.
-pub(crate) fn parse(app_name: &str, args: &[OsString]) -> Result<Cli, clap::Error> {
+/// The Celery application that the environment names: as `celery` has it, but for a program that runs tasks of its own the
+/// variable `APP` may well mean something else.
+///
+/// Source: `celery/bin/celery.py`, `celery`, whose option `--app` has the variable `APP`, and `main`, which has the prefix
+/// `CELERY`, Celery 5.7.0.
+pub(crate) fn app_of_environment(has_tasks: bool) -> Option<String> {
+    let named = |name| std::env::var(name).ok().filter(|app| !app.is_empty());
+    named("APP").filter(|_| !has_tasks).or_else(|| named("CELERY_APP"))
+}
+
+/// Parses `args`, the first of which is the program. A worker that names no Celery application hosts `app`, if that is one.
+pub(crate) fn parse(app_name: &str, args: &[OsString], app: Option<String>) -> Result<Cli, clap::Error> {
     let mut command = command(app_name, &program_name(args));
-    let matches = command.try_get_matches_from_mut(args)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let (known, extra) = unknown::split(&command, args);
+    let matches = command.try_get_matches_from_mut(known)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    if let Command::Worker(worker) = &mut cli.command {
+        worker.quiet |= cli.quiet;
+        cli.common.app = cli.common.app.or(app);
+    }
+    match extra.as_slice() {
+        // Only with an application there is somebody who may know it.
+        [_, ..] if cli.common.app.is_none() => command.try_get_matches_from_mut(args).map(|_| cli),
+        _ => Ok(Cli { extra, ..cli }),
+    }
 }
 
 /// The whole command line of an app, for a program of this name.
@@ -155,7 +210,7 @@ mod tests {
     fn common_options_are_taken_before_and_after_the_command() {
         for line in ["urls -b sqlite:///a.db queues", "urls queues --broker sqlite:///a.db"] {
             let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let cli = parse("urls", &args).unwrap();
+            let cli = parse("urls", &args, None).unwrap();
             assert_eq!(cli.common.broker.as_deref(), Some("sqlite:///a.db"), "{line}");
         }
     }

@@ -46,6 +46,11 @@ impl Failure {
         Self { next: Some(step.into()), ..self }
     }
 
+    /// With another exit code than 1.
+    pub(crate) fn exits_with(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// With a (further) cause. Many errors repeat their source in their own text; that is left out.
     pub(crate) fn cause(mut self, text: impl Into<String>) -> Self {
         let text = text.into();

@@ -1,5 +1,6 @@
 //! `-A`: a Celery application, whose tasks run in Python children of the worker.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,11 @@ use celeriac_app::settings::Setting;
 use celeriac_app::signals::{self, ShuttingDown};
 use celeriac_app::task::{Acks, PythonRules};
 use celeriac_app::{App, Settings, TaskBody, TaskDefinition, TaskOptions};
-use celeriac_worker::{Description, HostedTask, Launch, Template};
+use celeriac_worker::{CommandLine, Description, HostedTask, Launch, Refused, Template};
 use serde_json::{Value, json};
 
 use crate::args::Common;
+use crate::celery;
 use crate::failure::Failure;
 use crate::worker;
 
@@ -29,25 +31,43 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    /// Loads the application of the command line, if it names one.
-    pub(crate) fn load(common: &Common, args: &worker::Args) -> Result<Option<Self>, Failure> {
+    /// Loads the application of the command line, if it names one; `extra` is what only the application may know.
+    pub(crate) fn load(
+        common: &Common,
+        args: &worker::Args,
+        extra: &[String],
+    ) -> Result<Option<Self>, Failure> {
         let Some(name) = &common.app else { return Ok(None) };
-        let start = json!({
-            "app": name,
-            "node": args.node_name(),
-            "broker": common.broker,
-            "result_backend": common.result_backend,
-            "options": args.for_celery(),
-        });
-        let interpreter = interpreter();
-        let (template, description) = Template::start(Launch { interpreter: interpreter.clone(), start })
-            .map_err(|error| {
-                let failure = Failure::new(format!("the Celery application {name} cannot be loaded"));
-                failure
-                    .cause(error.to_string())
-                    .next(format!("its Python is {}; set {PYTHON} to use another", interpreter.display()))
-            })?;
-        Ok(Some(Self { template, description }))
+        let interpreter = args.celery.executable.clone().unwrap_or_else(interpreter);
+        let arguments = celery::command_line(name, common, args, extra);
+        let (template, description) = Template::start(Launch { interpreter: interpreter.clone(), arguments })
+            .map_err(|error| not_loaded(name, &interpreter, &error))?;
+        let hosted = Self { template, description };
+        hosted.check()?;
+        Ok(Some(hosted))
+    }
+
+    /// What the command line says, with the environment and the settings of the application.
+    pub(crate) fn command(&self) -> &CommandLine {
+        &self.description.command
+    }
+
+    /// Refuses what cannot be done and would change what the application does.
+    fn check(&self) -> Result<(), Failure> {
+        let command = self.command();
+        if !["prefork", "processes"].contains(&command.pool.as_str()) {
+            return Err(Failure::new(format!("the pool {} cannot run an application yet", command.pool))
+                .next("use -P prefork, or the stock worker"));
+        }
+        if command.autoscale.is_some() {
+            let text = "--autoscale is not supported: the pool has one size";
+            return Err(Failure::new(text).next("give -c the larger of its numbers"));
+        }
+        if command.beat {
+            let text = "-B is not supported: the worker has no scheduler in it";
+            return Err(Failure::new(text).next("run `celery beat` beside it"));
+        }
+        Ok(())
     }
 
     /// The program with the tasks and the settings of the application.
@@ -78,6 +98,17 @@ impl Hosted {
 
     /// Says in the log what this worker cannot do for the application.
     pub(crate) fn warn_of_limits(&self) {
+        if self.command().events {
+            tracing::warn!(
+                "no events about tasks are sent yet: -E and worker_send_task_events change nothing"
+            );
+        }
+        if let Some(file) = &self.command().state_file {
+            let file = file.display();
+            tracing::warn!(
+                "revocations are kept in the store, for all workers: {file} is neither read nor written"
+            );
+        }
         for limit in &self.description.unsupported {
             tracing::warn!("the application asks for {}: {}; {}", limit.what, limit.why, limit.way_out);
         }
@@ -105,6 +136,15 @@ impl Hosted {
         }
         Ok(())
     }
+}
+
+fn not_loaded(name: &str, interpreter: &Path, error: &io::Error) -> Failure {
+    if let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()) {
+        return Failure::new(refused.why.clone()).exits_with(refused.code);
+    }
+    Failure::new(format!("the Celery application {name} cannot be loaded"))
+        .cause(error.to_string())
+        .next(format!("its Python is {}; set {PYTHON} to use another", interpreter.display()))
 }
 
 /// Whether results at this URL are kept by a store of ours.

@@ -6,12 +6,14 @@
 mod args;
 mod banner;
 mod call;
+mod celery;
 mod completions;
 mod failed;
 mod failure;
 mod hosted;
 mod inspect;
 mod logging;
+mod node_name;
 mod output;
 mod process_title;
 mod purge;
@@ -23,6 +25,7 @@ mod settings;
 mod setup;
 mod table;
 mod tasks;
+mod unknown;
 mod values;
 mod worker;
 mod workflow;
@@ -94,7 +97,8 @@ pub fn run_with(
     out: &mut (dyn Write + Send),
     err: &mut (dyn Write + Send),
 ) -> u8 {
-    let cli = match args::parse(app.name(), args) {
+    let cli = match args::parse(app.name(), args, args::app_of_environment(app.task_list().next().is_some()))
+    {
         Ok(cli) => cli,
         Err(usage) => return show_usage(&usage, out, err),
     };
@@ -132,7 +136,7 @@ fn execute(app: App, cli: Cli, program: &str, output: Output<'_>) -> Result<u8, 
         })?;
     }
     let hosted = match &cli.command {
-        Command::Worker(args) => Hosted::load(&cli.common, args)?,
+        Command::Worker(args) => Hosted::load(&cli.common, args, &cli.extra)?,
         _ if cli.common.app.is_some() => {
             return Err(Failure::new("-A names a Celery application, and only `worker` loads one")
                 .next("leave it out: every command works with -b and the names of tasks"));

@@ -3,11 +3,11 @@
 use std::io::{BufRead, IsTerminal};
 
 use celeriac_protocol::{QueueName, Value};
-use celeriac_store::QueueStats;
+use celeriac_store::{QueueStats, Store};
 use clap::builder::NonEmptyStringValueParser;
 
 use crate::failure::Failure;
-use crate::output::map;
+use crate::output::{Output, map};
 use crate::session::Session;
 
 const HELP: &str = "\
@@ -41,13 +41,7 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
         let waiting = waiting.map_err(|error| Failure::because("the queues cannot be read", &error))?;
         confirm(&question(&waiting), session)?;
     }
-    let mut removed = Vec::new();
-    for queue in queues {
-        let count = store.broker().purge(&queue).await;
-        let count =
-            count.map_err(|error| Failure::because(format!("queue {queue} cannot be purged"), &error))?;
-        removed.push((queue, count));
-    }
+    let removed = remove(&store, &queues).await?;
     if args.json {
         let one = |(queue, count): &(QueueName, u64)| {
             map([("queue", queue.as_str().into()), ("removed", (*count).into())])
@@ -58,6 +52,34 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
         session.output.line(format!("removed {count} from {queue}"))?;
     }
     Ok(())
+}
+
+/// Removes what waits in the queues of a worker before it takes any, and says how much that was as Celery does.
+///
+/// Source: `celery/apps/worker.py`, `Worker.purge_messages`, Celery 5.7.0.
+pub(crate) async fn before_work(
+    store: &Store,
+    queues: &[QueueName],
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let count: u64 = remove(store, queues).await?.iter().map(|(_, count)| count).sum();
+    if count > 0 {
+        let plural = if count == 1 { "" } else { "s" };
+        output.line(format!("purge: Erased {count} message{plural} from the queue.\n"))?;
+    }
+    Ok(())
+}
+
+/// Removes what waits, and says how much of it was in which queue.
+async fn remove(store: &Store, queues: &[QueueName]) -> Result<Vec<(QueueName, u64)>, Failure> {
+    let mut removed = Vec::new();
+    for queue in queues {
+        let count = store.broker().purge(queue).await;
+        let count =
+            count.map_err(|error| Failure::because(format!("queue {queue} cannot be purged"), &error))?;
+        removed.push((queue.clone(), count));
+    }
+    Ok(removed)
 }
 
 /// Asks on the terminal; without one, nothing is confirmed.

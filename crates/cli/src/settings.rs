@@ -34,9 +34,9 @@ fn layered(
 ) -> Result<(), SettingsError> {
     let mut blame = Blame::default();
     blame.look(settings, || Place::Code);
-    if let Some(file) = &cli.common.config {
+    if let Some(file) = cli.common.file_of_settings() {
         settings.merge_file(file)?;
-        blame.look(settings, || Place::WholeFile(file.clone()));
+        blame.look(settings, || Place::WholeFile(file.to_owned()));
     }
     for (name, text) in environment {
         settings.merge_environment([(name.clone(), text)])?;
@@ -66,6 +66,13 @@ impl Blame {
 fn flags(cli: &Cli) -> Vec<Flag> {
     let Common { broker, result_backend, .. } = &cli.common;
     let mut flags = Vec::new();
+    if cli.common.app.is_some() {
+        // The application has taken them, and says what it made of them.
+        if let Command::Worker(args) = &cli.command {
+            flags.extend(args.own_flags());
+        }
+        return flags;
+    }
     flags.extend(broker.clone().map(|url| ("--broker", "broker_url", url)));
     flags.extend(result_backend.clone().map(|url| ("--result-backend", "result_backend", url)));
     if let Command::Worker(args) = &cli.command {
@@ -82,7 +89,7 @@ mod tests {
 
     fn settings(line: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let cli = crate::args::parse("urls", &args).unwrap();
+        let cli = crate::args::parse("urls", &args, None).unwrap();
         let mut settings = Settings::default();
         let environment = environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         layered(&mut settings, &cli, environment).map_err(|error| error.to_string())?;

@@ -1,6 +1,8 @@
 //! `worker`: runs tasks.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use celeriac_app::{Settings, hostname};
@@ -10,9 +12,12 @@ use clap::builder::NonEmptyStringValueParser;
 use tokio::runtime::Builder;
 
 use crate::banner::banner;
+use crate::celery;
 use crate::failure::Failure;
 use crate::hosted::Hosted;
 use crate::logging;
+use crate::node_name;
+use crate::purge;
 use crate::session::Session;
 use crate::settings::Flag;
 use crate::setup;
@@ -46,7 +51,7 @@ pub(crate) struct Args {
 
     /// Do not show the banner
     #[arg(short, long, help_heading = "Worker Options")]
-    quiet: bool,
+    pub(crate) quiet: bool,
 
     /// Messages taken ahead for each task that can run at once
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Worker Options")]
@@ -56,17 +61,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, help_heading = "Worker Options")]
     shutdown_timeout: Option<Duration>,
 
-    /// Threads for `fn` tasks, and processes for isolated ones [default: CPUs]
+    /// Threads for `fn` tasks, and processes for isolated ones and those of an application [default: CPUs]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true, help_heading = "Pool Options")]
-    concurrency: Option<u32>,
+    concurrency: Option<Concurrency>,
 
     /// How many `async fn` tasks run at once
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Pool Options")]
     async_concurrency: Option<u32>,
-
-    /// Every task chooses its pool itself
-    #[arg(short = 'P', long, hide = true, value_parser = refuse_pool)]
-    pool: Option<String>,
 
     /// Stop a task after this time
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, help_heading = "Pool Options")]
@@ -88,8 +89,47 @@ pub(crate) struct Args {
     #[arg(short = 'Q', long, value_name = "QUEUE,..", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "Queue Options")]
     queues: Vec<String>,
 
+    /// Take no tasks from these queues
+    #[arg(short = 'X', long, value_name = "QUEUE,..", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "Queue Options")]
+    exclude_queues: Vec<String>,
+
+    /// Remove what waits in the queues first
+    #[arg(long, alias = "discard", help_heading = "Queue Options")]
+    purge: bool,
+
     #[command(flatten)]
     log: Log,
+
+    #[command(flatten)]
+    pub(crate) celery: celery::Options,
+}
+
+/// How many tasks run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Concurrency {
+    /// As many as there are CPUs.
+    Auto,
+    Number(u32),
+}
+
+impl FromStr for Concurrency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        text.parse().map(Self::Number).map_err(|_| format!("{text:?} is neither a number nor auto"))
+    }
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
 }
 
 /// What is logged, where to and how.
@@ -97,15 +137,9 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Log Options")]
 pub(crate) struct Log {
     /// debug, info, warning, error or critical; for a module too: warning,urls=debug
-    #[arg(
-        short,
-        long,
-        value_name = "LEVEL",
-        default_value = "warning",
-        env = "CELERIAC_LOG_LEVEL",
-        hide_env_values = true
-    )]
-    loglevel: logging::Level,
+    /// [default: warning]
+    #[arg(short, long, value_name = "LEVEL", env = "CELERIAC_LOG_LEVEL", hide_env_values = true)]
+    loglevel: Option<logging::Level>,
 
     /// Append log lines to this file instead of standard error
     #[arg(short = 'f', long, value_name = "FILE", env = "CELERIAC_LOG_FILE", hide_env_values = true)]
@@ -130,20 +164,32 @@ pub(crate) struct Log {
 
 impl Log {
     /// As the options of the log of this process.
-    pub(crate) fn options(&self) -> logging::Options {
+    pub(crate) fn options(&self, hosted: Option<&Hosted>) -> logging::Options {
         let format = if self.json_logs { logging::Format::Json } else { self.log_format };
         logging::Options {
-            level: self.loglevel.clone(),
+            level: self.loglevel.clone().unwrap_or_else(|| match hosted {
+                Some(hosted) => logging::Level::numbered(hosted.command().level),
+                None => logging::Level::default(),
+            }),
             format,
-            file: self.logfile.clone(),
+            file: match hosted {
+                Some(hosted) => hosted.command().log_file.clone(),
+                None => self.logfile.clone(),
+            },
             process: "MainProcess".to_owned(),
         }
     }
 }
 
 pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_>) -> Result<u8, Failure> {
-    setup::worker(&args.node_name(), args.log.options(), session)?;
+    if hosted.is_none() {
+        args.celery.need_no_application()?;
+    }
+    setup::worker(&args.node_name(hosted), args.log.options(hosted), session)?;
     let options = args.worker_options(session.settings(), hosted);
+    if options.queues.is_empty() {
+        return Err(Failure::new("no queue is left to take tasks from").next("exclude fewer with -X"));
+    }
     hosted.into_iter().for_each(Hosted::warn_of_limits);
     // One thread for the worker itself: tasks and leases have threads of their own.
     let runtime = start_runtime(&mut Builder::new_current_thread())?;
@@ -152,8 +198,11 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
         let listening = celeriac_worker::shutdown_by_signals();
         let (_stopper, shutdown) = listening
             .map_err(|error| Failure::because("the system's signals cannot be listened to", &error))?;
-        session.store().await?;
-        if !args.quiet {
+        let store = session.store().await?;
+        if args.wants_purge(hosted) {
+            purge::before_work(&store, &options.queues, &mut session.output).await?;
+        }
+        if !args.wants_quiet(hosted) {
             let banner = banner(session.app(), &options, &local_time(session.now()));
             session.output.out.write_all(banner.as_bytes())?;
             session.output.out.flush()?;
@@ -163,48 +212,63 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
     })
 }
 
-fn refuse_pool(_: &str) -> Result<String, String> {
-    Err("every task chooses its pool itself: `async fn` tasks run on the async pool, `fn` tasks on threads, and those \
-         with `isolation = \"process\"` in child processes"
-        .to_owned())
-}
-
 impl Args {
-    pub(crate) fn node_name(&self) -> String {
+    fn node_name(&self, hosted: Option<&Hosted>) -> String {
+        if let Some(hosted) = hosted {
+            return hosted.command().node.clone();
+        }
         let pattern = self.hostname.as_deref().unwrap_or(NODE_NAME);
-        node_name(pattern, &hostname()).expect("it was checked when it was read")
+        node_name::expanded(pattern, &hostname()).expect("it was checked when it was read")
     }
 
     /// How the worker runs: what the settings say, and what is no setting.
     fn worker_options(&self, settings: &Settings, hosted: Option<&Hosted>) -> Options {
-        let mut options = Options::from_settings(settings, self.node_name());
+        let mut options = Options::from_settings(settings, self.node_name(hosted));
         if let Some(hosted) = hosted {
             options.template = Some(hosted.template.clone());
-            let queues: Vec<_> = hosted.queues().map(QueueName::new).collect();
-            if !queues.is_empty() {
-                options.queues = queues;
-            }
+            // With -Q and -X in them.
+            options.queues = hosted.queues().map(QueueName::new).collect();
+            return options;
         }
         if !self.queues.is_empty() {
             options.queues = self.queues.iter().map(QueueName::new).collect();
         }
+        options.queues.retain(|queue| !self.exclude_queues.iter().any(|name| name == queue.as_str()));
         options
     }
 
-    /// The options as `celery worker` has them, for the application.
-    pub(crate) fn for_celery(&self) -> serde_json::Value {
+    fn wants_quiet(&self, hosted: Option<&Hosted>) -> bool {
+        self.quiet || hosted.is_some_and(|hosted| hosted.command().quiet)
+    }
+
+    fn wants_purge(&self, hosted: Option<&Hosted>) -> bool {
+        self.purge || hosted.is_some_and(|hosted| hosted.command().purge)
+    }
+
+    /// Adds the options that `celery worker` has too.
+    pub(crate) fn add_to(&self, given: &mut celery::Given) {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        serde_json::json!({
-            "concurrency": self.concurrency,
-            "loglevel": self.log.loglevel.general(),
-            "logfile": self.log.logfile,
-            "queues": (!self.queues.is_empty()).then_some(&self.queues),
-            "time_limit": seconds(self.time_limit),
-            "soft_time_limit": seconds(self.soft_time_limit),
-            "max_tasks_per_child": self.max_tasks_per_child,
-            "max_memory_per_child": self.max_memory_per_child,
-            "prefetch_multiplier": self.prefetch_multiplier,
-        })
+        given.value("hostname", self.hostname.as_deref());
+        given.value("loglevel", self.log.loglevel.as_ref().map(logging::Level::general));
+        given.value("logfile", self.log.logfile.as_ref().map(|path| path.display()));
+        given.value("concurrency", self.concurrency);
+        given.value("prefetch-multiplier", self.prefetch_multiplier);
+        given.value("time-limit", seconds(self.time_limit));
+        given.value("soft-time-limit", seconds(self.soft_time_limit));
+        given.value("max-tasks-per-child", self.max_tasks_per_child);
+        given.value("max-memory-per-child", self.max_memory_per_child);
+        given.list("queues", &self.queues);
+        given.list("exclude-queues", &self.exclude_queues);
+        given.flag("purge", self.purge);
+    }
+
+    /// The settings that those options are which Celery does not have.
+    pub(crate) fn own_flags(&self) -> Vec<Flag> {
+        let timeout = self.shutdown_timeout.map(|timeout| timeout.as_secs_f64().to_string());
+        let asynchronous = self.async_concurrency.map(|number| number.to_string());
+        let timeout = timeout.map(|text| ("--shutdown-timeout", "worker_shutdown_timeout", text));
+        let asynchronous = asynchronous.map(|text| ("--async-concurrency", "worker_async_concurrency", text));
+        timeout.into_iter().chain(asynchronous).collect()
     }
 
     /// The settings that these options are.
@@ -212,86 +276,22 @@ impl Args {
         let seconds =
             |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64().to_string());
         let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let concurrency = self.concurrency.filter(|concurrency| *concurrency != Concurrency::Auto);
         let kib = self.max_memory_per_child.map(|kib| kib.to_string());
         let flags = [
-            ("--concurrency", "worker_concurrency", number(self.concurrency)),
-            ("--async-concurrency", "worker_async_concurrency", number(self.async_concurrency)),
+            ("--concurrency", "worker_concurrency", concurrency.map(|concurrency| concurrency.to_string())),
             ("--prefetch-multiplier", "worker_prefetch_multiplier", number(self.prefetch_multiplier)),
             ("--max-tasks-per-child", "worker_max_tasks_per_child", number(self.max_tasks_per_child)),
             ("--max-memory-per-child", "worker_max_memory_per_child", kib),
-            ("--shutdown-timeout", "worker_shutdown_timeout", seconds(self.shutdown_timeout)),
             ("--time-limit", "task_time_limit", seconds(self.time_limit)),
             ("--soft-time-limit", "task_soft_time_limit", seconds(self.soft_time_limit)),
         ];
-        flags.into_iter().filter_map(|(flag, setting, text)| Some((flag, setting, text?))).collect()
+        let given = flags.into_iter().filter_map(|(flag, setting, text)| Some((flag, setting, text?)));
+        given.chain(self.own_flags()).collect()
     }
 }
 
-/// A name that [`node_name`] takes.
+/// A name that [`node_name::expanded`] takes.
 fn checked_name(pattern: &str) -> Result<String, String> {
-    node_name(pattern, "host").map(|_| pattern.to_owned())
-}
-
-/// `pattern` with `%h` as the host, `%n` as its first part and `%d` as the rest; without an `@` it is the host part.
-///
-/// `%i` and `%I` are the number of a child in Celery, which the worker itself has not: `0` and nothing.
-///
-/// Source: `celery/utils/nodenames.py`, `default_nodename` and `host_format`, and `celery/utils/text.py`,
-/// `simple_format`, Celery 5.7.0. There as here, any other letter after `%` is an error.
-fn node_name(pattern: &str, host: &str) -> Result<String, String> {
-    let (name, domain) = host.split_once('.').unwrap_or((host, ""));
-    let mut expanded = String::new();
-    let mut letters = pattern.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '%' => expanded.push_str(match letters.next() {
-                Some('h') => host,
-                Some('n') => name,
-                Some('d') => domain,
-                Some('i') => "0",
-                Some('I') => "",
-                Some('%') => "%",
-                Some(other) => return Err(format!("%{other} stands for nothing: {FORMATS}")),
-                None => return Err(format!("a single % at the end: {FORMATS}")),
-            }),
-            letter if letter.is_whitespace() || letter.is_control() => {
-                return Err("a name of a worker has no spaces".to_owned());
-            }
-            letter => expanded.push(letter),
-        }
-    }
-    Ok(if pattern.contains('@') { expanded } else { format!("celery@{expanded}") })
-}
-
-const FORMATS: &str =
-    "write %h for the host, %n for its first part, %d for its domain, %% for a percent sign";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn node_names_are_expanded_as_celery_does() {
-        let host = "box.example.org";
-        let cases = [
-            ("celery@%h", "celery@box.example.org"),
-            ("mails-%n@%d", "mails-box@example.org"),
-            ("mails", "celery@mails"),
-            ("a%%b@c", "a%b@c"),
-            ("w%i%I@%h", "w0@box.example.org"),
-        ];
-        for (pattern, expected) in cases {
-            assert_eq!(node_name(pattern, host).as_deref(), Ok(expected));
-        }
-    }
-
-    #[test]
-    fn a_node_name_that_means_nothing_is_refused_with_what_would() {
-        let refused = |pattern| node_name(pattern, "box").unwrap_err();
-        assert!(refused("bad%q").starts_with("%q stands for nothing: write %h for the host"));
-        assert!(refused("50%").starts_with("a single % at the end"));
-        for pattern in ["bad name", "tab\t@%h", "line\n"] {
-            assert_eq!(refused(pattern), "a name of a worker has no spaces");
-        }
-    }
+    node_name::expanded(pattern, "host").map(|_| pattern.to_owned())
 }

@@ -42,7 +42,7 @@ mod workflow;
 pub use error::{Error, Exit};
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
-pub use pool::prefork::{Description, HostedTask, Launch, Template, Unsupported};
+pub use pool::prefork::{CommandLine, Description, HostedTask, Launch, Refused, Template, Unsupported};
 pub use pool::run_if_child;
 pub use run::run;
 pub use shutdown::{Shutdown, Stopper};

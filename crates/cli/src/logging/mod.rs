@@ -73,7 +73,25 @@ impl FromStr for Level {
     }
 }
 
+/// Warnings and errors.
+impl Default for Level {
+    fn default() -> Self {
+        Self(Targets::new().with_default(LevelFilter::WARN))
+    }
+}
+
 impl Level {
+    /// That of Python's `logging` with this number.
+    pub(crate) fn numbered(number: u8) -> Self {
+        let level = match number {
+            0..=10 => LevelFilter::DEBUG,
+            11..=20 => LevelFilter::INFO,
+            21..=30 => LevelFilter::WARN,
+            _ => LevelFilter::ERROR,
+        };
+        Self(Targets::new().with_default(level))
+    }
+
     /// The level of modules for which none is chosen, under Celery's name.
     pub(crate) fn general(&self) -> &'static str {
         match self.0.default_level() {

@@ -3,6 +3,7 @@
 #[path = "prefork/template/description.rs"]
 mod description;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;
 use crate::request::Request;
 
-pub use description::{Description, HostedTask, Unsupported};
+pub use description::{CommandLine, Description, HostedTask, Unsupported};
 
 /// How the pool would run.
 pub(crate) struct Options;
@@ -35,9 +36,26 @@ impl Options {
 pub struct Launch {
     /// The Python that has Celery and the application.
     pub interpreter: PathBuf,
-    /// The command line, as JSON.
-    pub start: serde_json::Value,
+    /// The arguments of `celery` that would start the worker.
+    pub arguments: Vec<String>,
 }
+
+/// Why there is no template, where there could be one.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What Celery would say.
+    pub why: String,
+    /// With which code `celery` would exit.
+    pub code: u8,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// A process that there cannot be.
 #[derive(Clone, Debug)]

@@ -40,7 +40,7 @@ pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
-pub use self::template::{Description, HostedTask, Launch, Template, Unsupported};
+pub use self::template::{CommandLine, Description, HostedTask, Launch, Refused, Template, Unsupported};
 use super::slot::identity;
 use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,6 +10,9 @@ use serde_json::Value;
 /// What a Celery application asks for.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Description {
+    /// What the command line says.
+    #[serde(default)]
+    pub command: CommandLine,
     /// The settings under Celery's names, with their final values. What has no form in JSON is not among them.
     pub settings: BTreeMap<String, Value>,
     /// The names of the queues to consume.
@@ -21,6 +25,44 @@ pub struct Description {
     /// What this worker cannot do for the application.
     #[serde(default)]
     pub unsupported: Vec<Unsupported>,
+}
+
+/// What the command line of a Celery worker says, with what stood in the environment and the settings of the application.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CommandLine {
+    /// The node name.
+    pub node: String,
+    /// The pool, as `--pool` names it: `prefork`, `threads`, `gevent`, `eventlet`, `solo`, or a class.
+    pub pool: String,
+    /// What is logged, as a number of Python's `logging`.
+    pub level: u8,
+    /// Where log lines go; `None` is standard error.
+    pub log_file: Option<PathBuf>,
+    /// Whether the command line wants colors, or does not.
+    pub color: Option<bool>,
+    /// Where the process id of the worker is written to.
+    pub pid_file: Option<PathBuf>,
+    /// The user to run as: a name or a number.
+    pub uid: Option<String>,
+    /// The group to run as: a name or a number.
+    pub gid: Option<String>,
+    /// The permissions that new files do not get: octal if it begins with `0`.
+    pub umask: Option<String>,
+    /// The Python to use.
+    pub executable: Option<PathBuf>,
+    /// Whether the queues are emptied first.
+    pub purge: bool,
+    /// Whether no banner is shown.
+    pub quiet: bool,
+    /// Whether events about tasks are wanted.
+    pub events: bool,
+    /// The most and the fewest processes.
+    pub autoscale: Option<[u32; 2]>,
+    /// Whether a scheduler runs beside the worker.
+    pub beat: bool,
+    /// The file in which a Celery worker keeps its revocations.
+    pub state_file: Option<PathBuf>,
 }
 
 /// One task of a Celery application. What is absent is decided by the settings.

@@ -21,6 +21,7 @@ mod description;
 mod process;
 mod sources;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use description::{Description, HostedTask, Unsupported};
+pub use description::{CommandLine, Description, HostedTask, Unsupported};
 
 use super::spawner::{Birth, Spawned};
 use process::TemplateProcess;
@@ -39,9 +40,26 @@ use process::TemplateProcess;
 pub struct Launch {
     /// The Python that has Celery and the application.
     pub interpreter: PathBuf,
-    /// The command line, as JSON: what the application is called, and the options of the worker.
-    pub start: serde_json::Value,
+    /// The arguments of `celery` that would start the worker, `worker` among them.
+    pub arguments: Vec<String>,
 }
+
+/// Why there is no template: the arguments were wrong, or there is no such application.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What Celery says.
+    pub why: String,
+    /// With which code `celery` would exit.
+    pub code: u8,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// A running template. Cheap to clone; with the last clone it ends.
 #[derive(Clone, Debug)]
@@ -57,7 +75,7 @@ impl Template {
     /// Starts a template, and waits until the application has been imported.
     ///
     /// # Errors
-    /// What the application or its Python says.
+    /// What the application or its Python says; it holds a [`Refused`] where Celery refuses the arguments.
     pub fn start(launch: Launch) -> io::Result<(Self, Description)> {
         // The children it forks are to be this process's.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

@@ -20,7 +20,7 @@ use super::super::process::Process;
 use super::super::protocol::VERSION;
 use super::super::spawner::{Birth, PARENT_VARIABLE, Spawned};
 use super::description::Description;
-use super::{Launch, sources};
+use super::{Launch, Refused, sources};
 
 /// How long a template may take to end once its socket is closed.
 const LEAVES: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -48,7 +48,7 @@ enum ToTemplate<'a> {
 enum FromTemplate {
     Hello { version: u32, why: Option<String> },
     App {},
-    Failed { why: String, traceback: Option<String> },
+    Failed { why: String, code: Option<u8>, traceback: Option<String> },
     Forked { number: u32, pid: i32 },
     ForkFailed { number: u32, why: String },
     Signalled {},
@@ -84,7 +84,8 @@ impl TemplateProcess {
         let mut template = Self { process, socket, receiver };
         template.say(&ToTemplate::Sources, sources::as_json())?;
         template.greet()?;
-        template.say(&ToTemplate::Start, serde_json::to_vec(&launch.start)?.into())?;
+        let start = serde_json::json!({ "argv": launch.arguments });
+        template.say(&ToTemplate::Start, serde_json::to_vec(&start)?.into())?;
         match template.hear()? {
             (FromTemplate::App {}, body) => Ok((template, Description::parse(&body)?)),
             (other, _) => Err(unexpected(&other)),
@@ -152,7 +153,10 @@ impl TemplateProcess {
 
     fn hear(&mut self) -> io::Result<(FromTemplate, Bytes)> {
         match self.receiver.receive()? {
-            Some((FromTemplate::Failed { why, traceback }, _)) => {
+            Some((FromTemplate::Failed { why, code: Some(code), .. }, _)) => {
+                Err(io::Error::other(Refused { why, code }))
+            }
+            Some((FromTemplate::Failed { why, traceback, .. }, _)) => {
                 let traceback = traceback.map_or_else(String::new, |text| format!("\n{text}"));
                 Err(io::Error::other(format!("{why}{traceback}")))
             }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 /// The modules of the package, apart from the bootstrap.
 const MODULES: &[(&str, &str)] = &[
     ("child", include_str!("../../../../../../python/_celeriac/child.py")),
+    ("command", include_str!("../../../../../../python/_celeriac/command.py")),
     ("describe", include_str!("../../../../../../python/_celeriac/describe.py")),
     ("frames", include_str!("../../../../../../python/_celeriac/frames.py")),
     ("linux", include_str!("../../../../../../python/_celeriac/linux.py")),
