@@ -42,7 +42,7 @@ Exit codes: 0 ended by SIGTERM, SIGHUP or cold, 1 ended warm by SIGINT, or faile
 
 /// Run tasks
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, args_override_self = true)]
 pub(crate) struct Args {
     /// Name of this worker; %h is the host, %n its first part, %d its domain, %% a percent sign
     /// [default: celery@%h]
