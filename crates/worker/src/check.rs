@@ -35,6 +35,8 @@ fn limits(task: &TaskDefinition, options: &Options) -> Result<(), Error> {
     }
     let soft = task.options.soft_time_limit.or(options.soft_time_limit);
     match (hard, soft) {
+        // A stock worker starts with such a task as well: only who calls it hears of that.
+        _ if pool_of(task) == PoolKind::Python => Ok(()),
         (Some(hard), Some(soft)) if soft > hard => {
             Err(Error::LimitsReversed { task: task.name.clone(), soft, hard })
         }
@@ -48,4 +50,28 @@ fn positive(option: &'static str, value: usize) -> Result<(), Error> {
 
 fn misconfigured(option: &'static str, reason: String) -> Error {
     Error::Misconfigured { option, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use celeriac_app::{TaskBody, TaskOptions};
+
+    use super::*;
+
+    /// Celery starts with it too: only its sender refuses such limits.
+    #[test]
+    fn a_task_in_python_whose_soft_limit_is_above_its_hard_one_stops_no_worker() {
+        let mut limits = TaskOptions::default();
+        limits.time_limit = Some(Duration::from_secs(1));
+        limits.soft_time_limit = Some(Duration::from_secs(2));
+        let of = |body: TaskBody| {
+            let task = TaskDefinition::new("t", body).with_options(limits.clone());
+            tasks(&App::new("test").task(task), &Options::default())
+        };
+        assert!(of(TaskBody::Python).is_ok());
+        let asynchronous = TaskBody::asynchronous(|_, _| async { Ok(celeriac_app::protocol::Value::Null) });
+        assert!(matches!(of(asynchronous), Err(Error::LimitsReversed { .. })));
+    }
 }
