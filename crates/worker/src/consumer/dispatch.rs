@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::consumer::{Consumer, Deadline};
 use crate::finisher::Item;
+use crate::outcome::{Outcome, Revoked};
 use crate::pool::{Job, Pool, PoolKind};
 use crate::prefetch::{Load, Pace};
 use crate::request::{Request, RequestState, Step};
@@ -100,8 +101,13 @@ impl Consumer {
 
     fn start(&mut self, lane: usize, key: &Key) {
         let Some(entry) = self.table.get_mut(key) else { return };
-        let request = Arc::clone(&entry.request);
-        let prepared = match entry.state {
+        let (request, state) = (Arc::clone(&entry.request), entry.state);
+        if state == RequestState::Reserved && self.has_expired(&request) {
+            tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?Revoked::Expired, "discarded");
+            return self.end(key, Outcome::Revoked(Revoked::Expired));
+        }
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let prepared = match state {
             RequestState::Preparing => true,
             RequestState::Reserved if self.suspects.keep_back(key, &request) => return,
             RequestState::Reserved => !needs_preparation(entry),
@@ -130,6 +136,11 @@ impl Consumer {
         if starts_now {
             self.started(&request, None);
         }
+    }
+
+    /// Whether the time of a request has come to its end while it waited.
+    fn has_expired(&self, request: &Request) -> bool {
+        request.delivery.message.headers.expires.is_some_and(|expires| expires <= self.now())
     }
 
     /// Makes durable what has to be before a task runs: its early acknowledgement, or that it starts although it may have

@@ -127,6 +127,26 @@ async fn an_expired_task_is_revoked_and_does_not_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_expires_while_it_waits_for_a_slot_does_not_run() {
+    let (body, mut gate) = gated(|_| {});
+    let app = App::new("test").task(TaskDefinition::new("gated", body));
+    let bench = Bench::new(app).await.with(|options| options.async_concurrency = 1);
+    let worker = bench.start();
+    let runs = bench.call("gated").await;
+    gate.started().await;
+    let waits = Signature::named("gated", vec![], vec![]).expires(Duration::from_secs(5));
+    let waits = bench.send(waits).await;
+    bench.until(async || bench.ready().await == 0).await;
+    tokio::time::advance(Duration::from_secs(6)).await;
+    gate.open();
+    assert_state(&bench.ending(&runs).await, &State::Success);
+    let record = bench.ending(&waits).await;
+    assert_state(&record, &State::Revoked);
+    assert_eq!(record.exception().unwrap().message(), "expired");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_with_an_eta_goes_into_the_schedule_and_comes_on_time() {
     let bench = Bench::new(App::new("test").task(noop("noop"))).await;
     let worker = bench.start();
