@@ -11,23 +11,26 @@ use crate::pool::PoolKind;
 use crate::request::{IllegalStep, Request, RequestState, Step};
 use crate::timers::TimerId;
 
-/// Names one run of one call: a retry has the same id and is another run.
+/// Names one run of one call: a retry, and what a task has put in its place, have the same id and are other runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     id: TaskId,
     retries: u32,
+    replaced: i64,
 }
 
 impl Key {
     /// The key of this request.
     pub(crate) fn of(request: &Request) -> Self {
-        Self { id: request.id.clone(), retries: request.retries() }
+        let replaced = request.delivery.message.headers.replaced_task_nesting;
+        Self { id: request.id.clone(), retries: request.retries(), replaced }
     }
 
     /// The key of the request that this delivery would become.
     pub(crate) fn for_delivery(delivery: &Delivery) -> Option<Self> {
         let headers = &delivery.message.headers;
-        Some(Self { id: headers.id.clone()?, retries: headers.retries })
+        let replaced = headers.replaced_task_nesting;
+        Some(Self { id: headers.id.clone()?, retries: headers.retries, replaced })
     }
 
     /// The call.
@@ -53,7 +56,8 @@ pub(crate) struct Entry {
     pub started: Option<Started>,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
     pub tag: DeliveryTag,
-    /// Redeliveries that came while an answer of the store was awaited; what becomes of them depends on it.
+    /// Other messages of this run, and redeliveries that came while an answer of the store was awaited, on which depends what
+    /// becomes of them.
     pub parked: Vec<Delivery>,
 }
 
@@ -107,12 +111,12 @@ pub(crate) enum Repeats {
     Nothing,
     /// One that waits or runs: that one settles the new delivery when it ends.
     Held {
-        /// The delivery that it would have settled.
-        before: DeliveryTag,
+        /// The delivery that it would have settled, unless that was acknowledged before it ran.
+        before: Option<DeliveryTag>,
         /// Whether it runs already.
         runs: bool,
     },
-    /// One for which an answer of the store is awaited, as the delivery now does too.
+    /// One for whose end, or whose answer of the store, the delivery waits now.
     Awaiting,
 }
 
@@ -155,14 +159,17 @@ impl Table {
 
     /// Finds the request that this delivery repeats, and makes that one responsible for it.
     ///
-    /// Deliveries repeat when a lease ran out (the machine was asleep, the store away) and the message came back to us.
+    /// Deliveries repeat when a lease ran out (the machine was asleep, the store away) and the message came back to us. What is
+    /// delivered for the first time repeats nothing: somebody, maybe the task itself, has sent the call again. It waits its turn.
     pub(crate) fn adopt(&mut self, key: &Key, delivery: &Delivery) -> Repeats {
         let Some(entry) = self.entries.get_mut(key) else { return Repeats::Nothing };
-        if matches!(entry.state, RequestState::Preparing | RequestState::Finishing) {
+        let is_open = matches!(entry.state, RequestState::Preparing | RequestState::Finishing);
+        if is_open || !delivery.redelivered {
             entry.parked.push(delivery.clone());
             return Repeats::Awaiting;
         }
         let before = std::mem::replace(&mut entry.tag, delivery.tag);
+        let before = (entry.acknowledged != Some(before)).then_some(before);
         Repeats::Held { before, runs: entry.state != RequestState::Reserved }
     }
 }
@@ -180,12 +187,19 @@ mod tests {
         (table, key)
     }
 
+    fn redelivery(tag: u64) -> Delivery {
+        Delivery { redelivered: true, ..delivery(tag) }
+    }
+
     #[test]
     fn what_waits_or_runs_takes_its_redelivery_over() {
         for state in [RequestState::Reserved, RequestState::Submitted, RequestState::Running] {
             let (mut table, key) = table(state);
             let runs = state != RequestState::Reserved;
-            assert_eq!(table.adopt(&key, &delivery(2)), Repeats::Held { before: DeliveryTag(1), runs });
+            assert_eq!(
+                table.adopt(&key, &redelivery(2)),
+                Repeats::Held { before: Some(DeliveryTag(1)), runs }
+            );
             assert_eq!(table.get_mut(&key).unwrap().tag, DeliveryTag(2), "{state:?}");
         }
     }
@@ -194,17 +208,35 @@ mod tests {
     fn a_redelivery_waits_for_the_answer_that_decides_on_it() {
         for state in [RequestState::Preparing, RequestState::Finishing] {
             let (mut table, key) = table(state);
-            assert_eq!(table.adopt(&key, &delivery(2)), Repeats::Awaiting);
+            assert_eq!(table.adopt(&key, &redelivery(2)), Repeats::Awaiting);
             assert_eq!(table.get_mut(&key).unwrap().tag, DeliveryTag(1), "{state:?}");
         }
     }
 
     #[test]
-    fn a_retry_repeats_nothing() {
+    fn what_was_acknowledged_before_it_ran_is_not_settled_again() {
+        let (mut table, key) = table(RequestState::Running);
+        table.get_mut(&key).unwrap().acknowledged = Some(DeliveryTag(1));
+        assert_eq!(table.adopt(&key, &redelivery(2)), Repeats::Held { before: None, runs: true });
+    }
+
+    #[test]
+    fn a_call_that_is_sent_again_while_it_runs_waits_for_its_end() {
+        let (mut table, key) = table(RequestState::Running);
+        assert_eq!(table.adopt(&key, &delivery(2)), Repeats::Awaiting);
+        let entry = table.get_mut(&key).unwrap();
+        assert_eq!((entry.tag, entry.parked.len()), (DeliveryTag(1), 1));
+    }
+
+    #[test]
+    fn a_retry_and_what_takes_the_place_of_a_task_repeat_nothing() {
         let (mut table, _) = table(RequestState::Finishing);
-        let mut retry = delivery(2);
+        let (mut retry, mut replacement) = (redelivery(2), redelivery(3));
         retry.message.headers.retries = 1;
-        let key = Key::for_delivery(&retry).unwrap();
-        assert_eq!(table.adopt(&key, &retry), Repeats::Nothing);
+        replacement.message.headers.replaced_task_nesting = 1;
+        for other in [retry, replacement] {
+            let key = Key::for_delivery(&other).unwrap();
+            assert_eq!(table.adopt(&key, &other), Repeats::Nothing);
+        }
     }
 }

@@ -64,11 +64,13 @@ def outcomes():
         "id": who.id, "hostname": "apps@interop", "retries": 0, "redelivered": False, "routing_key": "celery",
         "is_eager": False, "called_directly": False,
     }, told
+    moods.sends_itself.delay(True)
     ignored = moods.ignores.delay()
     rejected = moods.rejects.delay()
     # It is not there to be redelivered, and that is told.
     assert raised(rejected) == ("Reject", "('no', False)"), raised(rejected)
     noted("ignores")
+    noted("sends_itself")
     for n in range(20):
         assert moods.add.delay(n, 1).get(timeout=DEADLINE) == n + 1
     assert ignored.state == "PENDING", ignored.state
@@ -96,7 +98,8 @@ def canvas():
 
     assert chain(moods.add.s(1, 2), moods.add.s(3)).delay().get(timeout=DEADLINE) == 6
     assert sorted(group(moods.add.s(n, n) for n in range(4)).delay().get(timeout=DEADLINE)) == [0, 2, 4, 6]
-    assert chord([moods.add.s(n, n) for n in range(4)], moods.large.si(3)).delay().get(timeout=DEADLINE) == "xxx"
+    assert moods.replaced.delay(2, 3).get(timeout=DEADLINE) == 5
+    assert chord([moods.replaced.s(n, n) for n in range(4)], moods.large.si(3)).delay().get(timeout=DEADLINE) == "xxx"
 
 
 def mixed():

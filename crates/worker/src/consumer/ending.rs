@@ -178,16 +178,16 @@ impl Consumer {
         if answer.settled == Settled::Lost {
             tracing::warn!(task_id = %key.id(), task_name = %request.name(), "its lease had run out: this outcome does not count");
         }
-        if answer.settled == Settled::Done && !answer.returned {
-            for repeated in &parked {
-                self.send_item(Item::last(None, settle(repeated, Settle::Ack)));
-            }
-        } else {
-            self.take_up(parked);
+        let is_over = answer.settled == Settled::Done && !answer.returned;
+        let (repeated, others): (Vec<_>, _) =
+            parked.into_iter().partition(|delivery| is_over && delivery.redelivered);
+        for repeated in &repeated {
+            self.send_item(Item::last(None, settle(repeated, Settle::Ack)));
         }
+        self.take_up(others);
     }
 
-    /// Takes in redeliveries of a request that is gone without having ended here.
+    /// Takes in what has waited for the end of a request, and is not settled with it.
     pub(super) fn take_up(&mut self, parked: Vec<Delivery>) {
         for delivery in parked {
             if self.phase.is_working() {

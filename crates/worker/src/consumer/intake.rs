@@ -81,8 +81,10 @@ impl Consumer {
                 if runs {
                     self.say_started(delivery.tag);
                 }
-                let repeated = Delivery { tag: before, ..delivery.clone() };
-                self.settle_unseen(&repeated, Settle::Ack);
+                if let Some(before) = before {
+                    let repeated = Delivery { tag: before, ..delivery.clone() };
+                    self.settle_unseen(&repeated, Settle::Ack);
+                }
             }
         }
         true

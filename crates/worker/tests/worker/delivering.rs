@@ -147,6 +147,28 @@ async fn a_task_that_expires_while_it_waits_for_a_slot_does_not_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_is_sent_again_while_it_runs_runs_again() {
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let (body, mut gate) = gated(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let bench = Bench::new(App::new("test").task(TaskDefinition::new("gated", body))).await;
+    let worker = bench.start();
+    let result = bench.call("gated").await;
+    gate.started().await;
+    let id = result.id().clone();
+    bench.publish("gated", |message| message.headers.id = Some(id)).await;
+    bench.until(async || bench.ready().await == 0).await;
+    gate.open();
+    gate.started().await;
+    gate.open();
+    bench.drained().await;
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_with_an_eta_goes_into_the_schedule_and_comes_on_time() {
     let bench = Bench::new(App::new("test").task(noop("noop"))).await;
     let worker = bench.start();

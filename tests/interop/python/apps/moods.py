@@ -103,6 +103,20 @@ def whoami(self):
     }
 
 
+@app.task(bind=True)
+def replaced(self, x, y):
+    raise self.replace(add.s(x, y))
+
+
+@app.task(bind=True)
+def sends_itself(self, again):
+    if again:
+        self.apply_async((False,), task_id=self.request.id)
+        time.sleep(0.5)
+        return "sent"
+    note("sends_itself")
+
+
 @app.task
 def large(size):
     return "x" * size
