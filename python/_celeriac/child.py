@@ -19,6 +19,8 @@ from _celeriac import frames, linux
 # How long the handler of SIGUSR1 waits for the frame that the signal announces, and may have overtaken. One that takes
 # longer is heard at the next sign of life.
 _ANNOUNCED = 0.2
+# The priority that is consumed last on Redis. Source: kombu/transport/redis.py, `Channel.priority`, kombu 5.7.0.
+_LOWEST = 9
 # The exit code of a process that is told to end a second time, as billiard has it.
 _TOLD_TWICE = 70
 
@@ -57,6 +59,8 @@ class Child:
         self.app, self.node, self.birth, self.channel = app, node, birth, channel
         self.reader = frames.Reader(channel)
         self.sending = threading.Lock()
+        # kombu counts priorities the other way on Redis, and the parent has turned them.
+        self.is_turned = app.connection_for_read().get_transport_cls().driver_type == "redis"
         # The id of the task that runs.
         self.current = None
         # Whether it ends after this task, and whether it ends now.
@@ -206,6 +210,8 @@ class Child:
         """
         properties = message.get("properties") or {}
         delivery = properties.get("delivery_info") or {}
+        if self.is_turned and properties.get("priority") is not None:
+            properties["priority"] = _LOWEST - properties["priority"]
         request = dict(message.get("headers") or {})
         request.update(
             properties=properties,

@@ -56,13 +56,13 @@ def outcomes():
     assert name == "WorkerLostError", (name, text)
     assert len(moods.large.delay(3_000_000).get(timeout=DEADLINE)) == 3_000_000
     # Nothing of what came before has hurt the next ones.
-    who = moods.whoami.delay()
+    who = moods.whoami.apply_async(priority=3)
     told = who.get(timeout=DEADLINE)
     pid = told.pop("pid")
     assert pid != os.getpid()
     assert told == {
         "id": who.id, "hostname": "apps@interop", "retries": 0, "redelivered": False, "routing_key": "celery",
-        "is_eager": False, "called_directly": False,
+        "is_eager": False, "called_directly": False, "priority": 3,
     }, told
     moods.sends_itself.delay(True)
     ignored = moods.ignores.delay()

@@ -99,7 +99,7 @@ def whoami(self):
     return {
         "id": request.id, "hostname": request.hostname, "retries": request.retries, "pid": os.getpid(),
         "redelivered": request.delivery_info["redelivered"], "routing_key": request.delivery_info["routing_key"],
-        "is_eager": request.is_eager, "called_directly": request.called_directly,
+        "is_eager": request.is_eager, "called_directly": request.called_directly, "priority": request.delivery_info["priority"],
     }
 
 
