@@ -63,6 +63,8 @@ class Child:
         self.is_turned = app.connection_for_read().get_transport_cls().driver_type == "redis"
         # The id of the task that runs.
         self.current = None
+        # What its soft limit has raised in it.
+        self.limited = None
         # Whether it ends after this task, and whether it ends now.
         self.is_stopping = self.is_ending = False
         # Whether the parent has said something since it was last heard, and whether it is being heard.
@@ -151,7 +153,8 @@ class Child:
         if reason["why"] == "soft-time-limit":
             from billiard.exceptions import SoftTimeLimitExceeded
 
-            raise SoftTimeLimitExceeded()
+            self.limited = SoftTimeLimitExceeded()
+            raise self.limited
 
     def beat(self, seconds):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT})
@@ -183,7 +186,7 @@ class Child:
         message = json.loads(body[:size])
         task, began, outcome = head["id"], time.monotonic(), None
         request = self.request(head, message)
-        self.is_announced = False
+        self.is_announced, self.limited = False, None
         self.say(type="started", id=task)
         self.current = task
         try:
@@ -201,6 +204,10 @@ class Child:
                 return self.done(task, escaped(error), time.monotonic() - began)
         self.current = None
         failed, value, seconds = outcome
+        if self.limited is not None and not failed and value is None:
+            # It came before the tracer knew its task, and then stores nothing and says that all went well.
+            # Source: celery/app/trace.py, `trace_task`, which handles an error only if there is a `task_request`, Celery 5.7.0.
+            return self.done(task, escaped(self.limited), time.monotonic() - began)
         self.done(task, ended(value) if failed else _SUCCEEDED, seconds or time.monotonic() - began)
 
     def request(self, head, message):
