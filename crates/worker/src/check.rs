@@ -70,7 +70,7 @@ mod tests {
             let task = TaskDefinition::new("t", body).with_options(limits.clone());
             tasks(&App::new("test").task(task), &Options::default())
         };
-        assert!(of(TaskBody::Python).is_ok());
+        assert!(of(TaskBody::Python(Default::default())).is_ok());
         let asynchronous = TaskBody::asynchronous(|_, _| async { Ok(celeriac_app::protocol::Value::Null) });
         assert!(matches!(of(asynchronous), Err(Error::LimitsReversed { .. })));
     }
