@@ -1,4 +1,7 @@
-"""What the interpreter is started with: takes the modules of the package from its standard input, and goes on with them."""
+"""What the interpreter is started with: takes the modules of the package from its standard input, and goes on with them.
+
+It is then a template, or a child that a template has started.
+"""
 
 
 def load():
@@ -25,8 +28,10 @@ def load():
             data += piece
         return data
 
-    length, head = struct.unpack(">II", read(8))
-    sources = json.loads(read(length - 4)[head:])
+    prefix = read(8)
+    length, head = struct.unpack(">II", prefix)
+    frame = read(length - 4)
+    sources = json.loads(frame[head:])
 
     class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         """Finds the modules of the package among what was read."""
@@ -55,9 +60,18 @@ def load():
     # As in any program that is started in the folder of an application.
     if "" not in sys.path:
         sys.path.insert(0, "")
-    from _celeriac import template
+    import _celeriac
 
-    template.main(channel)
+    # A child that is started as a fresh interpreter gets them too.
+    _celeriac.sources = prefix + frame
+    if "CELERIAC_SPAWNED" in os.environ:
+        from _celeriac import spawn
+
+        spawn.main(channel)
+    else:
+        from _celeriac import template
+
+        template.main(channel)
 
 
 load()

@@ -9,12 +9,11 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 
-from _celeriac import frames, linux
+from _celeriac import frames, linux, native
 
 # How long the handler of SIGUSR1 waits for the frame that the signal announces, and may have overtaken. One that takes
 # longer is heard at the next sign of life.
@@ -25,19 +24,21 @@ _LOWEST = 9
 _TOLD_TWICE = 70
 
 
-def live(app, node, parent, birth, descriptors):
-    """Lives as a child, to its end. Never returns."""
+def live(load, node, parent, birth, descriptors):
+    """Lives as a child, to its end. Never returns. `load` gives the application."""
     inherited, stdout, stderr = descriptors
     for descriptor, place in ((stdout, 1), (stderr, 2)):
         os.dup2(descriptor, place)
         os.close(descriptor)
     # What comes over a socket would be inherited by programs that a task starts.
     os.set_inheritable(inherited, False)
-    channel = socket.socket(fileno=inherited)
+    channel = native.socket(fileno=inherited)
     os.setpgid(0, 0)
     _wait_for_parent(parent)
     linux.die_with_parent(parent)
-    child = Child(app, node, birth, channel)
+    from _celeriac import pools
+
+    child = pools.child_of(birth)(load, node, birth, channel)
     code = 0
     try:
         child.start()
@@ -55,12 +56,10 @@ def _wait_for_parent(parent):
 
 
 class Child:
-    def __init__(self, app, node, birth, channel):
-        self.app, self.node, self.birth, self.channel = app, node, birth, channel
+    def __init__(self, load, node, birth, channel):
+        self.load, self.node, self.birth, self.channel = load, node, birth, channel
         self.reader = frames.Reader(channel)
-        self.sending = threading.Lock()
-        # kombu counts priorities the other way on Redis, and the parent has turned them.
-        self.is_turned = app.connection_for_read().get_transport_cls().driver_type == "redis"
+        self.sending = native.allocate_lock()
         # The id of the task that runs.
         self.current = None
         # What its soft limit has raised in it.
@@ -84,14 +83,25 @@ class Child:
         self.welcome = frame[0]
         beat = self.welcome["beat"]
         seconds = beat["secs"] + beat["nanos"] / 1e9
-        threading.Thread(target=self.beat, args=(seconds,), name="celeriac-beat", daemon=True).start()
+        self.start_beat(seconds)
+        self.say(type="phase", phase="import")
+        self.app = self.load()
+        # kombu counts priorities the other way on Redis, and the parent has turned them.
+        self.is_turned = self.app.connection_for_read().get_transport_cls().driver_type == "redis"
         self.say(type="phase", phase="init")
-        self.take_name()
+        self.prepare()
+        self.handle_signals()
+        self.say(type="ready", jobs=self.birth["jobs"], memory=linux.resident_memory())
+
+    def start_beat(self, seconds):
+        threading.Thread(target=self.beat, args=(seconds,), name="celeriac-beat", daemon=True).start()
+
+    def prepare(self):
+        """Makes ready what tasks find in a child of the stock pool."""
         from celery.concurrency import prefork
 
+        self.take_name()
         prefork.process_initializer(self.app, self.node)
-        self.handle_signals()
-        self.say(type="ready", jobs=1, memory=linux.resident_memory())
 
     def take_name(self):
         from billiard import process
@@ -159,7 +169,7 @@ class Child:
     def beat(self, seconds):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT})
         while True:
-            time.sleep(seconds)
+            native.sleep(seconds)
             try:
                 self.say(type="beat", memory=linux.resident_memory())
             except OSError:
@@ -208,7 +218,7 @@ class Child:
             # It came before the tracer knew its task, and then stores nothing and says that all went well.
             # Source: celery/app/trace.py, `trace_task`, which handles an error only if there is a `task_request`, Celery 5.7.0.
             return self.done(task, escaped(self.limited), time.monotonic() - began)
-        self.done(task, ended(value) if failed else _SUCCEEDED, seconds or time.monotonic() - began)
+        self.done(task, ended(value) if failed else SUCCEEDED, seconds or time.monotonic() - began)
 
     def request(self, head, message):
         """What tasks see of their call.
@@ -250,7 +260,7 @@ class Child:
             os._exit(code & 0xff)
 
 
-_SUCCEEDED = {"outcome": "handled", "state": "success"}
+SUCCEEDED = {"outcome": "handled", "state": "success"}
 
 
 def ended(info):

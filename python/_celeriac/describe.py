@@ -2,13 +2,12 @@
 import json
 
 from celery import signals
-from celery.app.task import Task
 from celery.backends.base import DisabledBackend
+
+from _celeriac import command, coroutines, pools, unsupported
 
 # Result backends that write what our stores read.
 _OUR_BACKENDS = {("celery.backends.redis", "RedisBackend"), ("celery.backends.redis", "SentinelBackend")}
-
-from _celeriac import command
 
 # What the parent decides; everything else is between the task and its child.
 _TASK_FIELDS = (
@@ -17,17 +16,18 @@ _TASK_FIELDS = (
 )
 # Signals of the parent that are worth a word to this process only where somebody listens.
 _TOLD = ("task_received", "task_revoked", "task_rejected", "task_unknown", "task_failure", "task_retry")
-_KEEP = "keep the stock worker for its queue"
 
 
 def describe(app, parent):
+    pool = pools.describe(parent)
     return {
         "command": command.describe(parent),
         "settings": {**_settings(app), **_chosen(app, parent)},
         "queues": [queue.name for queue in app.amqp.queues.consume_from.values()],
-        "tasks": [_task(name, task) for name, task in app.tasks.items()],
+        "pool": pool,
+        "tasks": [_task(name, task, pool) for name, task in app.tasks.items()],
         "listened_to": listened_to(),
-        "unsupported": list(_unsupported(app)),
+        "unsupported": list(unsupported.of(app, parent, pool)),
     }
 
 
@@ -69,10 +69,11 @@ def listened_to():
     return [name for name in _TOLD if getattr(signals, name).receivers]
 
 
-def _task(name, task):
+def _task(name, task, pool):
     described = {"name": name, **{field: _plain(getattr(task, field, None)) for field in _TASK_FIELDS}}
     for field in ("acks_on_failure", "acks_on_timeout"):
         described[field] = _acks(task, field)
+    described["is_coroutine"] = coroutines.is_coroutine(task) and not unsupported.no_loop(task, pool)
     described["keeps_results_here"] = keeps_results_here(task)
     return described
 
@@ -97,14 +98,3 @@ def keeps_results_here(task):
 
 def _plain(value):
     return value if isinstance(value, (bool, int, float, str, type(None))) else None
-
-
-def _unsupported(app):
-    for kind in ("worker", "consumer"):
-        for step in sorted(map(str, app.steps[kind])):
-            yield {"what": f"the bootstep {step} of the {kind}", "why": "there is no Python consumer", "way_out": _KEEP}
-    for name, task in app.tasks.items():
-        if task.Strategy != Task.Strategy:
-            yield {"what": f"the strategy {task.Strategy} of {name}", "why": "it takes messages itself", "way_out": _KEEP}
-        if task.Request != Task.Request:
-            yield {"what": f"the request class of {name}", "why": "requests live in the Rust parent", "way_out": _KEEP}

@@ -37,6 +37,16 @@ class Reader:
             if not self._receive():
                 return None
 
+    def take(self):
+        """The frames that are there, at least one; None once the other side has closed."""
+        taken = []
+        while not taken:
+            while (frame := self._cut()) is not None:
+                taken.append(frame)
+            if not taken and not self._receive():
+                return None
+        return taken
+
     def has_more(self, patience):
         """Whether there is something to read, now or within so many seconds."""
         if self.received:

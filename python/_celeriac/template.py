@@ -7,8 +7,12 @@ import json
 import os
 import sys
 import traceback
+import warnings
 
-from _celeriac import frames, linux
+from _celeriac import frames, linux, native  # noqa: F401, the last before anything is patched
+
+# How long a fresh interpreter may take until it reads what it is, in seconds.
+_INTRODUCES = 30
 
 
 def main(channel):
@@ -50,10 +54,16 @@ class Template:
 
     def __init__(self, channel, reader, parent, start):
         self.channel, self.reader, self.parent = channel, reader, parent
-        from _celeriac import command, describe
+        import celery
 
+        from _celeriac import command, describe, starts
+
+        # For an option of the command line, not for the setting; before anything of the application is imported.
+        celery.maybe_patch_concurrency(["celery", *start["argv"]])
+        self.name = next(given for given in start["argv"] if given.startswith("--app="))[len("--app="):]
         self.worker = command.make_worker(start["argv"])
         self.app = self.worker.app
+        self.starts = starts.Starts(self.worker)
         self.worker.after_setup()
         description = json.dumps(describe.describe(self.app, self.worker)).encode()
         channel.sendall(frames.encode({"type": "app"}, description))
@@ -86,23 +96,53 @@ class Template:
 
         number = head["number"]
         descriptors = self.reader.take_descriptors()
+        spawns = self.starts.spawns(head["runs"], [self.channel.fileno(), *descriptors])
+        if spawns:
+            head["name"] = head["name"].replace("ForkPoolWorker", "SpawnPoolWorker")
         try:
             signals.worker_before_create_process.send(sender=self.worker)
             gc.collect()
             sys.stdout.flush()
             sys.stderr.flush()
-            pid = self.fork_twice(head, descriptors)
+            pid = self.spawn(head, descriptors) if spawns else self.fork_child(head, descriptors)
         except OSError as error:
             self.say(type="fork-failed", number=number, why=str(error))
             return
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self.say(type="forked", number=number, pid=pid)
+        self.say(type="forked", number=number, pid=pid, name=head["name"])
 
-    def fork_twice(self, head, descriptors):
+    def fork_child(self, head, descriptors):
+        def live():
+            self.channel.close()
+            from _celeriac import child
+
+            child.live(lambda: self.app, self.worker.hostname, self.parent, head, descriptors)
+
+        return self.fork_twice(live)
+
+    def spawn(self, head, descriptors):
+        import socket
+
+        from _celeriac import spawn
+
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            pid = self.fork_twice(lambda: spawn.execute(theirs.fileno()))
+            theirs.close()
+            child = {"app": self.name, "node": self.worker.hostname, "parent": self.parent, "birth": head}
+            ours.settimeout(_INTRODUCES)
+            spawn.introduce(ours, child, self.app.conf.changes, descriptors)
+        return pid
+
+    def fork_twice(self, live):
+        """Starts a process that is the Rust parent's, and does this."""
         told, tell = os.pipe()
-        between = os.fork()
+        with warnings.catch_warnings():
+            # Whether threads stand against it has been looked at.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            between = os.fork()
         if between == 0:
             try:
                 pid = os.fork()
@@ -111,10 +151,7 @@ class Template:
                     os._exit(0)
                 os.close(told)
                 os.close(tell)
-                self.channel.close()
-                from _celeriac import child
-
-                child.live(self.app, self.worker.hostname, self.parent, head, descriptors)
+                live()
             except BaseException:
                 traceback.print_exc()
             finally:

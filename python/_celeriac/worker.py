@@ -18,6 +18,12 @@ class Parent(Worker):
         self.params = params
         super().__init__(**kwargs)
 
+    def setup_defaults(self, pool_start_method=None, **options):
+        self.start_method = pool_start_method
+        if pool_start_method is not None:
+            options["pool_start_method"] = pool_start_method
+        super().setup_defaults(**options)
+
     def after_setup(self):
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=self.app.conf)
 

@@ -5,18 +5,20 @@ use std::fmt::Write;
 use celeriac_app::App;
 use celeriac_app::task::Acks;
 use celeriac_store::without_password;
-use celeriac_worker::Options;
+use celeriac_worker::{HostPool, Options};
 
 use crate::table::printable;
 use crate::tasks::pool;
 
 /// The pools, and how many tasks each runs at once.
-fn pools(options: &Options) -> [(&'static str, usize); 4] {
+fn pools(options: &Options) -> [(&'static str, usize); 5] {
+    let HostPool { processes, jobs, coroutines, .. } = options.host_pool;
     [
         ("async", options.async_concurrency),
         ("threads", options.threads),
         ("prefork", options.processes),
-        ("python", options.processes),
+        ("python", processes * jobs),
+        ("loops", processes * coroutines),
     ]
 }
 

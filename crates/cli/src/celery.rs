@@ -22,7 +22,7 @@ pub(crate) struct Options {
     #[arg(long, help_heading = "Application Options")]
     disable_prefetch: bool,
 
-    /// How processes are started: fork
+    /// How processes are started: fork or spawn [default: as is safe]
     #[arg(long, value_name = "METHOD", help_heading = "Application Options")]
     pool_start_method: Option<String>,
 

@@ -9,7 +9,7 @@ use celeriac_app::settings::Setting;
 use celeriac_app::signals::{self, ShuttingDown};
 use celeriac_app::task::{Acks, PythonRules};
 use celeriac_app::{App, Settings, TaskBody, TaskDefinition, TaskOptions};
-use celeriac_worker::{CommandLine, Description, HostedTask, Launch, Refused, Template};
+use celeriac_worker::{CommandLine, Description, HostPool, HostedTask, Launch, Refused, Template};
 use serde_json::{Value, json};
 
 use crate::args::Common;
@@ -55,10 +55,6 @@ impl Hosted {
     /// Refuses what cannot be done and would change what the application does.
     fn check(&self) -> Result<(), Failure> {
         let command = self.command();
-        if !["prefork", "processes"].contains(&command.pool.as_str()) {
-            return Err(Failure::new(format!("the pool {} cannot run an application yet", command.pool))
-                .next("use -P prefork, or the stock worker"));
-        }
         if command.autoscale.is_some() {
             let text = "--autoscale is not supported: the pool has one size";
             return Err(Failure::new(text).next("give -c the larger of its numbers"));
@@ -112,6 +108,11 @@ impl Hosted {
         for limit in &self.description.unsupported {
             tracing::warn!("the application asks for {}: {}; {}", limit.what, limit.why, limit.way_out);
         }
+    }
+
+    /// The pool that it asks for.
+    pub(crate) fn pool(&self) -> HostPool {
+        self.description.pool
     }
 
     /// The queues that the application consumes.
@@ -180,6 +181,7 @@ fn rules(task: &HostedTask) -> PythonRules {
     rules.max_retries = task.max_retries.map(|most| most.max(0.0) as u32);
     let delay = task.default_retry_delay.and_then(|delay| Duration::try_from_secs_f64(delay).ok());
     rules.default_retry_delay = delay.unwrap_or(rules.default_retry_delay);
+    rules.is_coroutine = task.is_coroutine;
     rules.keeps_results_here = task.keeps_results_here.unwrap_or(rules.keeps_results_here);
     rules
 }

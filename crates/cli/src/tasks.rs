@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Failure>
 /// The pool that runs a task.
 pub(crate) fn pool(task: &TaskDefinition) -> &'static str {
     match (&task.body, task.options.isolation) {
+        (TaskBody::Python(rules), _) if rules.is_coroutine => "loops",
         (TaskBody::Python(_), _) => "python",
         (_, Isolation::Process) => "prefork",
         (TaskBody::Async(_), Isolation::None) => "async",

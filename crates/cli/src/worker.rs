@@ -226,6 +226,10 @@ impl Args {
         let mut options = Options::from_settings(settings, self.node_name(hosted));
         if let Some(hosted) = hosted {
             options.template = Some(hosted.template.clone());
+            options.host_pool = hosted.pool();
+            if settings.worker_async_concurrency != Settings::default().worker_async_concurrency {
+                options.host_pool.coroutines = options.async_concurrency;
+            }
             // With -Q and -X in them.
             options.queues = hosted.queues().map(QueueName::new).collect();
             return options;

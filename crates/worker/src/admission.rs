@@ -65,6 +65,7 @@ pub(crate) fn admit(app: &App, delivery: &Delivery, revoked: bool, now: Timestam
 /// The pool that a task runs on.
 pub(crate) fn pool_of(task: &TaskDefinition) -> PoolKind {
     match (&task.body, task.options.isolation) {
+        (TaskBody::Python(rules), _) if rules.is_coroutine => PoolKind::Loops,
         (TaskBody::Python(_), _) => PoolKind::Python,
         (_, Isolation::Process) => PoolKind::Prefork,
         (TaskBody::Async(_), Isolation::None) => PoolKind::Async,

@@ -106,8 +106,8 @@ pub(crate) enum Ending {
 }
 
 impl ChildDeath {
-    /// The one line of the log about it.
-    pub(crate) fn log(&self) {
+    /// The one line of the log about it, where so many other tasks died with the child.
+    pub(crate) fn log(&self, others: usize) {
         let (child, task_id) = (&*self.child, self.task_id.as_ref().map(TaskId::as_str));
         let task_name = self.task_name.as_ref().map(TaskName::as_str);
         let (pid, code, lived, resident_bytes) =
@@ -121,6 +121,7 @@ impl ChildDeath {
                 code,
                 task_id,
                 task_name,
+                others = (others > 0).then_some(others),
                 ?lived,
                 resident_bytes,
                 "child process {}",

@@ -42,7 +42,9 @@ mod workflow;
 pub use error::{Error, Exit};
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
-pub use pool::prefork::{CommandLine, Description, HostedTask, Launch, Refused, Template, Unsupported};
+pub use pool::prefork::{
+    CommandLine, Description, HostPool, HostPoolKind, HostedTask, Launch, Refused, Template, Unsupported,
+};
 pub use pool::run_if_child;
 pub use run::run;
 pub use shutdown::{Shutdown, Stopper};

@@ -7,7 +7,7 @@ use celeriac_app::task::{Acks, RateLimit};
 use celeriac_protocol::QueueName;
 use celeriac_store::clock::Clock;
 
-use crate::pool::prefork::Template;
+use crate::pool::prefork::{HostPool, Template};
 
 /// The least limit of message bodies in a worker, whatever the settings say: foreign producers know no limit.
 const LEAST_MAX_BODY: usize = 256 << 20;
@@ -72,6 +72,8 @@ pub struct Options {
     pub placement: Placement,
     /// The process that forks the children in which the tasks of a Celery application run.
     pub template: Option<Template>,
+    /// In which of Celery's pools these run.
+    pub host_pool: HostPool,
     /// The clock.
     pub clock: Clock,
     /// The seed of every random choice, such as retry jitter; for tests.
@@ -118,6 +120,7 @@ impl Default for Options {
             max_body_bytes: LEAST_MAX_BODY,
             placement: Placement::Own,
             template: None,
+            host_pool: HostPool::default(),
             clock: Clock::system(),
             seed: None,
         }

@@ -289,6 +289,11 @@ impl Worker<'_> {
                     let of_host = prefork::Options::of_host(app, options, template);
                     Box::new(Prefork::start(app, of_host, events.clone())?)
                 }
+                PoolKind::Loops => {
+                    let template = options.template.clone().ok_or_else(no_template)?;
+                    let of_loops = prefork::Options::of_loops(app, options, template);
+                    Box::new(Prefork::start(app, of_loops, events.clone())?)
+                }
             });
         }
         Ok(pools.into_iter().map(PoolLane::new).collect())

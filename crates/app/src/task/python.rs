@@ -20,6 +20,8 @@ pub struct PythonRules {
     pub max_retries: Option<u32>,
     /// `default_retry_delay`: how long after that it is due.
     pub default_retry_delay: Duration,
+    /// Whether it is an `async def`, which runs on the event loop of a child.
+    pub is_coroutine: bool,
     /// Whether its results are kept where this worker keeps results; otherwise only its application knows where.
     pub keeps_results_here: bool,
 }
@@ -32,6 +34,7 @@ impl Default for PythonRules {
             retry_on_worker_lost: false,
             max_retries: Some(3),
             default_retry_delay: Duration::from_secs(180),
+            is_coroutine: false,
             keeps_results_here: true,
         }
     }

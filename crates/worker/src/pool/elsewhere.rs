@@ -16,7 +16,7 @@ use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;
 use crate::request::Request;
 
-pub use description::{CommandLine, Description, HostedTask, Unsupported};
+pub use description::{CommandLine, Description, HostPool, HostPoolKind, HostedTask, Unsupported};
 
 /// How the pool would run.
 pub(crate) struct Options;
@@ -27,6 +27,10 @@ impl Options {
     }
 
     pub(crate) fn of_host(_app: &App, _worker: &crate::Options, template: Template) -> Self {
+        match template {}
+    }
+
+    pub(crate) fn of_loops(_app: &App, _worker: &crate::Options, template: Template) -> Self {
         match template {}
     }
 }

@@ -42,15 +42,17 @@ pub(crate) enum PoolKind {
     Prefork,
     /// Child processes that run the tasks of a Celery application.
     Python,
+    /// Child processes that run its coroutines, each on an event loop.
+    Loops,
 }
 
 impl PoolKind {
     /// All of them, in the order in which they start.
-    pub(crate) const ALL: [Self; 4] = [Self::Async, Self::Threads, Self::Prefork, Self::Python];
+    pub(crate) const ALL: [Self; 5] = [Self::Async, Self::Threads, Self::Prefork, Self::Python, Self::Loops];
 
     /// Whether its tasks run in child processes.
     pub(crate) const fn has_children(self) -> bool {
-        matches!(self, Self::Prefork | Self::Python)
+        matches!(self, Self::Prefork | Self::Python | Self::Loops)
     }
 
     /// As people read it.
@@ -60,6 +62,7 @@ impl PoolKind {
             Self::Threads => "threads",
             Self::Prefork => "prefork",
             Self::Python => "python",
+            Self::Loops => "loops",
         }
     }
 }

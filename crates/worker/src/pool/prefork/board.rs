@@ -14,7 +14,10 @@ pub(super) struct Row {
     pub(super) name: Box<str>,
     pub(super) pid: Option<u32>,
     pub(super) phase: &'static str,
+    /// The task it runs; of several, the one it was given first.
     pub(super) task: Option<TaskId>,
+    /// How many tasks it runs.
+    pub(super) running: usize,
     pub(super) tasks: u64,
     pub(super) memory: u64,
     pub(super) failed_starts: u32,
@@ -60,6 +63,7 @@ impl Row {
             ("pid", self.pid.map_or(Value::Null, |pid| number(pid.into()))),
             ("phase", text(self.phase)),
             ("task", self.task.as_ref().map_or(Value::Null, |id| text(id.as_str()))),
+            ("running", number(self.running as u64)),
             ("tasks", number(self.tasks)),
             ("memory", number(self.memory)),
             ("failed_starts", number(self.failed_starts.into())),

@@ -17,7 +17,7 @@ use super::sys::Remains;
 use crate::death::{ChildDeath, Ending};
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome, Revoked};
-use crate::pool::PoolEvent;
+use crate::pool::{Job, PoolEvent};
 
 /// How many reports a child may have on their way to the store.
 const REPORTS: u32 = 2;
@@ -56,7 +56,7 @@ impl Supervisor {
                 self.outbox.push(PoolEvent::Resources);
             }
             FromChild::Beat { memory } => member.slot.measured(memory),
-            FromChild::Ready { memory, .. } => self.ready(index, memory),
+            FromChild::Ready { jobs, memory } => self.ready(index, jobs, memory),
             FromChild::Started { id } => self.started(index, &id, now),
             FromChild::Report { id, state } => self.report(index, &id, &state, body),
             FromChild::Confirmed { id } => {
@@ -66,8 +66,7 @@ impl Supervisor {
             }
             FromChild::Done { id, ending, left, runtime, memory } => {
                 member.slot.measured(memory);
-                let job = member.job.as_ref().filter(|job| job.request.id == id);
-                if let (Some(left), Some(job)) = (left, job) {
+                if let (Some(left), Some(job)) = (left, member.job(&id)) {
                     job.request.trail.put(protocol::left_from_json(&left));
                 }
                 self.done(index, &id, ending, body, runtime, now);
@@ -99,7 +98,7 @@ impl Supervisor {
         self.say(index, &ToChild::Hello(welcome), Bytes::new());
     }
 
-    fn ready(&mut self, index: usize, memory: u64) {
+    fn ready(&mut self, index: usize, jobs: u32, memory: u64) {
         if let Some(reason) = self.options.limits.refuse(memory) {
             self.outbox.push(PoolEvent::Unfit(Error::Misconfigured {
                 option: "worker_max_memory_per_child",
@@ -108,7 +107,10 @@ impl Supervisor {
         }
         let Some(member) = self.members.get_mut(index) else { return };
         member.slot.measured(memory);
-        member.slot.reached(Phase::Ready);
+        // No more than was asked for: so many orders fit into its link.
+        member
+            .slot
+            .ready(usize::try_from(jobs).map_or(self.options.jobs, |jobs| jobs.min(self.options.jobs)));
         tracing::debug!(child = &*member.name, memory, "child process ready");
     }
 
@@ -117,7 +119,7 @@ impl Supervisor {
         if !member.slot.started(id, now) {
             return self.breach(index, "it started a task that it had not been given", now);
         }
-        if let Some(job) = &member.job {
+        if let Some(job) = member.job(id) {
             let (request, executor) = (job.request.clone(), member.name.clone());
             self.outbox.push(PoolEvent::Started { request, executor });
         }
@@ -125,7 +127,7 @@ impl Supervisor {
 
     fn report(&mut self, index: usize, id: &TaskId, state: &str, body: &[u8]) {
         let Some(member) = self.members.get(index) else { return };
-        if let Some(job) = member.job.as_ref().filter(|job| job.request.id == *id) {
+        if let Some(job) = member.job(id) {
             let (request, state) = (job.request.clone(), State::from(state));
             match json::parse(body) {
                 Ok(meta) => self.outbox.push(PoolEvent::Report { request, state, meta }),
@@ -154,7 +156,7 @@ impl Supervisor {
         if !member.slot.done(id, now) {
             return self.breach(index, "it ended a task that it was not running", now);
         }
-        if let Some(job) = member.job.take() {
+        if let Some(job) = member.take_job(id) {
             self.finish(job, outcome, runtime);
         }
     }
@@ -163,32 +165,44 @@ impl Supervisor {
         self.condemn(index, Doom::Garbled(why.into()), now);
     }
 
-    /// Writes the one record of a death, and hands on the task that died with the child.
+    /// Writes the one record of a death, and hands on the tasks that died with the child.
     fn bury(&mut self, index: usize, remains: Remains, now: Instant) {
         let oom_kill = remains.ending == Ending::Signal(SIGKILL) && self.oom_kills.explain_one(now);
         let Some(member) = self.members.get_mut(index) else { return };
         let Some(death) = member.slot.died(remains.ending, oom_kill, now) else { return };
-        let (child, job) = (member.name.clone(), member.job.take());
-        let (task_id, runtime) = death.run.unzip();
+        let (child, mut jobs, runs) =
+            (member.name.clone(), std::mem::take(&mut member.jobs).into_iter(), death.runs);
+        let mut times = runs.into_iter().map(|(_, runtime)| runtime);
+        let of_task = |job: Option<&Job>, runtime: Option<Duration>, death: ChildDeath| ChildDeath {
+            task_id: job.map(|job| job.request.id.clone()),
+            task_name: job.map(|job| job.request.name().clone()),
+            runtime: runtime.unwrap_or_default(),
+            ..death
+        };
+        let first = jobs.next();
         let death = ChildDeath {
             child,
             pid: self.let_go(index).unwrap_or(0),
             reason: death.reason,
-            task_id,
-            task_name: job.as_ref().map(|job| job.request.name().clone()),
-            runtime: runtime.unwrap_or_default(),
+            task_id: None,
+            task_name: None,
+            runtime: Duration::ZERO,
             resident_bytes: remains.peak_memory,
             lived: death.lived,
         };
-        death.log();
+        let death = of_task(first.as_ref(), times.next(), death);
+        death.log(jobs.len());
         self.board.edit(index, |row| row.last_death = Some(death.reason.to_string().into()));
-        match job {
-            Some(job) => {
-                let runtime = death.runtime;
-                self.finish(job, Outcome::Lost(death), runtime);
-            }
-            None => self.outbox.push(PoolEvent::ChildDied(death)),
+        let Some(first) = first else { return self.outbox.push(PoolEvent::ChildDied(death)) };
+        for (job, runtime) in jobs.zip(times) {
+            self.finish(
+                job.clone(),
+                Outcome::Lost(of_task(Some(&job), Some(runtime), death.clone())),
+                runtime,
+            );
         }
+        let runtime = death.runtime;
+        self.finish(first, Outcome::Lost(death), runtime);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The prefork pool: tasks in processes of their own.
 //!
 //! A child is this same executable, started again. It builds its own resources, runs one task at a time, and when
-//! it crashes, hangs or must be killed, nothing else is hurt. What each file is for:
+//! it crashes, hangs or must be killed, nothing else is hurt. (Those that run several tasks of a Celery application at
+//! once, as its pools of threads and greenlets do, end them one by one as far as they can, and die with all of them.) What each file is for:
 //!
 //! - both sides: [`frame`] cuts the socket into frames, [`protocol`] says what is in them;
 //! - the parent: [`supervisor`] decides and [`hearing`] listens, by the rules of [`slot`], [`doom`] and [`recycle`];
@@ -40,7 +41,9 @@ pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
-pub use self::template::{CommandLine, Description, HostedTask, Launch, Refused, Template, Unsupported};
+pub use self::template::{
+    CommandLine, Description, HostPool, HostPoolKind, HostedTask, Launch, Refused, Template, Unsupported,
+};
 use super::slot::identity;
 use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;
@@ -67,7 +70,7 @@ impl Prefork {
     /// # Panics
     /// Outside a Tokio runtime with I/O and time.
     pub(crate) fn start(app: &App, options: Options, events: Events) -> Result<Self, Error> {
-        let (kind, size) = (options.kind(), options.processes);
+        let (kind, size) = (options.kind(), options.processes * options.jobs);
         let spawner = Spawner::start(options.source.clone()).map_err(|source| Error::Spawn {
             what: "the thread that starts child processes".into(),
             source,

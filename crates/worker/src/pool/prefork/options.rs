@@ -10,14 +10,29 @@ use super::frame;
 use super::recycle::Limits;
 use super::slot::Rules;
 use super::spawner::{Program, Source};
-use super::template::Template;
+use super::template::{HostPool, HostPoolKind, Runs, Template};
 use crate::pool::PoolKind;
+
+/// What ends a task before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// The end of its child, which runs nothing else.
+    Child,
+    /// Its child, which then goes on with its other tasks.
+    Task,
+    /// Nothing but the end of its child with all others, which only the end of the worker is worth.
+    Nobody,
+}
 
 /// How the prefork pool runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// How many children there are.
     pub(crate) processes: usize,
+    /// How many tasks a child takes at once.
+    pub(crate) jobs: usize,
+    /// What ends a task before its time.
+    pub(crate) stopping: Stopping,
     /// Where children come from.
     pub(crate) source: Source,
     /// The node name of the worker.
@@ -42,11 +57,20 @@ pub(crate) struct Options {
     pub(crate) oom_counter: Option<PathBuf>,
 }
 
+impl crate::Options {
+    /// When their settings say that a child is replaced.
+    fn limits(&self) -> Limits {
+        Limits { max_tasks: self.max_tasks_per_child, max_memory: self.max_memory_per_child }
+    }
+}
+
 impl Options {
     /// So many children of this program with the default times.
     pub(crate) fn new(processes: usize, node: &str) -> Self {
         Self {
             processes,
+            jobs: 1,
+            stopping: Stopping::Child,
             source: Source::Program(Program::this()),
             node: node.into(),
             settings: Vec::new(),
@@ -63,8 +87,7 @@ impl Options {
 
     /// What the options of a worker ask for, with the settings of its program handed down to the children.
     pub(crate) fn of_worker(app: &App, worker: &crate::Options) -> Self {
-        let limits =
-            Limits { max_tasks: worker.max_tasks_per_child, max_memory: worker.max_memory_per_child };
+        let limits = worker.limits();
         let settings = SETTINGS.iter().map(|it| (it.name.to_owned(), it.show(app.config()))).collect();
         let options = Self::new(worker.processes, &worker.node_name);
         // The handlers of a child's shutdown may take as long as the whole shutdown.
@@ -76,14 +99,50 @@ impl Options {
 
     /// The same for the children of a Celery application.
     pub(crate) fn of_host(app: &App, worker: &crate::Options, template: Template) -> Self {
-        Self { source: Source::Template(template), settings: Vec::new(), ..Self::of_worker(app, worker) }
+        let HostPool { kind, processes, jobs, .. } = worker.host_pool;
+        let stopping = match kind {
+            HostPoolKind::Prefork | HostPoolKind::Solo => Stopping::Child,
+            HostPoolKind::Threads => Stopping::Nobody,
+            HostPoolKind::Gevent | HostPoolKind::Eventlet => Stopping::Task,
+        };
+        let limits = match kind {
+            HostPoolKind::Prefork => worker.limits(),
+            // The other pools of Celery have none.
+            _ => Limits::default(),
+        };
+        let source = Source::Template { template, runs: kind.into(), first: 0 };
+        Self {
+            limits,
+            processes,
+            jobs,
+            stopping,
+            source,
+            settings: Vec::new(),
+            ..Self::of_worker(app, worker)
+        }
+    }
+
+    /// The same for those that run its coroutines.
+    pub(crate) fn of_loops(app: &App, worker: &crate::Options, template: Template) -> Self {
+        let HostPool { processes, coroutines, .. } = worker.host_pool;
+        let source = Source::Template { template, runs: Runs::Loop, first: processes };
+        let settings = Vec::new();
+        Self {
+            processes,
+            jobs: coroutines,
+            stopping: Stopping::Task,
+            source,
+            settings,
+            ..Self::of_worker(app, worker)
+        }
     }
 
     /// Which pool this is.
     pub(super) fn kind(&self) -> PoolKind {
         match self.source {
             Source::Program(_) => PoolKind::Prefork,
-            Source::Template(_) => PoolKind::Python,
+            Source::Template { runs: Runs::Loop, .. } => PoolKind::Loops,
+            Source::Template { .. } => PoolKind::Python,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          spawned         says ready        assign
-//!  Down ───────────▶ Starting ─────▶ Ready, idle ◀────▶ busy
+//!  Down ───────────▶ Starting ─────▶ Ready, idle ◀────▶ busy with one task or several
 //!   ▲                   │               │     done        │
 //!   │      died         ▼               ▼                 ▼     a sentence: no more jobs, then stop, TERM or KILL
 //!   └───────────────────┴───────────────┴─────────────────┘
@@ -94,7 +94,10 @@ enum Life {
 #[derive(Debug)]
 struct Child {
     phase: Phase,
-    run: Option<Run>,
+    /// How many tasks it takes at once.
+    jobs: usize,
+    /// The tasks it runs, those that were assigned first in front.
+    runs: Vec<Run>,
     sentence: Option<Sentence>,
     born: Instant,
     heard: Instant,
@@ -113,6 +116,10 @@ struct Silent {
 }
 
 impl Child {
+    fn run(&self, id: &TaskId) -> Option<&Run> {
+        self.runs.iter().find(|run| run.id == *id)
+    }
+
     /// When it will have been silent for too long, unless it is being killed already.
     ///
     /// A child that starts is not heard of, whatever its program does before it becomes a child.
@@ -156,8 +163,8 @@ enum Blow {
 #[derive(Debug, PartialEq)]
 pub(super) struct Death {
     pub(super) reason: DeathReason,
-    /// The task it was running, and for how long.
-    pub(super) run: Option<(TaskId, Duration)>,
+    /// The tasks it was running, and for how long.
+    pub(super) runs: Vec<(TaskId, Duration)>,
     pub(super) lived: Duration,
 }
 
@@ -180,7 +187,8 @@ impl Slot {
     pub(super) fn spawned(&mut self, now: Instant) {
         self.life = Life::Alive(Box::new(Child {
             phase: Phase::Starting,
-            run: None,
+            jobs: 1,
+            runs: Vec::new(),
             sentence: None,
             born: now,
             heard: now,
@@ -207,6 +215,14 @@ impl Slot {
                 child.suspected = None;
             }
         }
+    }
+
+    /// The child takes so many tasks at once from now on.
+    pub(super) fn ready(&mut self, jobs: usize) {
+        if let Some(child) = self.child_mut() {
+            child.jobs = jobs.max(1);
+        }
+        self.reached(Phase::Ready);
     }
 
     /// The child said what it is doing at its start.
@@ -239,9 +255,20 @@ impl Slot {
         self.child().is_some_and(|child| child.phase == Phase::Ready && child.sentence.is_none())
     }
 
-    /// Whether the child can be given a task now.
-    pub(super) fn is_idle(&self) -> bool {
-        self.is_open() && self.run().is_none()
+    /// How many tasks the child could be running now.
+    pub(super) fn capacity(&self) -> usize {
+        if self.is_open() { self.child().map_or(0, |child| child.jobs) } else { 0 }
+    }
+
+    /// Whether the child can be given this task now: not beside another run of the same, which it could not tell apart.
+    pub(super) fn takes(&self, id: &TaskId) -> bool {
+        let takes = |child: &Child| child.runs.len() < child.jobs && child.run(id).is_none();
+        self.is_open() && self.child().is_some_and(takes)
+    }
+
+    /// How many tasks the child runs.
+    pub(super) fn running(&self) -> usize {
+        self.child().map_or(0, |child| child.runs.len())
     }
 
     /// Whether no child is here or will come.
@@ -249,39 +276,35 @@ impl Slot {
         matches!(self.life, Life::Closed)
     }
 
-    /// Gives an idle child its next task.
+    /// Gives a child that takes it another task.
     pub(super) fn assign(&mut self, id: TaskId, now: Instant) {
         if let Some(child) = self.child_mut() {
-            child.run = Some(Run { id, since: now });
+            child.runs.push(Run { id, since: now });
         }
     }
 
-    /// The child started its task. False if that is not the task it was given.
+    /// The child started a task. False if it was not given that.
     pub(super) fn started(&mut self, id: &TaskId, now: Instant) -> bool {
-        match self.run_mut() {
-            Some(run) if run.id == *id => {
-                run.since = now;
-                true
-            }
-            _ => false,
-        }
+        let runs = self.child_mut().map_or(&mut [][..], |child| &mut child.runs);
+        let run = runs.iter_mut().find(|run| run.id == *id);
+        run.map(|run| run.since = now).is_some()
     }
 
-    /// The child ended its task by itself. False if that is not the task it was given.
+    /// The child ended a task by itself. False if it was not given that.
     ///
     /// If it was to be killed because of that task and no signal has been sent, it lives on.
     pub(super) fn done(&mut self, id: &TaskId, now: Instant) -> bool {
         let leave = self.rules.leave;
         let Some(child) = self.child_mut() else { return false };
-        if child.run.take_if(|run| run.id == *id).is_none() {
-            return false;
-        }
+        let Some(at) = child.runs.iter().position(|run| run.id == *id) else { return false };
+        child.runs.remove(at);
         child.tasks += 1;
         if let Some(lifted) = child.sentence.take_if(|it| it.doom.is_of_its_task() && !it.struck) {
             let again = |doom| Sentence { doom, next: None, struck: false, milder: None };
             child.sentence = lifted.milder.map(again);
         }
-        if let Some(mild) = child.sentence.as_mut().filter(|sentence| !sentence.doom.kills()) {
+        let is_idle = child.runs.is_empty();
+        if let Some(mild) = child.sentence.as_mut().filter(|sentence| is_idle && !sentence.doom.kills()) {
             mild.next = Some((now + leave, Blow::GiveUp));
         }
         self.failures = 0;
@@ -290,7 +313,7 @@ impl Slot {
 
     /// Decides that the child shall end. From now on it gets no more tasks.
     ///
-    /// A milder sentence than the standing one changes nothing.
+    /// A milder sentence than the standing one changes nothing. A child that takes several tasks does not end for one of them.
     pub(super) fn condemn(&mut self, doom: Doom, now: Instant) -> Option<Action> {
         let Rules { answer, leave, .. } = self.rules;
         let child = self.child_mut()?;
@@ -302,14 +325,14 @@ impl Slot {
         if child.sentence.as_ref().is_some_and(outweighs) {
             return None;
         }
-        let (next, struck, action) = match (&doom, &child.run) {
-            (doom, run) if !doom.kills() => {
-                (run.is_none().then_some((now + leave, Blow::GiveUp)), false, Action::Stop)
+        let (next, struck, action) = match (&doom, child.runs.as_slice()) {
+            (doom, runs) if !doom.kills() => {
+                (runs.is_empty().then_some((now + leave, Blow::GiveUp)), false, Action::Stop)
             }
-            (doom, Some(run)) if doom.is_of_its_task() => {
+            (doom, [run]) if doom.is_of_its_task() && child.jobs == 1 => {
                 (Some((now + answer, Blow::Terminate)), false, Action::Confirm(run.id.clone()))
             }
-            (doom, None) if doom.is_of_its_task() => return None,
+            (doom, _) if doom.is_of_its_task() => return None,
             _ => (None, true, Action::Kill),
         };
         // A child that is already being killed for one reason does not die of another.
@@ -325,7 +348,7 @@ impl Slot {
 
     /// The child answered that it still runs this task: if it is to be killed for that, now it is.
     pub(super) fn confirmed(&mut self, id: &TaskId, now: Instant) -> Option<Action> {
-        let runs = self.run().is_some_and(|run| run.id == *id);
+        let runs = self.child().is_some_and(|child| child.run(id).is_some());
         let asked =
             self.sentence_mut().is_some_and(|sentence| sentence.doom.is_of_its_task() && !sentence.struck);
         (runs && asked).then(|| self.strike(Blow::Terminate, now))
@@ -394,15 +417,15 @@ impl Slot {
         let child = *child;
         let doom = child.sentence.map(|sentence| sentence.doom);
         // A child that was to end after its task, and ended in its midst, did not end because it was told to.
-        let doom = doom.filter(|doom| doom.kills() || child.run.is_none());
+        let doom = doom.filter(|doom| doom.kills() || child.runs.is_empty());
         let fell_silent = matches!(doom, Some(Doom::Silent { .. }));
         let reason = doom::classify(Evidence { ending, doom, was_ready, said: child.said, oom_kills_rose });
         if !was_ready || fell_silent {
             let delay = self.back_off();
             self.life = Life::Down { due: now + delay };
         }
-        let run = child.run.map(|run| (run.id, now.duration_since(run.since)));
-        Some(Death { reason, run, lived: now.duration_since(child.born) })
+        let runs = child.runs.into_iter().map(|run| (run.id, now.duration_since(run.since))).collect();
+        Some(Death { reason, runs, lived: now.duration_since(child.born) })
     }
 
     /// No further child comes into this slot.
@@ -438,9 +461,9 @@ impl Slot {
         self.failures
     }
 
-    /// The task that the child runs.
+    /// The task that the child runs; of several, the one it was given first.
     pub(super) fn task(&self) -> Option<&TaskId> {
-        self.run().map(|run| &run.id)
+        self.child()?.runs.first().map(|run| &run.id)
     }
 
     fn child(&self) -> Option<&Child> {
@@ -455,14 +478,6 @@ impl Slot {
             Life::Alive(child) => Some(child),
             _ => None,
         }
-    }
-
-    fn run(&self) -> Option<&Run> {
-        self.child()?.run.as_ref()
-    }
-
-    fn run_mut(&mut self) -> Option<&mut Run> {
-        self.child_mut()?.run.as_mut()
     }
 
     fn sentence_mut(&mut self) -> Option<&mut Sentence> {

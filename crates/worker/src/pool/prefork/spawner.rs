@@ -16,7 +16,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::process::Process;
-use super::template::Template;
+use super::template::{Runs, Template};
 
 /// The variable that makes a fresh process a child: it holds the process id of the parent.
 ///
@@ -48,8 +48,14 @@ impl Program {
 pub(crate) enum Source {
     /// A program that is started anew for each.
     Program(Program),
-    /// A Python process that forks them.
-    Template(Template),
+    /// A Python process that makes them.
+    Template {
+        template: Template,
+        /// How they run tasks.
+        runs: Runs,
+        /// The index of the first of them; other pools have those before.
+        first: usize,
+    },
 }
 
 impl Source {
@@ -57,7 +63,7 @@ impl Source {
     pub(super) fn name_of(&self, number: u32) -> String {
         match self {
             Self::Program(_) => format!("child-{number}"),
-            Self::Template(_) => format!("ForkPoolWorker-{number}"),
+            Self::Template { runs, .. } => format!("{}-{number}", runs.name()),
         }
     }
 }
@@ -71,6 +77,8 @@ pub(super) struct Birth {
     pub(super) index: usize,
     /// What it is called in logs.
     pub(super) name: Box<str>,
+    /// How many tasks it is to take at once.
+    pub(super) jobs: usize,
 }
 
 /// A child that was just started, with the parent's ends of everything it is connected by.
@@ -80,6 +88,8 @@ pub(super) struct Spawned {
     pub(super) socket: UnixStream,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// What it is called in logs, if that is another name than was asked for.
+    pub(super) name: Option<Box<str>>,
 }
 
 /// Starts children. When this is dropped, what lives of them ends.
@@ -87,8 +97,8 @@ pub(super) struct Spawned {
 pub(super) enum Spawner {
     /// By a thread that does nothing else, and ends with this.
     Thread(mpsc::Sender<oneshot::Sender<io::Result<Spawned>>>),
-    /// By asking the template.
-    Template(Template),
+    /// By asking the template for children that run tasks like this, the first of them at this index.
+    Template(Template, Runs, usize),
 }
 
 impl Spawner {
@@ -96,7 +106,7 @@ impl Spawner {
     pub(super) fn start(source: Source) -> io::Result<Self> {
         let program = match source {
             Source::Program(program) => program,
-            Source::Template(template) => return Ok(Self::Template(template)),
+            Source::Template { template, runs, first } => return Ok(Self::Template(template, runs, first)),
         };
         let (orders, received) = mpsc::channel::<oneshot::Sender<io::Result<Spawned>>>();
         thread::Builder::new().name("spawner".into()).spawn(move || {
@@ -115,7 +125,10 @@ impl Spawner {
             // The thread only ends with this sender, so that it is gone can only mean that it could not go on;
             // the dropped answer then tells the caller.
             Self::Thread(orders) => drop(orders.send(answer)),
-            Self::Template(template) => template.fork(birth, answer),
+            Self::Template(template, runs, first) => {
+                let index = first + birth.index;
+                template.fork(Birth { index, ..birth }, *runs, answer);
+            }
         }
         started
     }
@@ -147,5 +160,5 @@ fn spawn(program: &Program) -> io::Result<Spawned> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         unreachable!("both were asked for as pipes two lines above")
     };
-    Ok(Spawned { process, socket, stdout: stdout.into(), stderr: stderr.into() })
+    Ok(Spawned { process, socket, stdout: stdout.into(), stderr: stderr.into(), name: None })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use celeriac_app::{App, signals};
+use celeriac_protocol::TaskId;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use super::board::Board;
 use super::doom::Doom;
 use super::link::{From, Link, News, NewsSender, ORDERS, Order};
 use super::oom::OomKills;
-use super::options::Options;
+use super::options::{Options, Stopping};
 use super::process::Process;
 use super::protocol::{self, JobHead, ToChild};
 use super::slot::{Action, Phase, Slot};
@@ -71,8 +72,22 @@ pub(super) struct Member {
     /// Counts the children of all slots; a child is known by it.
     pub(super) number: u32,
     pub(super) name: Box<str>,
-    pub(super) job: Option<Job>,
+    /// What it runs, in the order in which it was given that.
+    pub(super) jobs: Vec<Job>,
     hand: Option<Hand>,
+}
+
+impl Member {
+    /// The job of this id that the child runs.
+    pub(super) fn job(&self, id: &TaskId) -> Option<&Job> {
+        self.jobs.iter().find(|job| job.request.id == *id)
+    }
+
+    /// The same, which it runs no more.
+    pub(super) fn take_job(&mut self, id: &TaskId) -> Option<Job> {
+        let at = self.jobs.iter().position(|job| job.request.id == *id)?;
+        Some(self.jobs.remove(at))
+    }
 }
 
 /// How the supervisor reaches a living child.
@@ -104,7 +119,7 @@ impl Supervisor {
             slot: Slot::new(options.rules(), now),
             number: 0,
             name: Box::default(),
-            job: None,
+            jobs: Vec::new(),
             hand: None,
         };
         let oom_kills = match &options.oom_counter {
@@ -179,7 +194,7 @@ impl Supervisor {
         }
         self.recycle(now);
         self.dispatch(now);
-        let open = self.open();
+        let open = self.members.iter().map(|member| member.slot.capacity()).sum();
         let before = self.capacity.swap(open, Ordering::AcqRel);
         for event in self.outbox.drain(..) {
             self.events.send(event);
@@ -207,7 +222,7 @@ impl Supervisor {
 
     /// Replaces one child that has served long enough, if all others are there to take over its work.
     fn recycle(&mut self, now: Instant) {
-        if self.is_closing || self.open() < self.members.len() {
+        if self.is_closing || !self.members.iter().all(|member| member.slot.is_open()) {
             return;
         }
         let limits = self.options.limits;
@@ -218,17 +233,29 @@ impl Supervisor {
         }
     }
 
-    /// Gives waiting jobs to idle children, to those first that are not to be replaced soon.
+    /// Gives waiting jobs to children that take them.
     fn dispatch(&mut self, now: Instant) {
-        while !self.waiting.is_empty() {
-            let limits = self.options.limits;
-            let idle = self.members.iter().enumerate().filter(|(_, member)| member.slot.is_idle());
-            let fittest = idle.min_by_key(|(_, it)| limits.due(it.slot.tasks(), it.slot.memory()).is_some());
-            let Some((index, _)) = fittest else { return };
-            if let Some(job) = self.waiting.pop_front() {
-                self.assign(index, job, now);
+        let mut at = 0;
+        while let Some(job) = self.waiting.get(at) {
+            match self.fittest(&job.request.id) {
+                Some(index) => {
+                    if let Some(job) = self.waiting.remove(at) {
+                        self.assign(index, job, now);
+                    }
+                }
+                // It may be another run of what the only free child has: then the next is not.
+                None if self.options.jobs > 1 => at += 1,
+                None => return,
             }
         }
+    }
+
+    /// The child that takes a job of this id: one that is not to be replaced soon, and of those the one that runs the fewest.
+    fn fittest(&self, id: &TaskId) -> Option<usize> {
+        let limits = self.options.limits;
+        let is_due = |member: &Member| limits.due(member.slot.tasks(), member.slot.memory()).is_some();
+        let takers = self.members.iter().enumerate().filter(|(_, member)| member.slot.takes(id));
+        takers.min_by_key(|(_, member)| (is_due(member), member.slot.running())).map(|(index, _)| index)
     }
 
     fn assign(&mut self, index: usize, job: Job, now: Instant) {
@@ -251,28 +278,33 @@ impl Supervisor {
         let id = job.request.id.clone();
         let Some(member) = self.members.get_mut(index) else { return };
         member.slot.assign(id.clone(), now);
-        let starts = Some(Arc::clone(&job.request));
-        member.job = Some(job);
+        // Of several tasks nobody knows whose lines those are that the child prints.
+        let starts = (self.options.jobs == 1).then(|| Arc::clone(&job.request));
+        member.jobs.push(job);
         self.board.edit(index, |row| row.task = Some(id));
         self.order(index, Order { frame, starts, is_last: false });
     }
 
     /// Asks one task to stop, if a child runs it.
     fn ask(&mut self, request: usize, reason: StopReason) {
-        let Some(index) = self.index_of(request) else { return };
-        let Some(id) = self.members.get(index).and_then(|member| member.slot.task()).cloned() else { return };
+        let Some((index, id)) = self.place_of(request) else { return };
+        if self.options.stopping == Stopping::Nobody {
+            // What it was asked for has been logged.
+            return;
+        }
         self.announce(index, &ToChild::Cancel { id, reason: reason.into() });
     }
 
-    /// Says something to a child that runs a task. A Python child reads its socket then only when it is told to.
+    /// Says something to a child that runs a task. A Python child of one task reads its socket then only when it is told to.
     fn announce(&mut self, index: usize, what: &ToChild) {
         self.say(index, what, Bytes::new());
-        if self.options.kind() == PoolKind::Python {
+        if self.options.kind() == PoolKind::Python && self.options.stopping == Stopping::Child {
             self.signal(index, Signal::USR1);
         }
     }
 
-    /// Stops one task by force: its child, if there is one that runs it.
+    /// Stops one task by force: its child, if that runs nothing else; else its child is asked to stop it. Only where the
+    /// worker ends all are killed.
     fn kill(&mut self, request: usize, reason: StopReason, now: Instant) {
         if let Some(at) = self.waiting.iter().position(|job| identity(&job.request) == request) {
             let Some(job) = self.waiting.remove(at) else { return };
@@ -282,8 +314,16 @@ impl Supervisor {
             };
             return self.finish(job, outcome, Duration::ZERO);
         }
-        let Some(index) = self.index_of(request) else { return };
+        let Some((index, id)) = self.place_of(request) else { return };
         let doom = match reason {
+            StopReason::Shutdown if self.options.stopping != Stopping::Child => Doom::Shutdown,
+            _ if self.options.stopping == Stopping::Nobody => {
+                tracing::warn!(task_id = %id, ?reason, "a task on a thread cannot be stopped: it runs on, and ends as it ends");
+                return;
+            }
+            _ if self.options.stopping == Stopping::Task => {
+                return self.announce(index, &ToChild::Cancel { id, reason: reason.into() });
+            }
             StopReason::HardTimeLimit(_) | StopReason::SoftTimeLimit(_) => Doom::HardLimit,
             StopReason::Revoked => Doom::Revoked,
             StopReason::Shutdown => Doom::GivenUp,
@@ -351,7 +391,7 @@ impl Supervisor {
         let Some(hand) = self.members.get(index).and_then(|member| member.hand.as_ref()) else { return };
         // If its link has ended, the child is dead and that news is on its way.
         if let Err(mpsc::error::TrySendError::Full(_)) = hand.orders.try_send(order) {
-            let why = format!("it has not read the last {ORDERS} orders");
+            let why = "it has not read its last orders".to_owned();
             self.condemn(index, Doom::Garbled(why.into()), Instant::now());
         }
     }
@@ -366,7 +406,7 @@ impl Supervisor {
         member.number = self.started;
         member.name = self.options.source.name_of(self.started).into();
         let from = From { slot: index, number: member.number };
-        let birth = Birth { number: self.started, index, name: member.name.clone() };
+        let birth = Birth { number: self.started, index, name: member.name.clone(), jobs: self.options.jobs };
         let (answer, spawned) = (self.spawner.spawn(birth), self.spawned.clone());
         tokio::spawn(async move {
             let result =
@@ -380,10 +420,14 @@ impl Supervisor {
     fn receive(&mut self, from: From, spawned: io::Result<Spawned>, now: Instant) {
         let Some(member) = self.members.get_mut(from.slot) else { return };
         let (limit, news) = (self.options.frame_limit, self.news.clone());
+        if let Ok(Spawned { name: Some(name), .. }) = &spawned {
+            member.name = name.clone();
+        }
         let linked = spawned.and_then(|spawned| Link::new(from, member.name.clone(), spawned, limit, news));
         match linked {
             Ok((link, process)) => {
-                let (orders, inbox) = mpsc::channel(ORDERS);
+                // Each job may be one order, and to stop it another.
+                let (orders, inbox) = mpsc::channel(ORDERS + 2 * self.options.jobs);
                 let pid = process.id();
                 member.hand = Some(Hand { orders, process });
                 member.slot.spawned(now);
@@ -427,20 +471,18 @@ impl Supervisor {
                 Some(phase) => phase.as_str(),
             };
             row.task = member.slot.task().cloned();
+            row.running = member.slot.running();
             row.tasks = member.slot.tasks();
             row.memory = member.slot.memory().map_or(0, |(_, memory)| memory);
             row.failed_starts = member.slot.failures();
         });
     }
 
-    fn open(&self) -> usize {
-        self.members.iter().filter(|member| member.slot.is_open()).count()
-    }
-
-    /// Which child runs this request. Two requests may have the same task id; their identities differ.
-    fn index_of(&self, request: usize) -> Option<usize> {
-        let runs = |job: &Job| identity(&job.request) == request;
-        self.members.iter().position(|member| member.job.as_ref().is_some_and(runs))
+    /// Which child runs this request, and under which id. Two requests may have the same task id; their identities differ.
+    fn place_of(&self, request: usize) -> Option<(usize, TaskId)> {
+        let runs = |job: &&Job| identity(&job.request) == request;
+        let mut members = self.members.iter().enumerate();
+        members.find_map(|(index, member)| Some((index, member.jobs.iter().find(runs)?.request.id.clone())))
     }
 }
 

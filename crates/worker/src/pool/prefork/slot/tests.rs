@@ -20,15 +20,30 @@ fn ready(now: Instant) -> Slot {
     slot.spawned(now);
     slot.reached(Phase::Init);
     assert!(!slot.is_open());
-    slot.reached(Phase::Ready);
+    slot.ready(1);
+    slot
+}
+
+fn is_idle(slot: &Slot) -> bool {
+    slot.takes(&task("next"))
+}
+
+/// A child that takes three tasks and runs two of them.
+fn shared(now: Instant) -> Slot {
+    let mut slot = ready(now);
+    slot.ready(3);
+    for name in ["a", "b"] {
+        slot.assign(task(name), now);
+        assert!(slot.started(&task(name), now));
+    }
     slot
 }
 
 fn busy(now: Instant) -> Slot {
     let mut slot = ready(now);
-    assert!(slot.is_idle());
+    assert!(is_idle(&slot));
     slot.assign(task("t"), now);
-    assert!(slot.started(&task("t"), now) && !slot.is_idle());
+    assert!(slot.started(&task("t"), now) && !is_idle(&slot));
     slot
 }
 
@@ -44,7 +59,7 @@ fn a_child_is_killed_only_once_it_confirmed_its_task() {
     assert_eq!(slot.tick(now + RULES.grace), Some(Action::Kill));
     let death = slot.died(Ending::Signal(9), false, now).unwrap();
     assert_eq!(death.reason, DeathReason::Revoked);
-    assert_eq!(death.run.unwrap().0, task("t"));
+    assert_eq!(death.runs[0].0, task("t"));
 }
 
 #[test]
@@ -53,7 +68,7 @@ fn a_task_that_ended_before_the_signal_saves_its_child() {
     let mut slot = busy(now);
     slot.condemn(Doom::HardLimit, now);
     assert!(slot.done(&task("t"), now));
-    assert!(slot.is_idle());
+    assert!(is_idle(&slot));
     assert_eq!(slot.confirmed(&task("t"), now), None);
     assert_eq!(slot.tick(now + Duration::from_secs(60)), None);
 }
@@ -83,7 +98,7 @@ fn a_child_that_does_not_answer_is_killed_all_the_same() {
 fn an_idle_child_cannot_be_killed_for_a_task() {
     let mut slot = ready(Instant::now());
     assert_eq!(slot.condemn(Doom::Revoked, Instant::now()), None);
-    assert!(slot.is_idle());
+    assert!(is_idle(&slot));
 }
 
 #[test]
@@ -177,4 +192,51 @@ fn a_child_has_its_own_time_to_start_whatever_it_says_meanwhile() {
     assert_eq!(silence_at(&mut slot, now + RULES.start), Some(RULES.start + SECOND_LOOK));
     slot.reached(Phase::Init);
     assert_eq!(slot.too_silent(now + RULES.start), None, "from then on its silence counts");
+}
+
+#[test]
+fn a_child_takes_as_many_tasks_as_it_said_and_none_twice() {
+    let now = Instant::now();
+    let mut slot = shared(now);
+    assert_eq!((slot.capacity(), slot.running()), (3, 2));
+    assert!(!slot.takes(&task("a")) && slot.takes(&task("c")));
+    slot.assign(task("c"), now);
+    assert!(!slot.takes(&task("d")));
+    assert!(slot.done(&task("b"), now) && !slot.done(&task("b"), now));
+    assert!(slot.takes(&task("b")) && slot.tasks() == 1);
+    assert_eq!(slot.task(), Some(&task("a")), "the one it was given first");
+}
+
+#[test]
+fn a_child_with_several_tasks_does_not_end_for_one_of_them() {
+    let now = Instant::now();
+    let mut slot = shared(now);
+    assert_eq!(slot.condemn(Doom::HardLimit, now), None);
+    slot.done(&task("a"), now);
+    assert_eq!(slot.condemn(Doom::Revoked, now), None, "not even for the last that it runs now");
+    assert!(slot.is_open() && slot.next_deadline() == Some(now + RULES.silence));
+}
+
+#[test]
+fn a_child_that_is_to_end_has_time_until_its_last_task_is_done() {
+    let now = Instant::now();
+    let mut slot = shared(now);
+    assert_eq!(slot.condemn(Doom::RecycleTasks { tasks: 9 }, now), Some(Action::Stop));
+    assert_eq!((slot.capacity(), slot.takes(&task("c"))), (0, false));
+    slot.done(&task("a"), now);
+    assert_eq!(slot.tick(now + RULES.leave), None, "the other may take any time");
+    slot.done(&task("b"), now);
+    assert_eq!(slot.tick(now + RULES.leave), Some(Action::Terminate));
+}
+
+#[test]
+fn every_task_of_a_child_dies_with_it() {
+    let now = Instant::now();
+    let mut slot = shared(now);
+    let later = now + Duration::from_secs(2);
+    slot.assign(task("c"), later);
+    let death = slot.died(Ending::Signal(11), false, later).unwrap();
+    let lost: Vec<_> = death.runs.iter().map(|(id, time)| (id.as_str(), time.as_secs())).collect();
+    assert_eq!(lost, [("a", 2), ("b", 2), ("c", 0)]);
+    assert_eq!(slot.task(), None);
 }

@@ -17,6 +17,9 @@ pub struct Description {
     pub settings: BTreeMap<String, Value>,
     /// The names of the queues to consume.
     pub queues: Vec<String>,
+    /// The pool that the application asks for, or its command line.
+    #[serde(default)]
+    pub pool: HostPool,
     /// The registered tasks.
     pub tasks: Vec<HostedTask>,
     /// The signals of the parent to which receivers are connected.
@@ -65,11 +68,63 @@ pub struct CommandLine {
     pub state_file: Option<PathBuf>,
 }
 
+/// Which pool the tasks of a Celery application run in, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct HostPool {
+    /// Which one.
+    pub kind: HostPoolKind,
+    /// How many children it has.
+    pub processes: usize,
+    /// How many tasks each of them runs at once.
+    pub jobs: usize,
+    /// How many coroutines the event loop of a child runs at once. There are as many of these children again.
+    pub coroutines: usize,
+}
+
+impl Default for HostPool {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { kind: HostPoolKind::Prefork, processes: cores, jobs: 1, coroutines: 100 }
+    }
+}
+
+/// The pools of Celery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostPoolKind {
+    /// Processes that run one task each.
+    Prefork,
+    /// One process that runs one task, in its main thread.
+    Solo,
+    /// One process that runs each task on a thread.
+    Threads,
+    /// One process that runs each task in a greenlet.
+    Gevent,
+    /// The same, by another library.
+    Eventlet,
+}
+
+impl HostPoolKind {
+    /// The name that Celery has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prefork => "prefork",
+            Self::Solo => "solo",
+            Self::Threads => "threads",
+            Self::Gevent => "gevent",
+            Self::Eventlet => "eventlet",
+        }
+    }
+}
+
 /// One task of a Celery application. What is absent is decided by the settings.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HostedTask {
     /// Its name.
     pub name: String,
+    /// Whether it is a coroutine, for an event loop.
+    #[serde(default)]
+    pub is_coroutine: bool,
     /// Whether its message is acknowledged with its outcome.
     #[serde(default)]
     pub acks_late: Option<bool>,

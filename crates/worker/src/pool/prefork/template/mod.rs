@@ -11,8 +11,8 @@
 //!    hello {version, pid}        ──▶
 //!                                ◀──     start + the command line
 //!    app + what the application asks for, or failed {why}  ──▶
-//!                                ◀──     fork {number, index, name} + the child's end of its socket
-//!    forked {number, pid}        ──▶
+//!                                ◀──     fork {number, index, name, runs, jobs} + the child's end of its socket
+//!    forked {number, pid, name}  ──▶
 //!                                ◀──     signal {name, data}
 //!    signalled {name}            ──▶
 //! ```
@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use description::{CommandLine, Description, HostedTask, Unsupported};
+pub use description::{CommandLine, Description, HostPool, HostPoolKind, HostedTask, Unsupported};
 
 use super::spawner::{Birth, Spawned};
 use process::TemplateProcess;
@@ -61,13 +61,52 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// How a child of a template runs tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Runs {
+    Prefork,
+    Solo,
+    Threads,
+    Gevent,
+    Eventlet,
+    /// The coroutines among them, on one event loop.
+    Loop,
+}
+
+impl Runs {
+    /// What such children are called in logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Prefork => "ForkPoolWorker",
+            Self::Solo => "SoloPoolWorker",
+            Self::Threads => "ThreadPoolWorker",
+            Self::Gevent => "GeventPoolWorker",
+            Self::Eventlet => "EventletPoolWorker",
+            Self::Loop => "LoopPoolWorker",
+        }
+    }
+}
+
+impl From<HostPoolKind> for Runs {
+    fn from(kind: HostPoolKind) -> Self {
+        match kind {
+            HostPoolKind::Prefork => Self::Prefork,
+            HostPoolKind::Solo => Self::Solo,
+            HostPoolKind::Threads => Self::Threads,
+            HostPoolKind::Gevent => Self::Gevent,
+            HostPoolKind::Eventlet => Self::Eventlet,
+        }
+    }
+}
+
 /// A running template. Cheap to clone; with the last clone it ends.
 #[derive(Clone, Debug)]
 pub struct Template(Arc<mpsc::Sender<Order>>);
 
 /// What the thread of a template is to do.
 enum Order {
-    Fork(Birth, oneshot::Sender<io::Result<Spawned>>),
+    Fork(Birth, Runs, oneshot::Sender<io::Result<Spawned>>),
     Signal { name: &'static str, data: serde_json::Value, sent: mpsc::Sender<()> },
 }
 
@@ -98,9 +137,9 @@ impl Template {
     }
 
     /// Lets it fork a child.
-    pub(super) fn fork(&self, birth: Birth, answer: oneshot::Sender<io::Result<Spawned>>) {
+    pub(super) fn fork(&self, birth: Birth, runs: Runs, answer: oneshot::Sender<io::Result<Spawned>>) {
         // Without a thread the answer is dropped, which tells the caller.
-        let _ = self.0.send(Order::Fork(birth, answer));
+        let _ = self.0.send(Order::Fork(birth, runs, answer));
     }
 
     /// Sends a signal of Celery's to the receivers in the template, such as `worker_ready`; waits at most this long until they
@@ -118,7 +157,9 @@ fn serve(launch: &Launch, first: TemplateProcess, orders: &mpsc::Receiver<Order>
     let mut process = Some(first);
     for order in orders {
         match order {
-            Order::Fork(birth, answer) => drop(answer.send(fork(launch, &mut process, &birth))),
+            Order::Fork(birth, runs, answer) => {
+                drop(answer.send(fork(launch, &mut process, &birth, runs)));
+            }
             Order::Signal { name, data, sent } => {
                 let signalled = process.as_mut().map_or(Ok(()), |process| process.signal(name, &data));
                 if let Err(error) = signalled {
@@ -133,7 +174,12 @@ fn serve(launch: &Launch, first: TemplateProcess, orders: &mpsc::Receiver<Order>
 }
 
 /// Forks a child from the template, which is started anew if it has died.
-fn fork(launch: &Launch, process: &mut Option<TemplateProcess>, birth: &Birth) -> io::Result<Spawned> {
+fn fork(
+    launch: &Launch,
+    process: &mut Option<TemplateProcess>,
+    birth: &Birth,
+    runs: Runs,
+) -> io::Result<Spawned> {
     let template = match process {
         Some(template) => template,
         None => {
@@ -141,7 +187,7 @@ fn fork(launch: &Launch, process: &mut Option<TemplateProcess>, birth: &Birth) -
             process.insert(TemplateProcess::start(launch)?.0)
         }
     };
-    let forked = template.fork(birth);
+    let forked = template.fork(birth, runs);
     if forked.as_ref().is_err_and(process::is_gone) {
         *process = None;
     }

@@ -20,7 +20,7 @@ use super::super::process::Process;
 use super::super::protocol::VERSION;
 use super::super::spawner::{Birth, PARENT_VARIABLE, Spawned};
 use super::description::Description;
-use super::{Launch, Refused, sources};
+use super::{Launch, Refused, Runs, sources};
 
 /// How long a template may take to end once its socket is closed.
 const LEAVES: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -37,7 +37,7 @@ enum ToTemplate<'a> {
     /// The command line, as JSON in the body.
     Start,
     /// With the child's socket, its standard output and its standard error.
-    Fork { number: u32, index: usize, name: &'a str },
+    Fork { number: u32, index: usize, name: &'a str, runs: Runs, jobs: usize },
     /// To be sent to the receivers of this signal.
     Signal { name: &'a str, data: &'a serde_json::Value },
 }
@@ -49,7 +49,7 @@ enum FromTemplate {
     Hello { version: u32, why: Option<String> },
     App {},
     Failed { why: String, code: Option<u8>, traceback: Option<String> },
-    Forked { number: u32, pid: i32 },
+    Forked { number: u32, pid: i32, name: Option<Box<str>> },
     ForkFailed { number: u32, why: String },
     Signalled {},
 }
@@ -104,21 +104,22 @@ impl TemplateProcess {
     }
 
     /// Lets it fork a child, and takes charge of that.
-    pub(super) fn fork(&mut self, birth: &Birth) -> io::Result<Spawned> {
+    pub(super) fn fork(&mut self, birth: &Birth, runs: Runs) -> io::Result<Spawned> {
         let (socket, theirs) = UnixStream::pair()?;
         let (out, err) = (io::stdout(), io::stderr());
-        let head = ToTemplate::Fork { number: birth.number, index: birth.index, name: &birth.name };
+        let Birth { number, index, ref name, jobs } = *birth;
+        let head = ToTemplate::Fork { number, index, name, runs, jobs };
         self.say_with(&head, &[theirs.as_fd(), out.as_fd(), err.as_fd()])?;
         drop(theirs);
         self.socket.set_read_timeout(Some(FORKS))?;
         let heard = self.hear();
         self.socket.set_read_timeout(None)?;
         match heard?.0 {
-            FromTemplate::Forked { number, pid } if number == birth.number => {
+            FromTemplate::Forked { number, pid, name } if number == birth.number => {
                 let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("it forked no process"))?;
                 // What the child prints goes where this process prints to.
                 let (stdout, stderr) = (io::pipe()?.0.into(), io::pipe()?.0.into());
-                Ok(Spawned { process: Process::adopt_pid(pid)?, socket, stdout, stderr })
+                Ok(Spawned { process: Process::adopt_pid(pid)?, socket, stdout, stderr, name })
             }
             FromTemplate::ForkFailed { number, why } if number == birth.number => Err(io::Error::other(why)),
             other => Err(unexpected(&other)),

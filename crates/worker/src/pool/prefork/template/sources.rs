@@ -6,10 +6,22 @@ use bytes::Bytes;
 const MODULES: &[(&str, &str)] = &[
     ("child", include_str!("../../../../../../python/_celeriac/child.py")),
     ("command", include_str!("../../../../../../python/_celeriac/command.py")),
+    ("coroutines", include_str!("../../../../../../python/_celeriac/coroutines.py")),
     ("describe", include_str!("../../../../../../python/_celeriac/describe.py")),
+    ("forkable", include_str!("../../../../../../python/_celeriac/forkable.py")),
     ("frames", include_str!("../../../../../../python/_celeriac/frames.py")),
+    ("green", include_str!("../../../../../../python/_celeriac/green.py")),
     ("linux", include_str!("../../../../../../python/_celeriac/linux.py")),
+    ("loop", include_str!("../../../../../../python/_celeriac/loop.py")),
+    ("many", include_str!("../../../../../../python/_celeriac/many.py")),
+    ("native", include_str!("../../../../../../python/_celeriac/native.py")),
+    ("pools", include_str!("../../../../../../python/_celeriac/pools.py")),
+    ("solo", include_str!("../../../../../../python/_celeriac/solo.py")),
+    ("spawn", include_str!("../../../../../../python/_celeriac/spawn.py")),
+    ("starts", include_str!("../../../../../../python/_celeriac/starts.py")),
     ("template", include_str!("../../../../../../python/_celeriac/template.py")),
+    ("threads", include_str!("../../../../../../python/_celeriac/threads.py")),
+    ("unsupported", include_str!("../../../../../../python/_celeriac/unsupported.py")),
     ("worker", include_str!("../../../../../../python/_celeriac/worker.py")),
 ];
 
