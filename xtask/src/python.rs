@@ -18,11 +18,15 @@ pub(crate) fn recording() -> Result<Option<PathBuf>> {
     environment("python", RECORDING)
 }
 
-/// An interpreter with this release of Celery, its client of Redis, and all its serializers and compressions.
+/// An interpreter with this release of Celery, its client of Redis, all its serializers and compressions, and the libraries
+/// that its pools need.
 pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
     let celery = format!("celery[redis,msgpack,zstd]=={release}");
     // What kombu 5.7 unpacks zstd with; before Python 3.14 it is a package.
-    environment(&format!("python-celery-{release}"), &[&celery, "backports.zstd==1.8.0"])
+    let mut packages = vec![celery.as_str(), "backports.zstd==1.8.0"];
+    // What applications of the tests run in, or are.
+    packages.extend(["gevent==26.9.0", "eventlet==0.41.3", "uvloop==0.23.0", "django==5.2.19"]);
+    environment(&format!("python-celery-{release}"), &packages)
 }
 
 /// The interpreter of an environment below `target`, made on first use.

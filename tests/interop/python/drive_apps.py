@@ -19,10 +19,10 @@ def raised(result):
     raise AssertionError(f"it returned {value!r}")
 
 
-def noted(what):
-    """Waits until a task has noted this."""
+def noted(what, times=1):
+    """Waits until tasks have noted this so often."""
     until = time.monotonic() + DEADLINE
-    while what not in open("notes").read():
+    while open("notes").read().count(f"{what} ") < times:
         assert time.monotonic() < until, f"nobody noted {what}"
         time.sleep(0.01)
 

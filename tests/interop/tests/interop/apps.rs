@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use super::harness::{Broker, DEADLINE, Program};
 
 /// A worker that hosts an application, in a folder of its own.
-struct Host {
+pub(super) struct Host {
     broker: Broker,
     folder: tempfile::TempDir,
     worker: Program,
@@ -20,36 +20,48 @@ struct Host {
 impl Host {
     /// Starts a worker of this application, and waits until it is ready.
     async fn start(app: &str) -> Self {
+        Self::start_with(app, &["-c", "2"], &[], 2).await
+    }
+
+    /// The same with these options and this environment, and so many children.
+    pub(super) async fn start_with(
+        app: &str,
+        options: &[&str],
+        env: &[(&str, &str)],
+        children: usize,
+    ) -> Self {
         let (broker, folder) = (Broker::start(), tempfile::tempdir().unwrap());
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/apps");
         let python = std::env::var_os("CELERIAC_TEST_PYTHON").expect("CELERIAC_TEST_PYTHON names a Python");
         let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
         worker
-            .args(["-A", app, "worker", "-c", "2", "-l", "debug", "-n", "apps@interop"])
+            .args(["-A", app, "worker", "-l", "debug", "-n", "apps@interop"])
+            .args(options)
             .current_dir(folder.path())
             .env("CELERIAC_PYTHON", python)
             .env("CELERY_BROKER_URL", broker.url())
             .env("CELERY_RESULT_BACKEND", broker.url())
             .env("PYTHONPATH", apps)
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         let host = Self { broker, folder, worker: Program::start(worker) };
-        host.until("both children are ready", |log| ready(log) >= 2).await;
+        host.until("its children are ready", |log| ready(log) >= children).await;
         host
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
-    async fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
+    pub(super) async fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
         let until = Instant::now() + DEADLINE;
         while !holds(&self.log()) {
             assert!(Instant::now() < until, "not within {DEADLINE:?}: {what}\n{}", self.log());
@@ -59,13 +71,18 @@ impl Host {
 
     /// Runs one scenario of the producer.
     async fn drive(&self, scenario: &str) {
-        let producer = self.broker.run_in(self.folder.path(), "drive_apps.py", &[scenario]);
+        self.drive_by("drive_apps.py", scenario).await;
+    }
+
+    /// Runs one scenario of this producer.
+    pub(super) async fn drive_by(&self, script: &str, scenario: &str) {
+        let producer = self.broker.run_in(self.folder.path(), script, &[scenario]);
         let (status, said) = producer.ended().await;
         assert!(status.success(), "{scenario}: {status}: its errors are above\n{said}\n{}", self.log());
     }
 
     /// Ends it warm, and waits for that.
-    async fn end(self) -> (String, BTreeMap<String, usize>) {
+    pub(super) async fn end(self) -> (String, BTreeMap<String, usize>) {
         self.worker.signal(Signal::TERM);
         let (status, _) = self.worker.ended().await;
         assert!(
@@ -82,10 +99,10 @@ impl Host {
     }
 
     /// The processes of the application's children that are ready, by the log.
-    fn children(&self) -> Vec<Pid> {
+    pub(super) fn children(&self) -> Vec<Pid> {
         let log = self.log();
         let started =
-            log.lines().filter(|line| line.contains("/ForkPoolWorker-") && line.contains("process started"));
+            log.lines().filter(|line| line.contains("PoolWorker-") && line.contains("process started"));
         let pid =
             |line: &str| line.rsplit_once("pid=")?.1.split(' ').next()?.parse().ok().and_then(Pid::from_raw);
         started.filter_map(pid).collect()
@@ -101,9 +118,7 @@ impl Host {
 
 /// How many children of the application have become ready; the program has others.
 fn ready(log: &str) -> usize {
-    log.lines()
-        .filter(|line| line.contains("/ForkPoolWorker-") && line.contains("child process ready"))
-        .count()
+    log.lines().filter(|line| line.contains("PoolWorker-") && line.contains("child process ready")).count()
 }
 
 fn is_alive(pid: Pid) -> bool {

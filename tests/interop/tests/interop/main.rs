@@ -9,6 +9,7 @@ mod chords;
 mod harness;
 mod inspecting;
 mod leases;
+mod pools;
 mod python_sends;
 mod relay;
 mod rust_sends;
