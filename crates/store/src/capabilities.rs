@@ -32,6 +32,8 @@ pub struct Capabilities {
     pub schedule_access: bool,
     /// [`crate::Broker::queues`] lists every queue that it knows.
     pub lists_queues: bool,
+    /// It plays the role of [`crate::Broadcasts`]: Celery's remote control reaches the workers.
+    pub broadcasts: bool,
 }
 
 impl Capabilities {
@@ -51,5 +53,6 @@ impl Capabilities {
         random_access: true,
         schedule_access: true,
         lists_queues: true,
+        broadcasts: true,
     };
 }

@@ -2,8 +2,9 @@
 //!
 //! The traits say what a store guarantees; the conformance suites hold every store to it. One folder per
 //! server, because one server plays several roles with one connection policy: [`Broker`], [`ResultBackend`],
-//! [`Groups`], [`Schedule`], [`Revocations`], [`FailedTasks`] and [`Presence`].
+//! [`Groups`], [`Schedule`], [`Revocations`], [`FailedTasks`], [`Presence`] and [`Broadcasts`].
 
+mod broadcasts;
 mod broker;
 mod capabilities;
 pub mod clock;
@@ -28,6 +29,7 @@ pub mod sqlite;
 mod store;
 mod tally;
 
+pub use broadcasts::{Broadcasts, LARGEST_BROADCAST, Listener, WAITING_BROADCASTS};
 pub use broker::{
     Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
     Route, Settle, Settled, Settler, Subscription,

@@ -33,6 +33,9 @@ pub struct RedisOptions {
     pub unacked_key: String,
     /// The sorted set that says since when.
     pub unacked_index_key: String,
+    /// What the channels of fan-out exchanges begin with, after [`RedisOptions::global_keyprefix`]; `{db}` in it is the number
+    /// of the database. Default: `/{db}.`. With `false` it is empty, as in old releases of kombu.
+    pub fanout_prefix: String,
     /// What the sentinels of a `sentinel://` URL call the primary; `?master_name=` in the URL goes first.
     pub master_name: Option<String>,
     /// How to sign in to sentinels.
@@ -84,6 +87,7 @@ impl Default for RedisOptions {
             queue_order_strategy: QueueOrder::RoundRobin,
             unacked_key: "unacked".to_owned(),
             unacked_index_key: "unacked_index".to_owned(),
+            fanout_prefix: FANOUT_PREFIX.to_owned(),
             master_name: None,
             sentinel_kwargs: SentinelLogin::default(),
         }
@@ -109,7 +113,6 @@ const MEANINGLESS: &[&str] = &[
     "connect_retries_timeout",
     "errback",
     "fanout_patterns",
-    "fanout_prefix",
     "health_check_interval",
     "interval_max",
     "interval_start",
@@ -133,6 +136,7 @@ const MEANINGLESS: &[&str] = &[
 
 /// Options that change what is set here.
 const HONOURED: &[&str] = &[
+    "fanout_prefix",
     "global_keyprefix",
     "master_name",
     "priority_steps",
@@ -169,6 +173,9 @@ impl RedisOptions {
             }
             "global_keyprefix" => {
                 self.global_keyprefix = value.as_str().ok_or_else(|| refuse("text"))?.to_owned();
+            }
+            "fanout_prefix" => {
+                self.fanout_prefix = fanout_prefix(value).ok_or_else(|| refuse("true, false or text"))?;
             }
             "sep" => self.sep = not_empty(value).ok_or_else(|| refuse(NOT_EMPTY))?,
             "unacked_key" => self.unacked_key = not_empty(value).ok_or_else(|| refuse(NOT_EMPTY))?,
@@ -265,6 +272,18 @@ fn result_keyprefix(prefix: &str) -> String {
     }
 }
 
+/// Source: `Channel.__init__`, `kombu/transport/redis.py`, kombu 5.7.0.
+fn fanout_prefix(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(true) => Some(FANOUT_PREFIX.to_owned()),
+        Value::Bool(false) | Value::Null => Some(String::new()),
+        value => value.as_str().map(str::to_owned),
+    }
+}
+
+/// Source: `Channel.keyprefix_fanout`, `kombu/transport/redis.py`, kombu 5.7.0.
+const FANOUT_PREFIX: &str = "/{db}.";
+
 fn steps(value: &Value) -> Option<Vec<u8>> {
     let step = |step: &Value| u8::try_from(step.as_i64()?).ok().filter(|step| *step <= 9);
     let steps: Vec<u8> = value.as_list()?.iter().map(step).collect::<Option<_>>()?;
@@ -308,6 +327,9 @@ mod tests {
         assert_eq!(set("global_keyprefix", "\"tea:\"").unwrap().global_keyprefix, "tea:");
         assert_eq!(set("priority_steps", "[0, 5]").unwrap().priority_steps, [0, 5]);
         assert_eq!(set("sep", "\":\"").unwrap().sep, ":");
+        for (prefix, is) in [("true", "/{db}."), ("false", ""), ("\"f{db}:\"", "f{db}:")] {
+            assert_eq!(set("fanout_prefix", prefix).unwrap().fanout_prefix, is);
+        }
         assert_eq!(
             set("queue_order_strategy", "\"sorted\"").unwrap().queue_order_strategy,
             QueueOrder::Sorted
@@ -329,6 +351,7 @@ mod tests {
             ("queue_order_strategy", "\"my.module.Cycle\""),
             ("master_name", "\"\""),
             ("sep", "\"\""),
+            ("fanout_prefix", "1"),
             ("visibility_timeout", "0"),
         ] {
             let refused = set(name, value).unwrap_err().to_string();

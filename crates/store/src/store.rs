@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::elsewhere::Servers;
 use crate::memory::MemoryStore;
 use crate::{
-    Broker, Error, FailedTasks, Finish, Groups, Presence, Publication, RedisOptions, Result, ResultBackend,
-    Revocations, Schedule, Settled, Settler, without_password,
+    Broadcasts, Broker, Error, FailedTasks, Finish, Groups, Presence, Publication, RedisOptions, Result,
+    ResultBackend, Revocations, Schedule, Settled, Settler, without_password,
 };
 
 /// One server (or file) in all the roles it plays. Cheap to clone.
@@ -24,6 +24,7 @@ pub struct Store {
     revocations: Arc<dyn Revocations>,
     failed: Arc<dyn FailedTasks>,
     presence: Arc<dyn Presence>,
+    broadcasts: Option<Arc<dyn Broadcasts>>,
     /// Whether results, and with them groups, live on another server than messages.
     results_elsewhere: bool,
 }
@@ -186,8 +187,15 @@ impl Store {
             revocations: Arc::clone(server) as _,
             failed: Arc::clone(server) as _,
             presence: Arc::clone(server) as _,
+            broadcasts: None,
             results_elsewhere: false,
         }
+    }
+
+    /// The same store on a server that carries broadcasts too.
+    #[must_use]
+    pub fn with_broadcasts(self, server: Arc<dyn Broadcasts>) -> Self {
+        Self { broadcasts: Some(server), ..self }
     }
 
     /// The same store with its results, groups and chords kept in another.
@@ -237,6 +245,11 @@ impl Store {
     /// Knows the live workers.
     pub fn presence(&self) -> &Arc<dyn Presence> {
         &self.presence
+    }
+
+    /// Carries broadcasts, with [`crate::Capabilities::broadcasts`].
+    pub fn broadcasts(&self) -> Option<&Arc<dyn Broadcasts>> {
+        self.broadcasts.as_ref()
     }
 
     /// Publishes messages, with the chords and groups that they belong to: as one step where these are on the same server

@@ -11,6 +11,7 @@
 //! Laws never sleep to wait. They wait for what must happen, with a deadline, and show that something does not happen
 //! by letting the store answer other questions meanwhile. Time passes when a law moves the clock of the store.
 
+pub mod broadcasting;
 pub mod chords;
 mod consuming;
 pub mod crowds;
@@ -245,6 +246,13 @@ macro_rules! store_laws {
                 a_revoked_member_of_a_workflow_comes_first if random_access,
             }
 
+            broadcasting: {
+                a_broadcast_reaches_everybody_who_listens if broadcasts,
+                a_broadcast_arrives_as_it_was_sent if broadcasts,
+                a_listener_may_be_interrupted if broadcasts,
+                a_reply_to_nobody_is_not_kept if broadcasts,
+            }
+
             failing: {
                 a_failed_task_is_kept_unharmed,
                 failed_tasks_are_listed_latest_first,
@@ -321,6 +329,7 @@ mod tests {
     fn every_law_is_listed() {
         let list = include_str!("mod.rs");
         let parts = [
+            include_str!("broadcasting.rs"),
             include_str!("chords.rs"),
             include_str!("crowds.rs"),
             include_str!("failing.rs"),

@@ -114,6 +114,15 @@ impl Keys {
         [format!("{prefix}_kombu.binding.{exchange}"), format!("{prefix}_kombu.binding_permanent.{exchange}")]
     }
 
+    /// The channel of a fan-out exchange, for messages without a routing key.
+    ///
+    /// Source: `Channel._get_publish_topic`, `kombu/transport/redis.py`, kombu 5.7.0.
+    pub(super) fn channel(&self, exchange: &str, database: i64) -> String {
+        let RedisOptions { global_keyprefix, fanout_prefix, .. } = &self.options;
+        let fanout_prefix = fanout_prefix.replace("{db}", &database.to_string());
+        format!("{global_keyprefix}{fanout_prefix}{exchange}")
+    }
+
     /// A member of [`Keys::bindings`]: routing key, pattern and queue. A direct exchange has no patterns.
     pub(super) fn binding(&self, queue: &QueueName) -> String {
         let sep = &self.options.sep;
@@ -169,6 +178,7 @@ mod tests {
         assert_eq!(keys.named("wake"), "tea:celeriac:{tasks}:wake");
         assert_eq!(keys.bindings("q"), ["tea:_kombu.binding.q", "tea:_kombu.binding_permanent.q"]);
         assert_eq!(keys.binding(&QueueName::new("q")), "q||q");
+        assert_eq!(keys.channel("celery.pidbox", 3), "tea:/3.celery.pidbox");
         assert_eq!(keys.result(&TaskId::new("1")), "cup_celery-task-meta-1");
         assert_eq!(keys.group(&GroupId::new("1")), "cup_celery-taskset-meta-1");
     }

@@ -7,6 +7,7 @@
 //! Source of the layout: `kombu/transport/redis.py`, kombu 5.7.0, and `celery/backends/redis.py`, Celery 5.7.0.
 
 mod bindings;
+mod broadcasts;
 mod claim;
 mod consequences;
 mod consumer;
@@ -66,6 +67,8 @@ pub struct RedisStore {
 /// What the clones share: three connections at most.
 struct Shared {
     keys: Keys,
+    /// The database of messages.
+    database: i64,
     /// Where results are, if not in the database of messages.
     databases: Option<Databases>,
     options: ConnectOptions,
@@ -88,7 +91,7 @@ struct Shared {
 /// # Errors
 /// [`crate::Error::Misconfigured`] for a URL or a password that is wrong, [`crate::Error::Unreachable`] if nobody answers.
 pub async fn connect(url: &str, options: &ConnectOptions) -> Result<Store> {
-    Ok(Store::of(url, &Arc::new(RedisStore::open(url, options).await?)))
+    Ok(RedisStore::open(url, options).await?.into_store(url))
 }
 
 impl RedisStore {
@@ -103,16 +106,34 @@ impl RedisStore {
         let link = |purpose| Link::new(&target, &io, options.deadline, purpose, &door);
         let (link, renewals, pushes) = (link("commands"), link("leases"), Pushes::start(link("pushes"), &io));
         let (keys, databases) = (Keys::new(&options.redis), Databases::of(&target, &options.redis));
+        let database = target.login().db();
         let options = options.clone();
         let (declared, asked) = (Mutex::default(), AtomicU64::default());
         let restoring = Restoring::default();
-        let shared =
-            Shared { keys, databases, options, link, renewals, pushes, declared, asked, restoring, io };
+        let shared = Shared {
+            keys,
+            database,
+            databases,
+            options,
+            link,
+            renewals,
+            pushes,
+            declared,
+            asked,
+            restoring,
+            io,
+        };
         // This finds out whether the server is there and lets us in.
         shared.link.connect_first().await?;
         shared.check_databases().await?;
         shared.asked.store(shared.times_asked().await?, Ordering::Relaxed);
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// This server in all its roles, as the [`Store`] at `url`.
+    pub fn into_store(self, url: &str) -> Store {
+        let server = Arc::new(self);
+        Store::of(url, &server).with_broadcasts(server)
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -21,7 +22,7 @@ use super::io::Io;
 use super::link::{Link, Request as Question, Setup};
 use super::lock;
 use super::script::read;
-use crate::{Error, Result};
+use crate::{Error, Result, WAITING_BROADCASTS};
 
 /// How often an idle connection is tried, so that a half-open one is noticed, and work goes on within 5 seconds.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(2);
@@ -58,8 +59,17 @@ impl Request {
 /// Who waits for what.
 #[derive(Default)]
 struct Board {
-    waiting: Mutex<HashMap<Topic, HashMap<u64, Arc<Notify>>>>,
+    waiting: Mutex<HashMap<Topic, HashMap<u64, Ear>>>,
     last: AtomicU64,
+}
+
+/// How to reach somebody who waits.
+#[derive(Clone, Default)]
+struct Ear {
+    /// Told of news, and when the connection is gone.
+    notify: Arc<Notify>,
+    /// Takes what is published, which is no news for `notify` then.
+    inbox: Option<mpsc::Sender<Vec<u8>>>,
 }
 
 /// An interest in topics, until it is dropped.
@@ -91,26 +101,54 @@ impl Drop for Listening {
     }
 }
 
+/// What is published on one channel, until it is dropped.
+pub(super) struct Subscribed {
+    listening: Listening,
+    inbox: mpsc::Receiver<Vec<u8>>,
+    /// Whether the server must be asked again to tell of it.
+    is_lost: bool,
+}
+
 impl Board {
-    fn listen(self: &Arc<Self>, topics: Vec<Topic>) -> Listening {
+    fn listen(self: &Arc<Self>, topics: Vec<Topic>, inbox: Option<mpsc::Sender<Vec<u8>>>) -> Listening {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
-        let notify = Arc::new(Notify::new());
+        let ear = Ear { inbox, ..Ear::default() };
         let mut waiting = lock(&self.waiting);
         for topic in &topics {
-            waiting.entry(topic.clone()).or_default().insert(number, Arc::clone(&notify));
+            waiting.entry(topic.clone()).or_default().insert(number, ear.clone());
         }
         drop(waiting);
-        Listening { topics, number, notify, board: Arc::clone(self) }
+        Listening { topics, number, notify: ear.notify, board: Arc::clone(self) }
     }
 
     fn tell(&self, topic: &Topic) {
         if let Some(listeners) = lock(&self.waiting).get(topic) {
-            listeners.values().for_each(|notify| notify.notify_one());
+            listeners.values().for_each(|ear| ear.notify.notify_one());
         }
     }
 
     fn tell_all(&self) {
-        lock(&self.waiting).values().flat_map(HashMap::values).for_each(|notify| notify.notify_one());
+        lock(&self.waiting).values().flat_map(HashMap::values).for_each(|ear| ear.notify.notify_one());
+    }
+
+    /// Hands what was published to those who take it, and tells the others that something was.
+    fn pass_on(&self, channel: &str, published: Option<&Value>) {
+        let waiting = lock(&self.waiting);
+        let Some(listeners) = waiting.get(&Topic::Channel(channel.into())) else { return };
+        for ear in listeners.values() {
+            match (&ear.inbox, published) {
+                (Some(inbox), Some(Value::BulkString(bytes))) => {
+                    if let Err(TrySendError::Full(_)) = inbox.try_send(bytes.clone()) {
+                        tracing::warn!(
+                            channel,
+                            "a broadcast is passed over: {WAITING_BROADCASTS} others wait"
+                        );
+                    }
+                }
+                (Some(_), _) => {}
+                (None, _) => ear.notify.notify_one(),
+            }
+        }
     }
 
     fn is_wanted(&self, topic: &Topic) -> bool {
@@ -130,9 +168,9 @@ impl Board {
                     self.tell(&Topic::Key(key.into()));
                 }
             }
-            (PushKind::Message, [channel, ..]) => {
+            (PushKind::Message, [channel, published @ ..]) => {
                 if let Some(channel) = text(channel) {
-                    self.tell(&Topic::Channel(channel.into()));
+                    self.pass_on(&channel, published.first());
                 }
             }
             // Everything was flushed, or the connection is gone.
@@ -176,7 +214,36 @@ impl Pushes {
 
     /// An interest in topics that the server has not been asked to tell of.
     pub(super) fn interest(&self, topics: Vec<Topic>) -> Listening {
-        self.board.listen(topics)
+        self.board.listen(topics, None)
+    }
+
+    /// From when this returns, all that is published on this channel comes out of [`Pushes::published`].
+    ///
+    /// # Errors
+    /// When the server cannot be reached within the deadline.
+    pub(super) async fn subscribe(&self, channel: &str) -> Result<Subscribed> {
+        let (sender, inbox) = mpsc::channel(WAITING_BROADCASTS);
+        let listening = self.board.listen(vec![Topic::Channel(channel.into())], Some(sender));
+        self.again(&listening).await?;
+        Ok(Subscribed { listening, inbox, is_lost: false })
+    }
+
+    /// Waits for what is published next, and subscribes again where the connection was lost. Cancel safe.
+    ///
+    /// # Errors
+    /// When the server cannot be reached within the deadline. It may be asked again.
+    pub(super) async fn published(&self, subscribed: &mut Subscribed) -> Result<Vec<u8>> {
+        loop {
+            if subscribed.is_lost {
+                self.again(&subscribed.listening).await?;
+                subscribed.is_lost = false;
+            }
+            tokio::select! {
+                biased;
+                Some(published) = subscribed.inbox.recv() => return Ok(published),
+                () = subscribed.listening.changed() => subscribed.is_lost = true,
+            }
+        }
     }
 
     /// As [`Pushes::listen`], for an interest that was told already: a changed key is told once.

@@ -45,6 +45,7 @@ scripts! {
     PURGE = "purge.lua";
     RENEW = "renew.lua";
     RESTORE = "restore.lua";
+    REPLY = "reply.lua";
     REQUEUE = "requeue.lua";
     REVOKE = "revoke.lua";
     REVOKED = "revoked.lua";

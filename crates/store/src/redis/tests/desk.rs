@@ -1,6 +1,5 @@
 //! What the tests of faults do with a store.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +28,7 @@ pub(super) async fn open(url: &str) -> Store {
 /// Opens a store on a server that is there, however long that takes on a machine with much to do.
 pub(super) async fn open_with(url: &str, options: &ConnectOptions) -> Store {
     let opened = soon("opening", patiently(|| RedisStore::open(url, options))).await;
-    Store::of(url, &Arc::new(opened))
+    opened.into_store(url)
 }
 
 pub(super) fn queue() -> QueueName {

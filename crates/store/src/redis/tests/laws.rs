@@ -1,6 +1,5 @@
 //! The laws of all stores, on Redis.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,7 +30,7 @@ impl FreshServer for Fresh {
         let url = self.0.url(0);
         let redis = RedisOptions { result_database: self.1, ..options.redis.clone() };
         let options = ConnectOptions { redis, ..options.clone() };
-        Store::of(&url, &Arc::new(RedisStore::open(&url, &options).await.unwrap()))
+        RedisStore::open(&url, &options).await.unwrap().into_store(&url)
     }
 
     async fn publish_undecodable(&self, queue: &QueueName, bytes: &[u8]) {

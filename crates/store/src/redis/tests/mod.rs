@@ -16,6 +16,7 @@ mod ordering;
 mod permissions;
 mod places;
 mod remains;
+mod replying;
 mod restarts;
 mod restoring;
 mod strangers;

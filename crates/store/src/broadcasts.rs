@@ -1,0 +1,42 @@
+//! What is said to everybody at once, and answered to one: Celery's remote control.
+
+use async_trait::async_trait;
+use celeriac_protocol::Message;
+
+use crate::Result;
+
+/// Carries broadcasts and the replies to them. A store has this role with [`crate::Capabilities::broadcasts`].
+///
+/// Nothing of it is kept: a broadcast reaches those who listen when it is sent, and nobody else.
+#[async_trait]
+pub trait Broadcasts: Send + Sync {
+    /// Listens to a fan-out exchange: what is sent to it after this returns comes out of the listener, in the order in
+    /// which it was sent.
+    async fn listen(&self, exchange: &str) -> Result<Box<dyn Listener>>;
+
+    /// Sends a message to everybody who listens to this fan-out exchange.
+    async fn broadcast(&self, exchange: &str, message: Message) -> Result<()>;
+
+    /// Puts a message into the queues that are bound to a direct exchange by this routing key, and says whether there
+    /// are any: who asked may be gone, and then nothing is left behind. What nobody fetches expires soon.
+    async fn reply(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool>;
+}
+
+/// A stream of broadcasts.
+#[async_trait]
+pub trait Listener: Send {
+    /// Waits for the next broadcast. Cancel safe.
+    ///
+    /// What cannot be decoded, is larger than [`LARGEST_BROADCAST`], or comes while [`WAITING_BROADCASTS`] others wait, is
+    /// passed over with a line in the log.
+    ///
+    /// # Errors
+    /// When the server cannot be reached. Asked again, the listener goes on; what was sent meanwhile is lost.
+    async fn next(&mut self) -> Result<Message>;
+}
+
+/// The most broadcasts that wait for one listener.
+pub const WAITING_BROADCASTS: usize = 1024;
+
+/// The largest broadcast that is heard, in bytes as it travels.
+pub const LARGEST_BROADCAST: usize = 4 << 20;

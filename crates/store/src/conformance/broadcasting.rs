@@ -1,0 +1,61 @@
+//! What broadcasts promise.
+
+use celeriac_protocol::Message;
+
+use super::StoreUnderTest;
+use super::subject::{message, within};
+use crate::{Broadcasts, Listener, Store};
+
+const EXCHANGE: &str = "law.pidbox";
+
+fn broadcasts(store: &Store) -> &dyn Broadcasts {
+    &**store.broadcasts().expect("a store with the capability has the role")
+}
+
+/// The next broadcast, by the id of its message.
+async fn heard(listener: &mut dyn Listener) -> String {
+    let Message { headers, .. } = within("the broadcast", listener.next()).await.unwrap();
+    headers.id.expect("it was sent with an id").as_str().to_owned()
+}
+
+/// What is broadcast reaches everybody who listens to its exchange, in order, and nobody else.
+pub async fn a_broadcast_reaches_everybody_who_listens(store: &StoreUnderTest) {
+    let elsewhere = store.elsewhere().await;
+    let here = broadcasts(store.store());
+    here.broadcast(EXCHANGE, message("before")).await.unwrap();
+    let mut listeners = Vec::new();
+    for at in [here, here, broadcasts(&elsewhere)] {
+        listeners.push(at.listen(EXCHANGE).await.unwrap());
+    }
+    let mut other = here.listen("other.pidbox").await.unwrap();
+    broadcasts(&elsewhere).broadcast(EXCHANGE, message("a")).await.unwrap();
+    broadcasts(&elsewhere).broadcast(EXCHANGE, message("b")).await.unwrap();
+    here.broadcast("other.pidbox", message("c")).await.unwrap();
+    for listener in &mut listeners {
+        assert_eq!([heard(&mut **listener).await, heard(&mut **listener).await], ["a", "b"]);
+    }
+    assert_eq!(heard(&mut *other).await, "c");
+}
+
+/// A broadcast arrives as it was sent.
+pub async fn a_broadcast_arrives_as_it_was_sent(store: &StoreUnderTest) {
+    let mut listener = broadcasts(store.store()).listen(EXCHANGE).await.unwrap();
+    let mut sent = message("a");
+    sent.headers.other.push(("clock".into(), 7.into()));
+    broadcasts(store.store()).broadcast(EXCHANGE, sent.clone()).await.unwrap();
+    assert_eq!(within("the broadcast", listener.next()).await.unwrap(), sent);
+}
+
+/// Dropping the wait for a broadcast loses none.
+pub async fn a_listener_may_be_interrupted(store: &StoreUnderTest) {
+    let mut listener = broadcasts(store.store()).listen(EXCHANGE).await.unwrap();
+    store.keeps_waiting("a listener to silence", &mut std::pin::pin!(listener.next())).await;
+    broadcasts(store.store()).broadcast(EXCHANGE, message("a")).await.unwrap();
+    assert_eq!(heard(&mut *listener).await, "a");
+}
+
+/// A reply to somebody who is gone goes nowhere.
+pub async fn a_reply_to_nobody_is_not_kept(store: &StoreUnderTest) {
+    let replied = broadcasts(store.store()).reply("reply.law.pidbox", "nobody", message("a")).await;
+    assert!(!replied.unwrap());
+}

@@ -1,0 +1,86 @@
+//! Broadcasts as kombu sends them: a published message on a channel, and replies in lists that are bound by a routing key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::{Envelope, Message};
+use redis::cmd;
+
+use super::publish::decode;
+use super::pushes::Subscribed;
+use super::script::{REPLY, read};
+use super::{RedisStore, Shared};
+use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Result};
+
+/// How long a reply waits for who asked, unless its queue says otherwise.
+///
+/// Source: `control_queue_expires`, `celery/app/defaults.py`, Celery 5.7.0.
+const REPLY_EXPIRES: Duration = Duration::from_secs(10);
+
+#[async_trait]
+impl Broadcasts for RedisStore {
+    async fn listen(&self, exchange: &str) -> Result<Box<dyn Listener>> {
+        let subscribed = self.shared.pushes.subscribe(&self.shared.channel(exchange)).await?;
+        Ok(Box::new(Heard { shared: Arc::clone(&self.shared), subscribed }))
+    }
+
+    async fn broadcast(&self, exchange: &str, message: Message) -> Result<()> {
+        let shared = &self.shared;
+        let mut publish = cmd("PUBLISH");
+        publish.arg(shared.channel(exchange)).arg(envelope(exchange, "", message));
+        shared.link.ask("broadcast", publish).await.map(drop)
+    }
+
+    async fn reply(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
+        let shared = &self.shared;
+        let [bindings, _] = shared.keys.bindings(exchange);
+        let mut call = shared.script(&REPLY, std::iter::once(&*bindings));
+        call.arg(&shared.options.redis.global_keyprefix).arg(&shared.options.redis.sep).arg(exchange);
+        call.arg(routing_key).arg(envelope(exchange, routing_key, message));
+        call.arg(u64::try_from(REPLY_EXPIRES.as_millis()).unwrap_or(u64::MAX));
+        let queues: u64 = read(call.run("reply", &shared.link).await?, &shared.link)?;
+        Ok(queues > 0)
+    }
+}
+
+impl Shared {
+    fn channel(&self, exchange: &str) -> String {
+        self.keys.channel(exchange, self.database)
+    }
+}
+
+fn envelope(exchange: &str, routing_key: &str, message: Message) -> Vec<u8> {
+    Envelope {
+        message,
+        exchange: exchange.into(),
+        routing_key: routing_key.into(),
+        delivery_info: Vec::new(),
+        delivery_tag: uuid::Uuid::new_v4().to_string().into(),
+    }
+    .encode()
+}
+
+/// What is published on the channel of an exchange.
+struct Heard {
+    shared: Arc<Shared>,
+    subscribed: Subscribed,
+}
+
+#[async_trait]
+impl Listener for Heard {
+    async fn next(&mut self) -> Result<Message> {
+        loop {
+            let published = self.shared.pushes.published(&mut self.subscribed).await?;
+            let size = published.len();
+            if size > LARGEST_BROADCAST {
+                tracing::warn!(size, "a broadcast is passed over: it is too large");
+                continue;
+            }
+            match decode(&published) {
+                Some((message, _)) => return Ok(message),
+                None => tracing::warn!(size, "a broadcast is passed over: it is no message"),
+            }
+        }
+    }
+}

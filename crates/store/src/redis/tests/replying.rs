@@ -1,0 +1,53 @@
+//! Replies to Celery's control clients, and what becomes of them.
+
+use celeriac_faults::Server;
+use celeriac_protocol::Message;
+
+use super::desk::open;
+
+const EXCHANGE: &str = "reply.celery.pidbox";
+
+/// Binds a queue as kombu does.
+fn bind(server: &Server, key: &str, queue: &str) {
+    let member = format!("{key}\x06\x16\x06\x16{queue}");
+    let bindings = format!("_kombu.binding.{EXCHANGE}");
+    redis::cmd("SADD").arg(bindings).arg(member).exec(&mut server.connection()).unwrap();
+}
+
+fn waiting(server: &Server, queue: &str) -> (usize, i64) {
+    let mut connection = server.connection();
+    let length = redis::cmd("LLEN").arg(queue).query(&mut connection).unwrap();
+    (length, redis::cmd("PTTL").arg(queue).query(&mut connection).unwrap())
+}
+
+#[tokio::test]
+async fn a_reply_waits_where_its_key_is_bound_and_not_for_ever() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    let broadcasts = store.broadcasts().unwrap();
+    bind(&server, "me", "me.reply.celery.pidbox");
+    bind(&server, "mean", "other");
+    bind(&server, "own", "my.queue");
+    for (key, queue) in [("me", "me.reply.celery.pidbox"), ("own", "my.queue")] {
+        for count in 1..3 {
+            assert!(broadcasts.reply(EXCHANGE, key, Message::default()).await.unwrap());
+            let (length, expiry) = waiting(&server, queue);
+            assert!(length == count && (1..=10_000).contains(&expiry), "{length} {expiry}");
+        }
+    }
+    assert!(!broadcasts.reply(EXCHANGE, "mea", Message::default()).await.unwrap());
+    assert_eq!(waiting(&server, "other").0, 0);
+}
+
+#[tokio::test]
+async fn the_expiry_that_a_client_has_set_is_kept() {
+    let server = Server::start();
+    let store = open(&server.url(0)).await;
+    bind(&server, "me", "mine");
+    let mut connection = server.connection();
+    redis::cmd("LPUSH").arg("mine").arg("earlier").exec(&mut connection).unwrap();
+    redis::cmd("PEXPIRE").arg("mine").arg(60_000).exec(&mut connection).unwrap();
+    store.broadcasts().unwrap().reply(EXCHANGE, "me", Message::default()).await.unwrap();
+    let (length, expiry) = waiting(&server, "mine");
+    assert!(length == 2 && expiry > 10_000, "{length} {expiry}");
+}
