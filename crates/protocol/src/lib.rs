@@ -6,10 +6,12 @@
 //! - [`Message`] is what brokers carry: [`Headers`], [`Properties`] and an encoded body.
 //! - [`body`] decodes and encodes that body: [`Arguments`] and what follows the task.
 //! - [`Value`] is any argument or result, with serde in both directions.
+//! - [`control`] is what workers are told by remote control, and what they reply.
 //! - [`ResultRecord`] is a stored result; [`TaskException`] a failure in it.
 
 pub mod body;
 pub mod compression;
+pub mod control;
 mod envelope;
 mod error;
 mod exception;

@@ -1,5 +1,7 @@
 //! What is said to everybody at once, and answered to one: Celery's remote control.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use celeriac_protocol::Message;
 
@@ -18,8 +20,15 @@ pub trait Broadcasts: Send + Sync {
     async fn broadcast(&self, exchange: &str, message: Message) -> Result<()>;
 
     /// Puts a message into the queues that are bound to a direct exchange by this routing key, and says whether there
-    /// are any: who asked may be gone, and then nothing is left behind. What nobody fetches expires soon.
-    async fn reply(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool>;
+    /// are any: who asked may be gone, and then nothing is left behind. What nobody fetches is gone after `expires`, unless
+    /// the queue has an expiry of its own.
+    async fn reply(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        message: Message,
+        expires: Duration,
+    ) -> Result<bool>;
 }
 
 /// A stream of broadcasts.

@@ -9,6 +9,7 @@ mod background;
 mod builtins;
 mod check;
 mod consumer;
+mod control;
 mod death;
 mod decode;
 mod error;

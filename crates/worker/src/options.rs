@@ -70,6 +70,10 @@ pub struct Options {
     pub max_body_bytes: usize,
     /// On which threads async tasks and the renewal of leases run.
     pub placement: Placement,
+    /// The name of the exchange on which remote control is heard, without its ending; `None` for no remote control.
+    pub control_exchange: Option<String>,
+    /// How long a reply to remote control waits for who asked.
+    pub control_queue_expires: Duration,
     /// The process that forks the children in which the tasks of a Celery application run.
     pub template: Option<Template>,
     /// In which of Celery's pools these run.
@@ -119,6 +123,8 @@ impl Default for Options {
             result_expires: Duration::from_secs(24 * 60 * 60),
             max_body_bytes: LEAST_MAX_BODY,
             placement: Placement::Own,
+            control_exchange: Some("celery".to_owned()),
+            control_queue_expires: Duration::from_secs(10),
             template: None,
             host_pool: HostPool::default(),
             clock: Clock::system(),
@@ -156,6 +162,10 @@ impl Options {
             disable_rate_limits: settings.worker_disable_rate_limits,
             result_expires: settings.result_lifetime(),
             max_body_bytes: max_body_bytes(settings.store_message_limit),
+            control_exchange: settings
+                .worker_enable_remote_control
+                .then(|| settings.control_exchange.clone()),
+            control_queue_expires: settings.control_queue_expires,
             ..default
         }
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
+use crate::control::{Inquirer, LogicalClock, Mailbox, Panel};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
 use crate::finish::Rules;
@@ -245,6 +246,7 @@ impl Worker<'_> {
         if crate::orphans::come_here() {
             others.push(tokio::spawn(crate::orphans::reap()));
         }
+        others.extend(self.remote_control(&inputs, &trouble).map(|mailbox| tokio::spawn(mailbox.run())));
         let crew = Crew {
             _keeper: LeaseKeeper::start(lease, options.placement, renewed, trouble.clone())?,
             settler,
@@ -255,6 +257,20 @@ impl Worker<'_> {
         let (app, options, health) = (app.clone(), Arc::clone(options), host.health.clone());
         let parts = Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id };
         Ok((Consumer::new(parts), crew))
+    }
+
+    /// What hears remote control, if that is wanted and the store carries it.
+    fn remote_control(&self, inputs: &mpsc::UnboundedSender<Input>, trouble: &Trouble) -> Option<Mailbox> {
+        let exchange = self.options.control_exchange.clone()?;
+        let broadcasts = Arc::clone(self.store.broadcasts()?);
+        let panel = Panel {
+            app: self.app.clone(),
+            options: Arc::clone(self.options),
+            store: self.store.clone(),
+            inquirer: Inquirer::new(inputs.clone()),
+            clock: LogicalClock::default(),
+        };
+        Some(Mailbox { broadcasts, exchange, panel, trouble: trouble.clone() })
     }
 
     /// The pools that the registered tasks need, and no others.

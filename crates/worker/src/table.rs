@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use celeriac_protocol::TaskId;
+use celeriac_protocol::{TaskId, Timestamp};
 use celeriac_store::{Delivery, DeliveryTag};
 use tokio::time::Instant;
 
@@ -66,6 +66,8 @@ pub(crate) struct Entry {
 pub(crate) struct Started {
     /// When it started.
     pub at: Instant,
+    /// The same moment, for people.
+    pub since: Timestamp,
     /// The process or thread that runs it, as people read it; none on the async pool.
     pub executor: Option<Box<str>>,
 }

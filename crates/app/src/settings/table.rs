@@ -195,6 +195,12 @@ settings! {
     worker_delivery_limit: u32 = 3;
     /// Whether rate limits are not kept.
     worker_disable_rate_limits: bool = false;
+    /// Whether Celery's remote control is heard, where the store carries it (Redis).
+    worker_enable_remote_control: bool = true;
+    /// The name of the exchange on which remote control is heard, which Celery's programs must have too.
+    control_exchange: String = "celery".to_owned();
+    /// How long a reply to remote control waits for who asked, where their queue does not say.
+    control_queue_expires: Duration = Duration::from_secs(10);
 
     /// The largest message or result that is taken, in bytes. A worker decodes bodies of four times this size, because
     /// they may be compressed, and of 256 MiB in any case, because foreign producers know no limit.

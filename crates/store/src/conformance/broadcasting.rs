@@ -3,7 +3,7 @@
 use celeriac_protocol::Message;
 
 use super::StoreUnderTest;
-use super::subject::{message, within};
+use super::subject::{MOMENT, message, within};
 use crate::{Broadcasts, Listener, Store};
 
 const EXCHANGE: &str = "law.pidbox";
@@ -56,6 +56,6 @@ pub async fn a_listener_may_be_interrupted(store: &StoreUnderTest) {
 
 /// A reply to somebody who is gone goes nowhere.
 pub async fn a_reply_to_nobody_is_not_kept(store: &StoreUnderTest) {
-    let replied = broadcasts(store.store()).reply("reply.law.pidbox", "nobody", message("a")).await;
+    let replied = broadcasts(store.store()).reply("reply.law.pidbox", "nobody", message("a"), MOMENT).await;
     assert!(!replied.unwrap());
 }

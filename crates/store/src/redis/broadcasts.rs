@@ -13,11 +13,6 @@ use super::script::{REPLY, read};
 use super::{RedisStore, Shared};
 use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Result};
 
-/// How long a reply waits for who asked, unless its queue says otherwise.
-///
-/// Source: `control_queue_expires`, `celery/app/defaults.py`, Celery 5.7.0.
-const REPLY_EXPIRES: Duration = Duration::from_secs(10);
-
 #[async_trait]
 impl Broadcasts for RedisStore {
     async fn listen(&self, exchange: &str) -> Result<Box<dyn Listener>> {
@@ -32,13 +27,20 @@ impl Broadcasts for RedisStore {
         shared.link.ask("broadcast", publish).await.map(drop)
     }
 
-    async fn reply(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
+    async fn reply(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        message: Message,
+        expires: Duration,
+    ) -> Result<bool> {
         let shared = &self.shared;
         let [bindings, _] = shared.keys.bindings(exchange);
         let mut call = shared.script(&REPLY, std::iter::once(&*bindings));
         call.arg(&shared.options.redis.global_keyprefix).arg(&shared.options.redis.sep).arg(exchange);
         call.arg(routing_key).arg(envelope(exchange, routing_key, message));
-        call.arg(u64::try_from(REPLY_EXPIRES.as_millis()).unwrap_or(u64::MAX));
+        // The longest that Redis takes is far beyond any that is wanted.
+        call.arg(expires.as_millis().clamp(1, u128::from(u32::MAX)) as u64);
         let queues: u64 = read(call.run("reply", &shared.link).await?, &shared.link)?;
         Ok(queues > 0)
     }

@@ -181,7 +181,7 @@ impl Consumer {
         if entry.step(Step::Start).is_err() {
             return;
         }
-        entry.started = Some(Started { at, executor });
+        entry.started = Some(Started { at, since: now, executor });
         self.totals.count_start(&request.delivery.message.headers, now);
         if let Some(soft) = request.limits.soft {
             entry.timers.push(self.timers.set(after(at, soft), Deadline::Soft(Key::of(request))));

@@ -8,7 +8,7 @@
 //! - [`deadlines`]: time limits and revocations end requests from outside;
 //! - [`python`]: what is said of requests of a Celery application that do not end by themselves;
 //! - [`stopping`]: the phases of a shutdown, in the time that [`time_left`] gives them;
-//! - [`facts`]: what the worker says of itself.
+//! - [`facts`]: what the worker says of itself, and [`questions`]: what remote control asks it.
 
 mod deadlines;
 mod dispatch;
@@ -17,6 +17,7 @@ mod facts;
 mod intake;
 mod limited;
 mod python;
+mod questions;
 mod readiness;
 mod stopping;
 mod suspects;
@@ -32,6 +33,7 @@ use celeriac_store::{ConsumerId, Revocation, WorkerRecord};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::control::Question;
 use crate::fetcher::Arrival;
 use crate::finish::Rules;
 use crate::finisher::{Answer, Item};
@@ -68,6 +70,8 @@ pub(crate) enum Input {
     Announce,
     /// The lease has been renewed.
     Renewed,
+    /// Remote control wants something.
+    Question(Question),
     /// A shutdown was asked for.
     Asked(Asked),
 }
@@ -244,6 +248,7 @@ impl Consumer {
             Input::Health => self.health_changed(),
             Input::Announce => self.announce(),
             Input::Renewed => self.heartbeat(),
+            Input::Question(question) => self.question(question),
             Input::Asked(asked) => self.asked(asked),
         }
     }

@@ -6,6 +6,7 @@
 mod apps;
 mod canvases;
 mod chords;
+mod control;
 mod harness;
 mod inspecting;
 mod leases;

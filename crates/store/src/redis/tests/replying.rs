@@ -1,11 +1,14 @@
 //! Replies to Celery's control clients, and what becomes of them.
 
+use std::time::Duration;
+
 use celeriac_faults::Server;
 use celeriac_protocol::Message;
 
 use super::desk::open;
 
 const EXCHANGE: &str = "reply.celery.pidbox";
+const EXPIRES: Duration = Duration::from_secs(10);
 
 /// Binds a queue as kombu does.
 fn bind(server: &Server, key: &str, queue: &str) {
@@ -30,12 +33,12 @@ async fn a_reply_waits_where_its_key_is_bound_and_not_for_ever() {
     bind(&server, "own", "my.queue");
     for (key, queue) in [("me", "me.reply.celery.pidbox"), ("own", "my.queue")] {
         for count in 1..3 {
-            assert!(broadcasts.reply(EXCHANGE, key, Message::default()).await.unwrap());
+            assert!(broadcasts.reply(EXCHANGE, key, Message::default(), EXPIRES).await.unwrap());
             let (length, expiry) = waiting(&server, queue);
             assert!(length == count && (1..=10_000).contains(&expiry), "{length} {expiry}");
         }
     }
-    assert!(!broadcasts.reply(EXCHANGE, "mea", Message::default()).await.unwrap());
+    assert!(!broadcasts.reply(EXCHANGE, "mea", Message::default(), EXPIRES).await.unwrap());
     assert_eq!(waiting(&server, "other").0, 0);
 }
 
@@ -47,7 +50,7 @@ async fn the_expiry_that_a_client_has_set_is_kept() {
     let mut connection = server.connection();
     redis::cmd("LPUSH").arg("mine").arg("earlier").exec(&mut connection).unwrap();
     redis::cmd("PEXPIRE").arg("mine").arg(60_000).exec(&mut connection).unwrap();
-    store.broadcasts().unwrap().reply(EXCHANGE, "me", Message::default()).await.unwrap();
+    store.broadcasts().unwrap().reply(EXCHANGE, "me", Message::default(), EXPIRES).await.unwrap();
     let (length, expiry) = waiting(&server, "mine");
     assert!(length == 2 && expiry > 10_000, "{length} {expiry}");
 }

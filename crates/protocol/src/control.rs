@@ -1,0 +1,191 @@
+//! Remote control: the commands that Celery's clients broadcast to workers, and the replies to them.
+//!
+//! Source: `kombu/pidbox.py`, `Mailbox._publish`, `Mailbox._publish_reply` and `Node.handle_message`, kombu 5.7.0.
+
+use crate::{DecodeError, Message, Properties, Serializer, Value, compression, json, msgpack};
+
+/// The largest command, once it is decompressed, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// The fan-out exchange of commands, for the setting `control_exchange`.
+pub fn exchange(name: &str) -> String {
+    format!("{name}.pidbox")
+}
+
+/// One command to workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlCommand {
+    /// Its name, such as `ping`.
+    pub method: Box<str>,
+    /// What it is called with, by name.
+    pub arguments: Vec<(Box<str>, Value)>,
+    /// To whom it goes.
+    pub address: Address,
+    /// Where its reply goes, if one is wanted.
+    pub reply_to: Option<ReplyTo>,
+    /// The logical clock of the sender.
+    pub clock: u64,
+}
+
+/// To which workers a command goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// To everybody.
+    All,
+    /// To those of these node names.
+    Nodes(Vec<Box<str>>),
+    /// To those whose node name matches.
+    Matching {
+        /// The pattern.
+        pattern: Box<str>,
+        /// How it is written: `glob` or `pcre`.
+        matcher: Box<str>,
+    },
+}
+
+/// Where a reply goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplyTo {
+    /// The direct exchange.
+    pub exchange: Box<str>,
+    /// The routing key.
+    pub routing_key: Box<str>,
+    /// What tells the answers to one question from those to another.
+    pub ticket: Value,
+    /// How the sender writes, and so reads.
+    pub serializer: Serializer,
+}
+
+impl ControlCommand {
+    /// Reads a command out of its message.
+    ///
+    /// # Errors
+    /// When the content type is not known (pickle never is), or the body is no command.
+    pub fn decode(message: &Message) -> Result<Self, DecodeError> {
+        let plain = compression::plain_body(&message.body, message.headers.compression.as_deref(), LARGEST)?;
+        let serializer = Serializer::from_name(&message.content_type)
+            .ok_or_else(|| DecodeError::ContentType { content_type: message.content_type.clone() })?;
+        let body = match serializer {
+            Serializer::Json => json::parse(&plain)?,
+            Serializer::MessagePack => msgpack::parse(&plain)?,
+        };
+        let text = |name: &str| body.get(name).and_then(Value::as_str).map(Box::<str>::from);
+        let method = text("method").ok_or_else(|| shape("it names no method"))?;
+        let arguments = match body.get("arguments") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Map(arguments)) => arguments.clone(),
+            Some(other) => return Err(shape(&format!("its arguments are a {}", other.kind()))),
+        };
+        let clock = message.headers.other.iter().find(|(name, _)| &**name == "clock");
+        let clock = clock.and_then(|(_, clock)| u64::try_from(clock.as_i64()?).ok()).unwrap_or(0);
+        let (address, reply_to) = (Address::of(&body), ReplyTo::of(&body, serializer));
+        Ok(Self { method, arguments, address, reply_to, clock })
+    }
+
+    /// An argument of this name, unless it is `None`.
+    pub fn argument(&self, name: &str) -> Option<&Value> {
+        let of_name = self.arguments.iter().find(|(argument, _)| &**argument == name);
+        of_name.map(|(_, value)| value).filter(|value| !value.is_null())
+    }
+}
+
+fn shape(reason: &str) -> DecodeError {
+    DecodeError::shape("control command", reason)
+}
+
+impl Address {
+    fn of(body: &Value) -> Self {
+        let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        match (body.get("destination"), text("pattern"), text("matcher")) {
+            (Some(Value::List(nodes)), ..) if !nodes.is_empty() => {
+                Self::Nodes(nodes.iter().filter_map(Value::as_str).map(Into::into).collect())
+            }
+            (Some(Value::String(node)), ..) if !node.is_empty() => Self::Nodes(vec![node.clone()]),
+            (_, Some(pattern), Some(matcher)) => {
+                Self::Matching { pattern: pattern.into(), matcher: matcher.into() }
+            }
+            _ => Self::All,
+        }
+    }
+}
+
+impl ReplyTo {
+    fn of(body: &Value, serializer: Serializer) -> Option<Self> {
+        let reply_to = body.get("reply_to")?;
+        let text = |name: &str| reply_to.get(name).and_then(Value::as_str).map(Box::<str>::from);
+        let ticket = body.get("ticket").cloned().unwrap_or_default();
+        Some(Self { exchange: text("exchange")?, routing_key: text("routing_key")?, ticket, serializer })
+    }
+
+    /// The message with the reply of the worker `node`, whose logical clock stands here.
+    ///
+    /// What MessagePack has no form for goes as JSON, which every client of Celery reads unless it was told not to.
+    pub fn message(&self, node: &str, reply: Value, clock: u64) -> Message {
+        let body = Value::Map(vec![(node.into(), reply)]);
+        let packed = match self.serializer {
+            Serializer::MessagePack => msgpack::to_bytes(&body).ok(),
+            Serializer::Json => None,
+        };
+        let (serializer, body) = match packed {
+            Some(packed) => (Serializer::MessagePack, packed),
+            None => (Serializer::Json, json::to_bytes(&body)),
+        };
+        let mut message = Message {
+            properties: Properties { delivery_mode: Some(1), priority: None, ..Properties::default() },
+            content_type: serializer.content_type().into(),
+            content_encoding: serializer.content_encoding().into(),
+            body: body.into(),
+            ..Message::default()
+        };
+        message.headers.other = vec![("ticket".into(), self.ticket.clone()), ("clock".into(), clock.into())];
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(body: &str) -> Result<ControlCommand, DecodeError> {
+        let mut message = Message {
+            content_type: "application/json".into(),
+            body: body.as_bytes().to_vec().into(),
+            ..Message::default()
+        };
+        message.headers.other = vec![("clock".into(), 7.into()), ("expires".into(), Value::Float(1.5))];
+        ControlCommand::decode(&message)
+    }
+
+    #[test]
+    fn a_command_is_read_as_celery_writes_it() {
+        let ping = r#"{"method": "ping", "arguments": {"a": null, "b": 1}, "destination": null, "pattern": null, "matcher": null,
+            "ticket": "t", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "k"}}"#;
+        let ping = command(ping).unwrap();
+        assert_eq!((&*ping.method, &ping.address, ping.clock), ("ping", &Address::All, 7));
+        assert_eq!((ping.argument("a"), ping.argument("b")), (None, Some(&Value::Int(1))));
+        let reply_to = ping.reply_to.unwrap();
+        assert_eq!((&*reply_to.exchange, &*reply_to.routing_key), ("reply.celery.pidbox", "k"));
+        let reply = reply_to.message("w@h", "pong".into(), 9);
+        assert_eq!(&*reply.body, br#"{"w@h": "pong"}"#);
+        assert_eq!(reply.headers.other, [("ticket".into(), "t".into()), ("clock".into(), Value::Int(9))]);
+    }
+
+    #[test]
+    fn a_command_goes_to_whom_it_names() {
+        let address = |fields: &str| command(&format!(r#"{{"method": "m", {fields}}}"#)).unwrap().address;
+        assert_eq!(address(r#""destination": ["a", "b"]"#), Address::Nodes(vec!["a".into(), "b".into()]));
+        assert_eq!(address(r#""destination": []"#), Address::All);
+        let matching = Address::Matching { pattern: "w*".into(), matcher: "glob".into() };
+        assert_eq!(address(r#""pattern": "w*", "matcher": "glob""#), matching);
+        assert_eq!(address(r#""pattern": "w*""#), Address::All);
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused() {
+        for body in ["[]", "{}", r#"{"method": 1}"#, r#"{"method": "m", "arguments": [1]}"#, "{"] {
+            assert!(command(body).is_err(), "{body}");
+        }
+        let pickle = Message { content_type: "application/x-python-serialize".into(), ..Message::default() };
+        assert!(matches!(ControlCommand::decode(&pickle), Err(DecodeError::ContentType { .. })));
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands, one file for each family.
+
+mod events;
+mod greetings;
+mod queues;
+mod registered;
+mod shutdown;
+mod tasks;

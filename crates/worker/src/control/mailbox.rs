@@ -1,0 +1,79 @@
+//! Hears commands, and replies.
+
+use std::sync::Arc;
+
+use celeriac_protocol::Message;
+use celeriac_protocol::control::{self, ControlCommand};
+use celeriac_store::{Broadcasts, Error};
+
+use super::address::is_for;
+use super::panel::{Answer, Panel, nok};
+use crate::trouble::Trouble;
+
+/// The ear of a worker for remote control.
+pub(crate) struct Mailbox {
+    pub(crate) broadcasts: Arc<dyn Broadcasts>,
+    /// The setting `control_exchange`.
+    pub(crate) exchange: String,
+    pub(crate) panel: Panel,
+    pub(crate) trouble: Trouble,
+}
+
+impl Mailbox {
+    /// Obeys and replies until the store is closed.
+    pub(crate) async fn run(mut self) {
+        let exchange = control::exchange(&self.exchange);
+        let mut asker = self.trouble.asker("remote control is not heard");
+        let mut listener = loop {
+            match self.broadcasts.listen(&exchange).await {
+                Ok(listener) => break listener,
+                Err(Error::Closed) => return,
+                Err(error) => asker.pause(&error).await,
+            }
+        };
+        loop {
+            match listener.next().await {
+                Ok(message) => {
+                    asker.worked();
+                    self.hear(&message).await;
+                }
+                Err(Error::Closed) => return,
+                Err(error) => asker.pause(&error).await,
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: &Message) {
+        let command = match ControlCommand::decode(message) {
+            Ok(command) => command,
+            Err(error) => return tracing::error!(%error, "a control command cannot be decoded"),
+        };
+        self.panel.clock.adjust(command.clock);
+        match is_for(&command.address, &self.panel.options.node_name) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                return tracing::error!(method = &*command.method, error, "a control command is for nobody");
+            }
+        }
+        tracing::debug!(reply = command.reply_to.is_some(), "pidbox received method {}", command.method);
+        let reply = match self.panel.obey(&command).await {
+            Ok(Answer::Reply(reply)) => reply,
+            Ok(Answer::Silence) => return,
+            Ok(Answer::Unknown) => return tracing::error!("No such control command: '{}'", command.method),
+            Err(refusal) => {
+                tracing::error!(method = &*command.method, "pidbox command error: {refusal}");
+                nok(refusal.to_string())
+            }
+        };
+        let Some(to) = &command.reply_to else { return };
+        let (node, clock) = (&self.panel.options.node_name, self.panel.clock.forward());
+        let (message, expires) = (to.message(node, reply, clock), self.panel.options.control_queue_expires);
+        // Who asked waits for a second or so: trying again would be too late.
+        match self.broadcasts.reply(&to.exchange, &to.routing_key, message, expires).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!(method = &*command.method, "nobody waits for the reply"),
+            Err(error) => tracing::warn!(method = &*command.method, %error, "the reply could not be sent"),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Remote control: the worker answers what Celery's own clients broadcast.
+//!
+//! - [`mailbox`] hears commands, finds out whether they are for this worker ([`address`]), and replies;
+//! - [`panel`] knows every command by its name; each family has its file in `commands`;
+//! - [`question`] is what a command wants of the loop, which alone knows what runs.
+//!
+//! Commands are obeyed one after the other, beside the loop, which never waits for them.
+
+mod address;
+mod clock;
+mod commands;
+mod mailbox;
+mod panel;
+mod question;
+
+pub(crate) use clock::LogicalClock;
+pub(crate) use mailbox::Mailbox;
+pub(crate) use panel::Panel;
+pub(crate) use question::{Held, Inquirer, Question};

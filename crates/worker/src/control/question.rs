@@ -1,0 +1,70 @@
+//! What a command wants of the loop, which alone knows what runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_protocol::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::panel::Refusal;
+use crate::consumer::Input;
+use crate::request::{Request, RequestState};
+
+/// How long the loop may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a command wants of the loop.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// All requests that the worker holds.
+    Requests(oneshot::Sender<Vec<Held>>),
+    /// A warm shutdown, as SIGTERM asks for.
+    Shutdown,
+}
+
+/// A request that the worker holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// The request.
+    pub request: Arc<Request>,
+    /// Where it is.
+    pub state: RequestState,
+    /// Since when it runs.
+    pub started: Option<Timestamp>,
+    /// The process that runs it, or will.
+    pub pid: Option<u32>,
+    /// Whether its message has been acknowledged.
+    pub acknowledged: bool,
+}
+
+/// Asks the loop.
+#[derive(Clone)]
+pub(crate) struct Inquirer(mpsc::UnboundedSender<Input>);
+
+impl Inquirer {
+    /// Asks the loop whose inputs these are. One question waits at a time.
+    pub(crate) fn new(inputs: mpsc::UnboundedSender<Input>) -> Self {
+        Self(inputs)
+    }
+
+    /// All requests that the worker holds.
+    pub(super) async fn requests(&self) -> Result<Vec<Held>, Refusal> {
+        self.ask(Question::Requests).await
+    }
+
+    /// Begins a warm shutdown.
+    pub(super) fn shut_down(&self) {
+        // Without a loop the worker has ended.
+        let _ = self.0.send(Input::Question(Question::Shutdown));
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let ended = || Refusal::new("RuntimeError", "the worker has ended");
+        self.0.send(Input::Question(question(answer))).map_err(|_| ended())?;
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(answer) => answer.map_err(|_| ended()),
+            Err(_) => Err(Refusal::new("TimeoutError", "the worker is too busy to answer")),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Celery's own remote control towards our workers: one that hosts an application, and one in Rust alone.
+//! `python/drive_control.py` is the client.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::harness::{Broker, DEADLINE, Program};
+
+const NODE: &str = "apps@control";
+
+/// A worker, and whose tasks it runs.
+struct Controlled {
+    broker: Broker,
+    folder: tempfile::TempDir,
+    worker: Program,
+    family: &'static str,
+}
+
+impl Controlled {
+    /// A worker that hosts `apps/held.py`.
+    async fn of_python() -> Self {
+        Self::start("held", &["-A", "held"]).await
+    }
+
+    /// A worker whose tasks are in Rust.
+    async fn of_rust() -> Self {
+        Self::start("shared", &[]).await
+    }
+
+    async fn start(family: &'static str, app: &[&str]) -> Self {
+        let broker = Broker::start();
+        let worker = Self::worker(&broker, app);
+        let (folder, worker) = worker;
+        let controlled = Self { broker, folder, worker, family };
+        controlled.drive("ping").await;
+        controlled
+    }
+
+    fn worker(broker: &Broker, app: &[&str]) -> (tempfile::TempDir, Program) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let python = std::env::var_os("CELERIAC_TEST_PYTHON").expect("CELERIAC_TEST_PYTHON names a Python");
+        let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
+        worker
+            .args(app)
+            .args(["worker", "-c", "2", "-l", "debug", "-n", NODE])
+            .current_dir(folder.path())
+            .env("CELERIAC_PYTHON", python)
+            .env("CELERIAC_BROKER_URL", broker.url())
+            .env("CELERY_BROKER_URL", broker.url())
+            .env("PYTHONPATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("python/apps"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        (folder, Program::start(worker))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    async fn until(&self, what: &str) {
+        let until = Instant::now() + DEADLINE;
+        while !self.log().contains(what) {
+            assert!(Instant::now() < until, "not within {DEADLINE:?}: {what}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Runs one scenario of the client.
+    async fn drive(&self, scenario: &str) {
+        self.until(if self.family == "held" { "child process ready" } else { "ready" }).await;
+        let client = self.broker.run("drive_control.py", &[scenario, NODE, self.family]);
+        let (status, said) = client.ended().await;
+        assert!(status.success(), "{scenario}: {status}: its errors are above\n{said}\n{}", self.log());
+    }
+}
+
+#[tokio::test]
+async fn a_worker_of_an_application_tells_what_it_does() {
+    let worker = Controlled::of_python().await;
+    worker.drive("tasks").await;
+    worker.drive("errors").await;
+    assert!(worker.log().contains("No such control command: 'no_such_command'"), "{}", worker.log());
+}
+
+#[tokio::test]
+async fn a_worker_in_rust_tells_what_it_does() {
+    let worker = Controlled::of_rust().await;
+    worker.drive("tasks").await;
+    worker.drive("errors").await;
+}
+
+#[tokio::test]
+async fn a_worker_is_shut_down_from_afar() {
+    let worker = Controlled::of_rust().await;
+    worker.drive("shutdown").await;
+    let log = worker.folder.path().join("log");
+    let (status, _) = worker.worker.ended().await;
+    assert!(status.success(), "{status}");
+    assert!(fs::read_to_string(log).unwrap().contains("Got shutdown from remote"));
+}
