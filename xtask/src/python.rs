@@ -30,7 +30,7 @@ pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
 }
 
 /// The interpreter of an environment below `target`, made on first use.
-fn environment(name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
+pub(crate) fn environment(name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
     // `ensurepip` is what Debian keeps in a package of its own.
     if !programs::ensure("python3", &["-c", "import venv, ensurepip"], "python3-venv")? {
         return Ok(None);

@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
     pub(crate) failures: Vec<String>,
+    /// What is said at the end in any case.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Tally {
@@ -38,6 +40,7 @@ impl Tally {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.failures.extend(other.failures);
+        self.remarks.extend(other.remarks);
     }
 
     /// What one line of a test runner adds: the closing lines of Rust's own runner.
@@ -160,6 +163,9 @@ pub(crate) fn conclude(tally: &Tally) -> Result<()> {
     for failure in &tally.failures {
         println!("\n{failure}");
     }
+    for remark in &tally.remarks {
+        println!("\n{remark}");
+    }
     println!("\ntotal: {} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     match tally {
         Tally { passed: 0, .. } => Err(Failure("no test ran".into())),
@@ -177,7 +183,7 @@ mod tests {
         let line = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.01s";
         assert_eq!(
             Tally::of_line(line),
-            Some(Tally { passed: 12, failed: 1, skipped: 2, failures: Vec::new() })
+            Some(Tally { passed: 12, failed: 1, skipped: 2, ..Tally::default() })
         );
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::run::{self, Result};
 use crate::runner::{self, Tally};
 use crate::server::Server;
-use crate::{check, programs, python};
+use crate::{check, conformance, programs, python};
 
 /// How often the recovery tests run.
 const RECOVERY_ROUNDS: usize = 3;
@@ -39,6 +39,7 @@ pub(crate) fn run() -> Result<()> {
     }
     tally.add(recovery(redis)?);
     tally.add(example(&[], &[])?);
+    tally.add(conformance::run(&[])?);
     if redis {
         let server = Server::start()?;
         tally.add(example(&["--features", "redis"], &["--store", &server.url()])?);
