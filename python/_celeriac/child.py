@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 from _celeriac import frames, linux, native
 
@@ -203,7 +204,8 @@ class Child:
             # What came between these two.
             self.hear()
             outcome = trace(
-                head["task"], task, request, body[size:], message.get("content-type", "application/json"), message.get("content-encoding", "utf-8"),
+                head["task"], task, request, plain(message, body[size:]),
+                message.get("content-type", "application/json"), message.get("content-encoding", "utf-8"),
             )
         except BaseException as error:
             self.current = None
@@ -260,6 +262,16 @@ class Child:
             os._exit(code & 0xff)
 
 
+def plain(message, body):
+    """The body of a message, which its sender may have compressed."""
+    compression = (message.get("headers") or {}).get("compression")
+    if not compression:
+        return body
+    from kombu.compression import decompress
+
+    return decompress(body, compression)
+
+
 SUCCEEDED = {"outcome": "handled", "state": "success"}
 
 
@@ -282,4 +294,8 @@ def ended(info):
 
 def escaped(error):
     """What left the tracer, which no task should let out."""
-    return {"outcome": "escaped", "exc_type": type(error).__name__, "message": str(error)}
+    kind = type(error)
+    return {
+        "outcome": "escaped", "exc_type": kind.__name__, "exc_module": kind.__module__, "message": str(error),
+        "traceback": "".join(traceback.format_exception(kind, error, error.__traceback__)),
+    }

@@ -2,6 +2,7 @@
 import json
 
 from celery import signals
+from celery.app.task import Task
 from celery.backends.base import DisabledBackend
 
 from _celeriac import command, coroutines, pools, unsupported
@@ -14,6 +15,8 @@ _TASK_FIELDS = (
     "acks_late", "reject_on_worker_lost", "ignore_result", "store_errors_even_if_ignored", "rate_limit", "time_limit",
     "soft_time_limit", "retry_on_worker_lost", "max_retries", "default_retry_delay",
 )
+# Methods of a task that are called at its end, where it has its own.
+_ENDS = ("on_failure", "after_return")
 # Signals of the parent that are worth a word to this process only where somebody listens.
 _TOLD = ("task_received", "task_revoked", "task_rejected", "task_unknown", "task_failure", "task_retry")
 
@@ -27,6 +30,7 @@ def describe(app, parent):
         "pool": pool,
         "tasks": [_task(name, task, pool) for name, task in app.tasks.items()],
         "listened_to": listened_to(),
+        "keeps_results_here": keeps_results_here(app, app.backend),
         "unsupported": list(unsupported.of(app, parent, pool)),
     }
 
@@ -74,7 +78,10 @@ def _task(name, task, pool):
     for field in ("acks_on_failure", "acks_on_timeout"):
         described[field] = _acks(task, field)
     described["is_coroutine"] = coroutines.is_coroutine(task) and not unsupported.no_loop(task, pool)
-    described["keeps_results_here"] = keeps_results_here(task)
+    described["keeps_results_here"] = keeps_results_here(task.app, task.backend)
+    described["hears_of_its_end"] = any(
+        getattr(type(task), hook) is not getattr(Task, hook) or hook in vars(task) for hook in _ENDS
+    )
     return described
 
 
@@ -87,13 +94,12 @@ def _acks(task, field):
     return True
 
 
-def keeps_results_here(task):
-    """Whether the results of a task are kept by a store of ours, in the form that this has, and by nothing else."""
-    backend = task.backend
+def keeps_results_here(app, backend):
+    """Whether what this backend keeps is kept by a store of ours, in the form that this has, and by nothing else."""
     if isinstance(backend, DisabledBackend):
         return True
     here = (type(backend).__module__, type(backend).__name__) in _OUR_BACKENDS
-    return here and backend is task.app.backend and task.app.conf.result_serializer == "json"
+    return here and backend is app.backend and app.conf.result_serializer == "json"
 
 
 def _plain(value):

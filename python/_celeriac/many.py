@@ -9,7 +9,7 @@ import socket
 import time
 
 from _celeriac import native
-from _celeriac.child import Child, SUCCEEDED, ended, escaped
+from _celeriac.child import Child, SUCCEEDED, ended, escaped, plain
 
 
 class Run:
@@ -102,7 +102,7 @@ class Many(Child):
             request = self.request(head, message)
             self.say(type="started", id=task)
             failed, value, seconds = self.trace(
-                run, fast_trace_task, head["task"], task, request, body[size:],
+                run, fast_trace_task, head["task"], task, request, plain(message, body[size:]),
                 message.get("content-type", "application/json"), message.get("content-encoding", "utf-8"),
             )
             ending = ended(value) if failed else SUCCEEDED

@@ -56,7 +56,7 @@ class Template:
         self.channel, self.reader, self.parent = channel, reader, parent
         import celery
 
-        from _celeriac import command, describe, starts
+        from _celeriac import command, describe, starts, told
 
         # For an option of the command line, not for the setting; before anything of the application is imported.
         celery.maybe_patch_concurrency(["celery", *start["argv"]])
@@ -65,6 +65,7 @@ class Template:
         self.app = self.worker.app
         self.starts = starts.Starts(self.worker)
         self.worker.after_setup()
+        self.told = told.Told(self.app, self.worker)
         description = json.dumps(describe.describe(self.app, self.worker)).encode()
         channel.sendall(frames.encode({"type": "app"}, description))
 
@@ -80,6 +81,8 @@ class Template:
             elif head["type"] == "signal":
                 self.send_signal(head["name"], head.get("data") or {})
                 self.say(type="signalled", name=head["name"])
+            elif head["type"] == "tell":
+                self.say(type="told", done=self.told.hear(head, frame[1]))
 
     def say(self, **head):
         self.channel.sendall(frames.encode(head))

@@ -128,6 +128,10 @@ impl Hosted {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
+            // Celery kills a child that is not up by then; here it says how far it has come, and is killed if it says nothing.
+            if name == "worker_proc_alive_timeout" && is_shorter(value, settings.worker_proc_alive_timeout) {
+                continue;
+            }
             if name == "result_backend" && !is_known(&text) {
                 continue;
             }
@@ -146,6 +150,10 @@ fn not_loaded(name: &str, interpreter: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("the Celery application {name} cannot be loaded"))
         .cause(error.to_string())
         .next(format!("its Python is {}; set {PYTHON} to use another", interpreter.display()))
+}
+
+fn is_shorter(seconds: &Value, than: Duration) -> bool {
+    seconds.as_f64().is_some_and(|seconds| seconds < than.as_secs_f64())
 }
 
 /// Whether results at this URL are kept by a store of ours.
@@ -183,6 +191,7 @@ fn rules(task: &HostedTask) -> PythonRules {
     rules.default_retry_delay = delay.unwrap_or(rules.default_retry_delay);
     rules.is_coroutine = task.is_coroutine;
     rules.keeps_results_here = task.keeps_results_here.unwrap_or(rules.keeps_results_here);
+    rules.hears_of_its_end = task.hears_of_its_end.unwrap_or(rules.hears_of_its_end);
     rules
 }
 

@@ -124,7 +124,8 @@ impl ChildDeath {
                 others = (others > 0).then_some(others),
                 ?lived,
                 resident_bytes,
-                "child process {}",
+                "Process '{child}' pid:{pid} exited with '{}': it {}",
+                self.reason.human_status(),
                 self.reason
             );
         }

@@ -63,7 +63,7 @@ impl Rules {
         now: Timestamp,
     ) -> (Finish, Option<Box<Ended>>) {
         let id = delivery.message.headers.id.clone();
-        let exception = exception(refusal.exc_type, None, &refusal.text);
+        let exception = exception(refusal.exc_type, Some(refusal.exc_module()), &refusal.text);
         let finish = Finish {
             delivery: Some(delivery.tag),
             settle: Settle::Fail(FailureReason {
@@ -190,6 +190,13 @@ pub(crate) struct Refusal {
     pub evidence: Value,
 }
 
+impl Refusal {
+    /// Where Celery has the class of the exception.
+    pub(crate) fn exc_module(&self) -> &'static str {
+        if self.exc_type == "WorkerLostError" { "billiard.exceptions" } else { "celery.exceptions" }
+    }
+}
+
 /// What one outcome asks of the store.
 struct Ending {
     record: Option<(State, Value, Option<Box<str>>)>,
@@ -270,12 +277,7 @@ pub(crate) fn settle(delivery: &Delivery, settle: Settle) -> Finish {
 }
 
 fn revoked_exception(revoked: Revoked) -> Value {
-    let reason = match revoked {
-        Revoked::Expired => "expired",
-        Revoked::BeforeStart => "revoked",
-        Revoked::WhileRunning => "terminated",
-    };
-    exception("TaskRevokedError", Some("celery.exceptions"), reason)
+    exception("TaskRevokedError", Some("celery.exceptions"), revoked.reason())
 }
 
 /// An exception as data, out of a class of this module.

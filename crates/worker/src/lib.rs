@@ -34,6 +34,7 @@ mod retry;
 mod run;
 mod shutdown;
 mod table;
+mod telling;
 #[cfg(test)]
 mod testing;
 mod timers;

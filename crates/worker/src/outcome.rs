@@ -58,6 +58,17 @@ pub(crate) enum Revoked {
     WhileRunning,
 }
 
+impl Revoked {
+    /// As Celery's results say it.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::BeforeStart => "revoked",
+            Self::WhileRunning => "terminated",
+        }
+    }
+}
+
 /// A failure as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failure {

@@ -168,6 +168,7 @@ impl Channels {
             _events: events.clone(),
             pools,
             inputs: heard,
+            own_inputs: inputs.clone(),
             renewed: renewals,
             shutdown,
             limits: Some(ask),

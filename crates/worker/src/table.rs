@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::pool::PoolKind;
 use crate::request::{IllegalStep, Request, RequestState, Step};
+use crate::telling::Telling;
 use crate::timers::TimerId;
 
 /// Names one run of one call: a retry, and what a task has put in its place, have the same id and are other runs.
@@ -56,6 +57,8 @@ pub(crate) struct Entry {
     pub started: Option<Started>,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
     pub tag: DeliveryTag,
+    /// What the code of its application is told once its outcome is durable.
+    pub telling: Option<Telling>,
     /// Other messages of this run, and redeliveries that came while an answer of the store was awaited, on which depends what
     /// becomes of them.
     pub parked: Vec<Delivery>,
@@ -84,6 +87,7 @@ impl Entry {
             acknowledged: None,
             started: None,
             tag,
+            telling: None,
             parked: Vec::new(),
         }
     }

@@ -24,6 +24,8 @@ pub struct PythonRules {
     pub is_coroutine: bool,
     /// Whether its results are kept where this worker keeps results; otherwise only its application knows where.
     pub keeps_results_here: bool,
+    /// Whether it has an `on_failure` or an `after_return` of its own.
+    pub hears_of_its_end: bool,
 }
 
 impl Default for PythonRules {
@@ -36,6 +38,7 @@ impl Default for PythonRules {
             default_retry_delay: Duration::from_secs(180),
             is_coroutine: false,
             keeps_results_here: true,
+            hears_of_its_end: true,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::pool::PoolEvent;
 use crate::request::{Request, RequestState, Step};
 use crate::shutdown::Asked;
 use crate::table::{Entry, Key};
+use crate::telling::Telling;
 
 impl Consumer {
     pub(super) fn pool_event(&mut self, event: PoolEvent) {
@@ -53,7 +54,10 @@ impl Consumer {
         let Some(entry) = self.table.entry_of(request) else { return };
         if matches!(entry.state, RequestState::Submitted | RequestState::Running) {
             self.totals.runtime += runtime;
-            self.end(&Key::of(request), as_decided(request, outcome));
+            let outcome = as_decided(request, outcome);
+            if let Some(outcome) = self.without_question(request, outcome) {
+                self.end(&Key::of(request), outcome);
+            }
         }
     }
 
@@ -72,10 +76,15 @@ impl Consumer {
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
         self.told(&request, &outcome, acknowledged.is_some());
+        let what = self.what_python_hears(&request, &outcome, acknowledged.is_some());
         let (mut finish, ended) = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
         // What was acknowledged early has nothing to settle, unless it was delivered again meanwhile.
         finish.delivery = (acknowledged != Some(tag)).then_some(tag);
-        self.send_item(Item { ended, ..Item::last(Some(key.clone()), finish) });
+        let item = Item { ended, ..Item::last(Some(key.clone()), finish) };
+        match what {
+            Some(what) => self.send_and_tell(item, Telling::of(&request, what)),
+            None => self.send_item(item),
+        }
     }
 
     /// Logs and tells the listeners of this process what no executor could: outcomes that came from outside the task.
@@ -83,8 +92,15 @@ impl Consumer {
         let (id, name) = (&request.id, request.name());
         if let Some(python) = request.task.body.python() {
             self.log_of_python(request, python, outcome, acknowledged);
-            if matches!(outcome, Outcome::Lost(_) | Outcome::TimeLimitExceeded(_)) {
-                return;
+            match outcome {
+                Outcome::Lost(death) if self.fails(request, python, outcome, acknowledged) => {
+                    return self.failed(request, &Failure::lost_child(death));
+                }
+                Outcome::TimeLimitExceeded(limit) if self.fails(request, python, outcome, acknowledged) => {
+                    return self.failed(request, &Failure::time_limit(*limit));
+                }
+                Outcome::Lost(_) | Outcome::TimeLimitExceeded(_) => return,
+                _ => {}
             }
         }
         match outcome {
@@ -129,10 +145,17 @@ impl Consumer {
     /// Ends a request that cannot be called, before its early acknowledgement would take its message out of reach.
     pub(super) fn fails_unrun(&mut self, key: &Key, request: &Request) -> bool {
         let message = &request.delivery.message;
+        // In what its application accepts besides, its child alone can read.
+        let is_ours = request.task.body.python().is_none() || &*message.content_type == "application/json";
+        if !is_ours {
+            return false;
+        }
         let Err(failure) = decode::check(&request.task, message, self.options.max_body_bytes) else {
             return false;
         };
-        tracing::error!(task_id = %request.id, task_name = %request.name(), error = %failure, "failed");
+        if request.task.body.python().is_none() {
+            tracing::error!(task_id = %request.id, task_name = %request.name(), error = %failure, "failed");
+        }
         self.failed(request, &failure);
         self.end(key, Outcome::Failure(failure));
         true
@@ -174,11 +197,12 @@ impl Consumer {
         if entry.step(Step::Settle).is_err() {
             return;
         }
-        let Some(Entry { request, parked, .. }) = self.table.remove(&key) else { return };
+        let Some(Entry { request, parked, telling, .. }) = self.table.remove(&key) else { return };
         if answer.settled == Settled::Lost {
             tracing::warn!(task_id = %key.id(), task_name = %request.name(), "its lease had run out: this outcome does not count");
         }
         let is_over = answer.settled == Settled::Done && !answer.returned;
+        telling.into_iter().filter(|_| is_over).for_each(|telling| self.tell_python(telling));
         let (repeated, others): (Vec<_>, _) =
             parked.into_iter().partition(|delivery| is_over && delivery.redelivered);
         for repeated in &repeated {

@@ -17,6 +17,7 @@ use crate::outcome::{FailureCode, Outcome};
 use crate::pool::PoolKind;
 use crate::request::Request;
 use crate::table::{Entry, Key, Repeats};
+use crate::telling::{Telling, What};
 
 impl Consumer {
     pub(super) fn fetched(&mut self, arrivals: Vec<Arrival>) {
@@ -59,10 +60,17 @@ impl Consumer {
             },
             Admission::Revoked { id, task, why } => {
                 let request = Request::new(id, task, Arc::new(delivery), &self.options);
-                tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?why, "discarded");
+                if request.task.body.python().is_none() {
+                    tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?why, "discarded");
+                }
                 self.told(&request, &Outcome::Revoked(why), false);
+                let what = self.what_python_hears(&request, &Outcome::Revoked(why), false);
                 let (finish, ended) = self.rules.finish(&request, Outcome::Revoked(why), false, now);
-                self.send_item(Item { ended, ..Item::last(None, finish) });
+                let item = Item { ended, ..Item::last(None, finish) };
+                match what {
+                    Some(what) => self.send_and_tell(item, Telling::of(&request, what)),
+                    None => self.send_item(item),
+                }
             }
             Admission::Postpone(eta) => self.send_item(Item::last(None, postpone(&delivery, eta))),
             Admission::Refuse(refusal) => self.refuse(delivery, refusal, now),
@@ -106,6 +114,9 @@ impl Consumer {
             queue: request.delivery.queue.clone(),
             headers: request.delivery.message.headers.clone(),
         });
+        if request.task.body.python().is_some() {
+            self.tell_python(Telling::of(request, What::Received));
+        }
         self.queue_up(key, &request.task, pool);
     }
 
@@ -125,8 +136,13 @@ impl Consumer {
             _ => self.app.signals().send(signals::task_rejected, refused),
         }
         self.totals.refused += 1;
+        let telling = self.telling_of_refusal(&delivery, &refusal);
         let (finish, ended) = self.rules.refuse(delivery, refusal, now);
-        self.send_item(Item { ended, ..Item::last(None, finish) });
+        let item = Item { ended, ..Item::last(None, finish) };
+        match telling {
+            Some(telling) => self.send_and_tell(item, telling),
+            None => self.send_item(item),
+        }
     }
 
     fn settle_unseen(&self, delivery: &Delivery, how: Settle) {

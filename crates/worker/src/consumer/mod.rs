@@ -38,9 +38,11 @@ use crate::fetcher::Arrival;
 use crate::finish::Rules;
 use crate::finisher::{Answer, Item};
 use crate::lease::Renewed;
+use crate::outcome::Outcome;
 use crate::pool::{Events, PoolEvent};
 use crate::prefetch::Prefetch;
 use crate::reports::Reports;
+use crate::request::Request;
 use crate::shutdown::{Asked, Phase, Turn};
 use crate::table::{Key, Table};
 use crate::timers::{TimerId, Timers};
@@ -60,6 +62,8 @@ pub(crate) enum Input {
     Pools(Vec<PoolEvent>),
     /// The store has answered for outcomes.
     Settled(Vec<Answer>),
+    /// It is known whether the task of a request that has lost its child had already succeeded: this is how it ended.
+    Judged(Arc<Request>, Outcome),
     /// Tasks were revoked.
     Revoked(Vec<Revocation>),
     /// Deadlines have passed.
@@ -99,6 +103,8 @@ pub(crate) struct Wires {
     pub(crate) _events: Events,
     pub(crate) pools: mpsc::UnboundedReceiver<PoolEvent>,
     pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
+    /// For what the loop has others find out for it: for each request that runs one thing at most.
+    pub(crate) own_inputs: mpsc::UnboundedSender<Input>,
     pub(crate) renewed: mpsc::Receiver<Renewed>,
     pub(crate) shutdown: Shutdown,
     /// How many deliveries to fetch; `None` once no more are wanted.
@@ -243,6 +249,7 @@ impl Consumer {
             Input::Fetched(arrivals) => self.fetched(arrivals),
             Input::Pools(events) => events.into_iter().for_each(|event| self.pool_event(event)),
             Input::Settled(answers) => answers.into_iter().for_each(|answer| self.settled(answer)),
+            Input::Judged(request, outcome) => self.judged(&request, outcome),
             Input::Revoked(revocations) => revocations.iter().for_each(|revocation| self.revoked(revocation)),
             Input::Due => self.due(),
             Input::Health => self.health_changed(),

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use celeriac_app::App;
 use celeriac_protocol::Value;
+use tokio::sync::oneshot;
 
 use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
 use crate::error::Error;
 use crate::request::Request;
+use crate::telling::{Telling, Told, What};
 
 pub use description::{CommandLine, Description, HostPool, HostPoolKind, HostedTask, Unsupported};
 
@@ -61,6 +63,9 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// How long a template may take to answer.
+pub(crate) const ANSWERS: Duration = Duration::from_secs(30);
+
 /// A process that there cannot be.
 #[derive(Clone, Debug)]
 pub enum Template {}
@@ -74,6 +79,21 @@ impl Template {
 
     /// Sends nothing.
     pub fn signal(&self, _name: &'static str, _data: serde_json::Value, _patience: Duration) {
+        match *self {}
+    }
+
+    /// Tells nothing.
+    pub(crate) fn tell(&self, _telling: Telling) -> oneshot::Receiver<Told> {
+        match *self {}
+    }
+
+    /// Whether there is somebody to tell.
+    pub(crate) fn cares_for(&self, _what: &What) -> bool {
+        match *self {}
+    }
+
+    /// Whether results are kept here.
+    pub(crate) fn keeps_results_here(&self) -> bool {
         match *self {}
     }
 }

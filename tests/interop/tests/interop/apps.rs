@@ -12,9 +12,9 @@ use super::harness::{Broker, DEADLINE, Program};
 
 /// A worker that hosts an application, in a folder of its own.
 pub(super) struct Host {
-    broker: Broker,
+    pub(super) broker: Broker,
     folder: tempfile::TempDir,
-    worker: Program,
+    pub(super) worker: Program,
 }
 
 impl Host {
@@ -31,14 +31,37 @@ impl Host {
         children: usize,
     ) -> Self {
         let (broker, folder) = (Broker::start(), tempfile::tempdir().unwrap());
-        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let worker = Self::worker(app, options, env, &broker, folder.path());
+        let host = Self { broker, folder, worker: Program::start(worker) };
+        host.until("its children are ready", |log| ready(log) >= children).await;
+        host
+    }
+
+    /// Starts another worker in the place of this one, which is killed.
+    pub(super) async fn start_again(
+        self,
+        app: &str,
+        options: &[&str],
+        env: &[(&str, &str)],
+        children: usize,
+    ) -> Self {
+        let Self { broker, folder, worker } = self;
+        worker.kill();
+        let worker = Program::start(Self::worker(app, options, env, &broker, folder.path()));
+        let host = Self { broker, folder, worker };
+        host.until("its children are ready", |log| ready(log) >= children).await;
+        host
+    }
+
+    fn worker(app: &str, options: &[&str], env: &[(&str, &str)], broker: &Broker, folder: &Path) -> Command {
+        let log = fs::File::create(folder.join("log")).unwrap();
         let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/apps");
         let python = std::env::var_os("CELERIAC_TEST_PYTHON").expect("CELERIAC_TEST_PYTHON names a Python");
         let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
         worker
             .args(["-A", app, "worker", "-l", "debug", "-n", "apps@interop"])
             .args(options)
-            .current_dir(folder.path())
+            .current_dir(folder)
             .env("CELERIAC_PYTHON", python)
             .env("CELERY_BROKER_URL", broker.url())
             .env("CELERY_RESULT_BACKEND", broker.url())
@@ -48,9 +71,7 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        let host = Self { broker, folder, worker: Program::start(worker) };
-        host.until("its children are ready", |log| ready(log) >= children).await;
-        host
+        worker
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -70,11 +91,11 @@ impl Host {
     }
 
     /// Runs one scenario of the producer.
-    async fn drive(&self, scenario: &str) {
+    pub(super) async fn drive(&self, scenario: &str) {
         self.drive_by("drive_apps.py", scenario).await;
     }
 
-    /// Runs one scenario of this producer.
+    /// The same for the scenarios of another script.
     pub(super) async fn drive_by(&self, script: &str, scenario: &str) {
         let producer = self.broker.run_in(self.folder.path(), script, &[scenario]);
         let (status, said) = producer.ended().await;
@@ -109,7 +130,7 @@ impl Host {
     }
 
     /// The template, by what the application notes.
-    fn template(&self) -> Pid {
+    pub(super) fn template(&self) -> Pid {
         let notes = fs::read_to_string(self.path("notes")).unwrap();
         let pid = notes.lines().find_map(|line| line.strip_prefix("worker_init ")).unwrap().parse().unwrap();
         Pid::from_raw(pid).unwrap()
@@ -117,7 +138,7 @@ impl Host {
 }
 
 /// How many children of the application have become ready; the program has others.
-fn ready(log: &str) -> usize {
+pub(super) fn ready(log: &str) -> usize {
     log.lines().filter(|line| line.contains("PoolWorker-") && line.contains("child process ready")).count()
 }
 

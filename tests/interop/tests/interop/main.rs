@@ -7,6 +7,7 @@ mod apps;
 mod canvases;
 mod chords;
 mod control;
+mod fates;
 mod harness;
 mod inspecting;
 mod leases;

@@ -16,7 +16,7 @@ use super::supervisor::Supervisor;
 use super::sys::Remains;
 use crate::death::{ChildDeath, Ending};
 use crate::error::Error;
-use crate::outcome::{Failure, Outcome, Revoked};
+use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
 use crate::pool::{Job, PoolEvent};
 
 /// How many reports a child may have on their way to the store.
@@ -206,6 +206,13 @@ impl Supervisor {
     }
 }
 
+/// What a task raises that wants its process to end. Source: `celery/worker/request.py`, `Request._worker_lost_info`,
+/// Celery 5.7.0.
+const ENDS_PROCESSES: [&str; 3] = ["SystemExit", "KeyboardInterrupt", "GeneratorExit"];
+
+/// What kombu raises for a body that it cannot read, or may not. Source: kombu/exceptions.py, kombu 5.7.0.
+const UNDECODABLE: [&str; 3] = ["DecodeError", "ContentDisallowed", "SerializerNotInstalled"];
+
 /// Whether one of these resources could not be built.
 fn is_failing(resources: &Value) -> bool {
     let Value::List(resources) = resources else { return false };
@@ -234,9 +241,13 @@ fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_proto
                 HandledState::Ignored => State::Ignored,
             },
         },
-        TaskEnding::Escaped { exc_type, message } => {
-            let text = format!("Worker exited prematurely: {exc_type}: {message}");
+        TaskEnding::Escaped { exc_type, .. } if ENDS_PROCESSES.contains(&&*exc_type) => {
+            let text = format!("Worker exited prematurely: {exc_type}.");
             Outcome::Failure(Failure::new("WorkerLostError", Some("billiard.exceptions"), text))
+        }
+        TaskEnding::Escaped { exc_type, exc_module, message, traceback } => {
+            let code = UNDECODABLE.contains(&&*exc_type).then_some(FailureCode::UndecodableBody);
+            Outcome::Failure(Failure { code, exc_type, exc_module, message, traceback })
         }
     })
 }

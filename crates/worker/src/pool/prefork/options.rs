@@ -13,6 +13,11 @@ use super::spawner::{Program, Source};
 use super::template::{HostPool, HostPoolKind, Runs, Template};
 use crate::pool::PoolKind;
 
+/// How long a task of a Celery application has to clean up beyond its hard time limit.
+///
+/// Source: billiard/pool.py, `TimeoutHandler._trywaitkill`, billiard 4.3.2.
+const HARD_GRACE: Duration = Duration::from_millis(100);
+
 /// What ends a task before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopping {
@@ -49,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) answer: Duration,
     /// How long a child may live after SIGTERM.
     pub(crate) grace: Duration,
+    /// The same where its task went beyond the hard time limit.
+    pub(crate) hard_grace: Duration,
     /// How long a child without a task may take to end once it was told to.
     pub(crate) leave: Duration,
     /// The largest frame, in bytes.
@@ -79,6 +86,7 @@ impl Options {
             silence: Duration::from_secs(30),
             answer: Duration::from_millis(100),
             grace: Duration::from_secs(1),
+            hard_grace: Duration::from_secs(1),
             leave: Duration::from_secs(60),
             frame_limit: frame::DEFAULT_LIMIT,
             oom_counter: None,
@@ -118,6 +126,7 @@ impl Options {
             stopping,
             source,
             settings: Vec::new(),
+            hard_grace: HARD_GRACE,
             ..Self::of_worker(app, worker)
         }
     }
@@ -133,6 +142,7 @@ impl Options {
             stopping: Stopping::Task,
             source,
             settings,
+            hard_grace: HARD_GRACE,
             ..Self::of_worker(app, worker)
         }
     }
@@ -147,8 +157,8 @@ impl Options {
     }
 
     pub(super) fn rules(&self) -> Rules {
-        let Self { start, silence, answer, grace, leave, .. } = *self;
-        Rules { start, silence, answer, grace, leave }
+        let Self { start, silence, answer, grace, hard_grace, leave, .. } = *self;
+        Rules { start, silence, answer, grace, hard_grace, leave }
     }
 }
 

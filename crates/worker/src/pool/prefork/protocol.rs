@@ -156,7 +156,11 @@ pub(super) enum TaskEnding {
     /// Something left the task that no task should let out, such as the wish to end the process.
     Escaped {
         exc_type: Box<str>,
+        #[serde(default)]
+        exc_module: Option<Box<str>>,
         message: Box<str>,
+        #[serde(default)]
+        traceback: Option<Box<str>>,
     },
 }
 

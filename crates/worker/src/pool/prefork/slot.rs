@@ -32,6 +32,8 @@ pub(super) struct Rules {
     pub(super) answer: Duration,
     /// How long a child may live after SIGTERM.
     pub(super) grace: Duration,
+    /// The same where its task went beyond the hard time limit.
+    pub(super) hard_grace: Duration,
     /// How long a child without a task may take to end once it was told to.
     pub(super) leave: Duration,
 }
@@ -363,7 +365,9 @@ impl Slot {
     }
 
     fn strike(&mut self, blow: Blow, now: Instant) -> Action {
-        let Rules { grace, leave, .. } = self.rules;
+        let Rules { grace, hard_grace, leave, .. } = self.rules;
+        let is_overdue = self.sentence_mut().is_some_and(|sentence| sentence.doom == Doom::HardLimit);
+        let grace = if is_overdue { hard_grace } else { grace };
         let (next, action) = match blow {
             Blow::GiveUp | Blow::Terminate => (Some((now + grace, Blow::Kill)), Action::Terminate),
             Blow::Kill => (None, Action::Kill),

@@ -7,6 +7,7 @@ const RULES: Rules = Rules {
     silence: Duration::from_secs(30),
     answer: Duration::from_millis(100),
     grace: Duration::from_secs(1),
+    hard_grace: Duration::from_millis(100),
     leave: Duration::from_secs(10),
 };
 
@@ -239,4 +240,16 @@ fn every_task_of_a_child_dies_with_it() {
     let lost: Vec<_> = death.runs.iter().map(|(id, time)| (id.as_str(), time.as_secs())).collect();
     assert_eq!(lost, [("a", 2), ("b", 2), ("c", 0)]);
     assert_eq!(slot.task(), None);
+}
+
+#[test]
+fn a_task_beyond_its_hard_limit_has_its_own_time_to_clean_up() {
+    for (doom, grace) in [(Doom::HardLimit, RULES.hard_grace), (Doom::Revoked, RULES.grace)] {
+        let now = Instant::now();
+        let mut slot = busy(now);
+        slot.condemn(doom, now);
+        assert_eq!(slot.confirmed(&task("t"), now), Some(Action::Terminate));
+        assert_eq!(slot.tick(now + grace - Duration::from_millis(1)), None);
+        assert_eq!(slot.tick(now + grace), Some(Action::Kill));
+    }
 }

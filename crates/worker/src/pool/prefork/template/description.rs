@@ -25,6 +25,9 @@ pub struct Description {
     /// The signals of the parent to which receivers are connected.
     #[serde(default)]
     pub listened_to: Vec<String>,
+    /// Whether the results of the application are kept by a store of ours.
+    #[serde(default = "yes")]
+    pub keeps_results_here: bool,
     /// What this worker cannot do for the application.
     #[serde(default)]
     pub unsupported: Vec<Unsupported>,
@@ -155,6 +158,9 @@ pub struct HostedTask {
     /// Whether its results are kept by a store of ours; else only the application knows where they are.
     #[serde(default)]
     pub keeps_results_here: Option<bool>,
+    /// Whether it has methods of its own that are called when it has failed.
+    #[serde(default)]
+    pub hears_of_its_end: Option<bool>,
     /// How often it may start: a number for each second, or text such as `10/m`.
     #[serde(default)]
     pub rate_limit: Value,
@@ -164,6 +170,10 @@ pub struct HostedTask {
     /// It is told after so many seconds.
     #[serde(default)]
     pub soft_time_limit: Option<f64>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Something of an application that this worker cannot do.

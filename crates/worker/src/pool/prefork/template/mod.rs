@@ -15,8 +15,11 @@
 //!    forked {number, pid, name}  ──▶
 //!                                ◀──     signal {name, data}
 //!    signalled {name}            ──▶
+//!                                ◀──     tell {what, id, task, ...} + the message
+//!    told {done}                 ──▶
 //! ```
 
+mod backlog;
 mod description;
 mod process;
 mod sources;
@@ -28,12 +31,19 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use celeriac_protocol::{TaskId, TaskName};
 use tokio::sync::oneshot;
 
 pub use description::{CommandLine, Description, HostPool, HostPoolKind, HostedTask, Unsupported};
 
 use super::spawner::{Birth, Spawned};
+use crate::telling::{Telling, Told, What};
+use backlog::{Backlog, Load, Waiting};
 use process::TemplateProcess;
+
+/// How long the application may take in its template for what it is told of one task. It interrupts what takes too long there,
+/// so that one which has not answered by then hangs, and is replaced.
+pub(crate) const ANSWERS: Duration = Duration::from_secs(30);
 
 /// How a template is started.
 #[derive(Clone, Debug)]
@@ -102,12 +112,24 @@ impl From<HostPoolKind> for Runs {
 
 /// A running template. Cheap to clone; with the last clone it ends.
 #[derive(Clone, Debug)]
-pub struct Template(Arc<mpsc::Sender<Order>>);
+pub struct Template(Arc<Hand>);
+
+/// How a template is reached, and what it has said of its application.
+#[derive(Debug)]
+struct Hand {
+    orders: mpsc::Sender<Order>,
+    load: Arc<Load>,
+    /// The signals to which receivers are connected.
+    listened_to: Vec<String>,
+    /// Whether the results of the application are kept where this worker keeps results.
+    keeps_results_here: bool,
+}
 
 /// What the thread of a template is to do.
 enum Order {
     Fork(Birth, Runs, oneshot::Sender<io::Result<Spawned>>),
     Signal { name: &'static str, data: serde_json::Value, sent: mpsc::Sender<()> },
+    Tell(Box<Waiting>),
 }
 
 impl Template {
@@ -121,75 +143,137 @@ impl Template {
         let (orders, received) = mpsc::channel();
         let (answer, started) = mpsc::channel();
         // The kernel kills a process when the thread that started it ends.
+        let load = Arc::new(Load::default());
+        let shared = Arc::clone(&load);
         thread::Builder::new().name("template".into()).spawn(move || {
             let first = TemplateProcess::start(&launch).map(|(process, description)| {
                 let _ = answer.send(Ok(description));
                 process
             });
             match first {
-                Ok(process) => serve(&launch, process, &received),
+                Ok(process) => Server { launch, process: Some(process), load: shared }.serve(&received),
                 Err(error) => drop(answer.send(Err(error))),
             }
         })?;
         let description =
             started.recv().map_err(|_| io::Error::other("the template's thread has ended"))??;
-        Ok((Self(Arc::new(orders)), description))
+        let listened_to = description.listened_to.clone();
+        let hand = Hand { orders, load, listened_to, keeps_results_here: description.keeps_results_here };
+        Ok((Self(Arc::new(hand)), description))
     }
 
     /// Lets it fork a child.
     pub(super) fn fork(&self, birth: Birth, runs: Runs, answer: oneshot::Sender<io::Result<Spawned>>) {
         // Without a thread the answer is dropped, which tells the caller.
-        let _ = self.0.send(Order::Fork(birth, runs, answer));
+        let _ = self.0.orders.send(Order::Fork(birth, runs, answer));
     }
 
     /// Sends a signal of Celery's to the receivers in the template, such as `worker_ready`; waits at most this long until they
     /// have returned.
     pub fn signal(&self, name: &'static str, data: serde_json::Value, patience: Duration) {
         let (sent, heard) = mpsc::channel();
-        if self.0.send(Order::Signal { name, data, sent }).is_ok() {
+        if self.0.orders.send(Order::Signal { name, data, sent }).is_ok() {
             let _ = heard.recv_timeout(patience);
         }
     }
+
+    /// Tells the code of the application what has become of a task. The answer never comes if the application is too slow, or
+    /// cannot be reached; else it comes within [`ANSWERS`] of everything that waited before.
+    pub(crate) fn tell(&self, telling: Telling) -> oneshot::Receiver<Told> {
+        let (answer, told) = oneshot::channel();
+        if self.0.load.admits(&telling) {
+            // Without a thread the answer is dropped, which tells the caller.
+            let _ = self.0.orders.send(Order::Tell(Box::new((telling, answer))));
+        }
+        told
+    }
+
+    /// Whether the application does anything when it is told this.
+    pub(crate) fn cares_for(&self, what: &What) -> bool {
+        let listens = |signal| self.0.listened_to.iter().any(|name| name == signal);
+        what.is_wanted() || what.signal().is_some_and(listens)
+    }
+
+    /// Whether the results of the application are kept where this worker keeps results.
+    pub(crate) fn keeps_results_here(&self) -> bool {
+        self.0.keeps_results_here
+    }
 }
 
-/// Obeys until nobody can order any more.
-fn serve(launch: &Launch, first: TemplateProcess, orders: &mpsc::Receiver<Order>) {
-    let mut process = Some(first);
-    for order in orders {
-        match order {
-            Order::Fork(birth, runs, answer) => {
-                drop(answer.send(fork(launch, &mut process, &birth, runs)));
-            }
-            Order::Signal { name, data, sent } => {
-                let signalled = process.as_mut().map_or(Ok(()), |process| process.signal(name, &data));
-                if let Err(error) = signalled {
-                    tracing::error!(%error, signal = name, "the application's template cannot be reached");
-                    process = None;
+/// The thread that speaks with the template, and starts it anew when it has died.
+struct Server {
+    launch: Launch,
+    process: Option<TemplateProcess>,
+    load: Arc<Load>,
+}
+
+impl Server {
+    /// Obeys until nobody can order any more. Children come first: they are what tasks wait for.
+    fn serve(mut self, orders: &mpsc::Receiver<Order>) {
+        let mut backlog = Backlog::default();
+        loop {
+            let order = if backlog.is_empty() { orders.recv().ok() } else { orders.try_recv().ok() };
+            match order {
+                Some(Order::Fork(birth, runs, answer)) => drop(answer.send(self.fork(&birth, runs))),
+                Some(Order::Tell(waiting)) => backlog.add(*waiting),
+                Some(Order::Signal { name, data, sent }) => {
+                    // What has happened before it is told before it.
+                    while let Some(waiting) = backlog.next() {
+                        self.tell(waiting);
+                    }
+                    self.signal(name, &data);
+                    // Whoever waited for it may have given up.
+                    let _ = sent.send(());
                 }
-                // Whoever waited for it may have given up.
-                let _ = sent.send(());
+                None => match backlog.next() {
+                    Some(waiting) => self.tell(waiting),
+                    None => return,
+                },
             }
         }
     }
-}
 
-/// Forks a child from the template, which is started anew if it has died.
-fn fork(
-    launch: &Launch,
-    process: &mut Option<TemplateProcess>,
-    birth: &Birth,
-    runs: Runs,
-) -> io::Result<Spawned> {
-    let template = match process {
-        Some(template) => template,
-        None => {
-            tracing::warn!("the application's template has died: it is started again");
-            process.insert(TemplateProcess::start(launch)?.0)
+    fn signal(&mut self, name: &str, data: &serde_json::Value) {
+        let signalled = self.process.as_mut().map_or(Ok(()), |process| process.signal(name, data));
+        if let Err(error) = signalled {
+            tracing::error!(%error, signal = name, "the application's template cannot be reached");
+            self.process = None;
         }
-    };
-    let forked = template.fork(birth, runs);
-    if forked.as_ref().is_err_and(process::is_gone) {
-        *process = None;
     }
-    forked
+
+    fn fork(&mut self, birth: &Birth, runs: Runs) -> io::Result<Spawned> {
+        let forked = self.template()?.fork(birth, runs);
+        if forked.as_ref().is_err_and(process::is_gone) {
+            self.process = None;
+        }
+        forked
+    }
+
+    fn tell(&mut self, (telling, answer): Waiting) {
+        let told = self.template().and_then(|template| template.tell(&telling, ANSWERS));
+        self.load.release(&telling);
+        match told {
+            // Nobody need wait for it.
+            Ok(told) => drop(answer.send(told)),
+            Err(error) => {
+                let (task_id, task_name) = (telling.id.as_ref().map(TaskId::as_str), telling.task.as_ref());
+                let task_name = task_name.map(TaskName::as_str);
+                tracing::error!(%error, task_id, task_name, "the application could not be told what became of a task");
+                if process::is_gone(&error) {
+                    self.process = None;
+                }
+            }
+        }
+    }
+
+    /// The template, started anew if it has died.
+    fn template(&mut self) -> io::Result<&mut TemplateProcess> {
+        match &mut self.process {
+            Some(template) => Ok(template),
+            empty => {
+                tracing::warn!("the application's template has died: it is started again");
+                Ok(empty.insert(TemplateProcess::start(&self.launch)?.0))
+            }
+        }
+    }
 }

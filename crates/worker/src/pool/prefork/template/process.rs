@@ -8,7 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use celeriac_protocol::{TaskId, TaskName};
+use celeriac_store::Delivery;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -21,6 +23,8 @@ use super::super::protocol::VERSION;
 use super::super::spawner::{Birth, PARENT_VARIABLE, Spawned};
 use super::description::Description;
 use super::{Launch, Refused, Runs, sources};
+use crate::finish::python::says_redelivered;
+use crate::telling::{Telling, Told, What};
 
 /// How long a template may take to end once its socket is closed.
 const LEAVES: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -40,6 +44,21 @@ enum ToTemplate<'a> {
     Fork { number: u32, index: usize, name: &'a str, runs: Runs, jobs: usize },
     /// To be sent to the receivers of this signal.
     Signal { name: &'a str, data: &'a serde_json::Value },
+    /// To be told to the code of the application. The body is the headers and properties as JSON, then the message's body.
+    Tell(About<'a>),
+}
+
+/// A task, and what has become of it.
+#[derive(Debug, Serialize)]
+struct About<'a> {
+    id: Option<&'a str>,
+    task: Option<&'a str>,
+    queue: &'a str,
+    redelivered: bool,
+    /// How many bytes at the start of the body are headers and properties.
+    headers: usize,
+    #[serde(flatten)]
+    what: &'a What,
 }
 
 /// What a template says.
@@ -52,6 +71,7 @@ enum FromTemplate {
     Forked { number: u32, pid: i32, name: Option<Box<str>> },
     ForkFailed { number: u32, why: String },
     Signalled {},
+    Told { done: bool },
 }
 
 /// A template process. When this is dropped, it ends.
@@ -133,6 +153,36 @@ impl TemplateProcess {
             FromTemplate::Signalled {} => Ok(()),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Tells the application what has become of a task, and waits at most this long until it has heard.
+    pub(super) fn tell(&mut self, telling: &Telling, patience: Duration) -> io::Result<Told> {
+        let Delivery { message, queue, redelivered, .. } = &*telling.delivery;
+        let headers = message.encode_head();
+        let about = About {
+            id: telling.id.as_ref().map(TaskId::as_str),
+            task: telling.task.as_ref().map(TaskName::as_str),
+            queue: queue.as_str(),
+            redelivered: *redelivered || says_redelivered(message),
+            headers: headers.len(),
+            what: &telling.what,
+        };
+        let mut body = BytesMut::with_capacity(headers.len() + message.body.len());
+        body.extend_from_slice(&headers);
+        body.extend_from_slice(&message.body);
+        self.be_patient(Some(patience))?;
+        self.say(&ToTemplate::Tell(about), body.freeze())?;
+        let heard = self.hear();
+        self.be_patient(None)?;
+        match heard?.0 {
+            FromTemplate::Told { done } => Ok(Told { done }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn be_patient(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.socket.set_read_timeout(patience)?;
+        self.socket.set_write_timeout(patience)
     }
 
     fn say(&mut self, head: &ToTemplate<'_>, body: Bytes) -> io::Result<()> {

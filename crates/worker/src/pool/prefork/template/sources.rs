@@ -21,6 +21,7 @@ const MODULES: &[(&str, &str)] = &[
     ("starts", include_str!("../../../../../../python/_celeriac/starts.py")),
     ("template", include_str!("../../../../../../python/_celeriac/template.py")),
     ("threads", include_str!("../../../../../../python/_celeriac/threads.py")),
+    ("told", include_str!("../../../../../../python/_celeriac/told.py")),
     ("unsupported", include_str!("../../../../../../python/_celeriac/unsupported.py")),
     ("worker", include_str!("../../../../../../python/_celeriac/worker.py")),
 ];
