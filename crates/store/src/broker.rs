@@ -17,6 +17,11 @@ pub trait Broker: Send + Sync {
     /// What this broker can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// A priority as Celery's own programs on this broker count it. Here the highest comes first; on Redis kombu consumes 0 first.
+    fn priority_in_celery(&self, priority: u8) -> u8 {
+        priority
+    }
+
     /// Hands over messages, with the chords that begin with them and the groups to remember, all in one round trip.
     ///
     /// On `Ok` the broker owns all of them, in this order within each queue and priority. With

@@ -85,6 +85,8 @@ def tasks():
     os.kill(info["worker_pid"], 0)
     assert isinstance(info["acknowledged"], bool), info
     assert info["delivery_info"]["routing_key"] == "celery" and info["delivery_info"]["redelivered"] is False, info
+    # As its sender counts it, on Redis.
+    assert info["delivery_info"]["priority"] == 0, info
     assert sorted(info) == [
         "acknowledged", "args", "delivery_info", "hostname", "id", "kwargs", "name", "time_start", "type", "worker_pid",
     ]

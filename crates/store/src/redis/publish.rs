@@ -73,7 +73,7 @@ impl NewMessage {
 
 /// The priority as kombu counts it, the other way, and the envelope.
 fn encode(queue: &QueueName, mut message: Message) -> (u8, Vec<u8>) {
-    let priority = message.properties.priority.map(|priority| LOWEST - priority.min(LOWEST));
+    let priority = message.properties.priority.map(turned);
     message.properties.priority = priority;
     let envelope = Envelope {
         message,
@@ -85,6 +85,11 @@ fn encode(queue: &QueueName, mut message: Message) -> (u8, Vec<u8>) {
     (priority.unwrap_or(0), envelope.encode())
 }
 
+/// A priority counted from the other end.
+fn turned(priority: u8) -> u8 {
+    LOWEST - priority.min(LOWEST)
+}
+
 /// The message in an envelope, if there is one, and whether it says that it was delivered before.
 pub(super) fn decode(envelope: &[u8]) -> Option<(Message, bool)> {
     let mut envelope = Envelope::decode(envelope).ok()?;
@@ -93,12 +98,16 @@ pub(super) fn decode(envelope: &[u8]) -> Option<(Message, bool)> {
         .iter()
         .any(|(name, value)| &**name == "redelivered" && value.as_bool() == Some(true));
     let priority = &mut envelope.message.properties.priority;
-    *priority = priority.map(|priority| LOWEST - priority.min(LOWEST));
+    *priority = priority.map(turned);
     Some((envelope.message, redelivered))
 }
 
 #[async_trait]
 impl Broker for RedisStore {
+    fn priority_in_celery(&self, priority: u8) -> u8 {
+        turned(priority)
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             priorities: self.shared.keys.priorities(),

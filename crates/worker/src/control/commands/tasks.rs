@@ -93,10 +93,12 @@ impl Panel {
         let task = headers.task.as_ref().map(TaskName::as_str);
         let shown = headers.shadow.as_deref().filter(|shadow| !shadow.is_empty()).or(task);
         let (args, kwargs) = arguments(message, safe);
+        let priority = message.properties.priority;
+        let priority = priority.map(|priority| self.store.broker().priority_in_celery(priority));
         let delivery_info = Value::Map(vec![
             ("exchange".into(), "".into()),
             ("routing_key".into(), queue.into()),
-            ("priority".into(), message.properties.priority.map_or(Value::Null, Value::from)),
+            ("priority".into(), priority.map_or(Value::Null, Value::from)),
             ("redelivered".into(), false.into()),
         ]);
         Value::Map(vec![
