@@ -79,7 +79,8 @@ class Child:
         """Greets the parent, and does what a child of the stock pool does before its first task."""
         self.say(type="hello", version=frames.VERSION, pid=os.getpid())
         frame = self.reader.read()
-        if frame is None:
+        # The worker may have ended meanwhile.
+        if frame is None or frame[0]["type"] == "stop":
             os._exit(0)
         self.welcome = frame[0]
         beat = self.welcome["beat"]

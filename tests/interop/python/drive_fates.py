@@ -9,9 +9,13 @@ from collections import Counter
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps"))
 
+from celery import chord  # noqa: E402
 from celery.utils import uuid  # noqa: E402
 
-from fates import TASKS, app, slow, tick, told  # noqa: E402
+if sys.argv[1:] == ["elsewhere"]:
+    import fates_elsewhere  # noqa: E402, F401
+
+from fates import TASKS, app, done_and_lost, grows, slow, tick, told  # noqa: E402
 
 DEADLINE = 120
 # More often than any message is delivered.
@@ -98,7 +102,7 @@ def notes():
     """What has been noted of each task, `runs` among it."""
     heard = {}
     for line in open("notes"):
-        note = json.loads(line)
+        note = json.loads(line.split(" ", 1)[1])
         heard.setdefault(note["task"], Counter())[note["what"]] += 1
     return heard
 
@@ -219,6 +223,62 @@ def slow_hooks():
     assert max(latencies(50)) < 2, "its sibling is not told"
     assert until(lambda: notes()[result.id] == Counter({"on_failure begins": 1, "after_return FAILURE": 1, "task_failure": 1}))
     assert time.monotonic() - began > 2, "it was not interrupted at once"
+
+
+def chords():
+    """A member that is lost fails its chord, once."""
+    members = [TASKS["early"].s("sigkill", ALWAYS), tick.s()]
+    body = app.AsyncResult(chord(members)(tick.si().on_error(told.s())).id)
+    assert is_so(ended(body), ("FAILURE", "ChordError", "WorkerLostError")), ended(body)
+    assert until(lambda: notes().get(body.id) == Counter({"errback": 1})), notes()
+
+
+def succeeded_before():
+    """A success that is stored stands, whatever becomes of the child afterwards."""
+    result = done_and_lost.delay()
+    assert ended(result) == ("SUCCESS", "done")
+    assert until(lambda: left() == (0, 0)), left()
+    assert (result.state, notes()[result.id]) == ("SUCCESS", Counter({"on_success": 1}))
+
+
+def elsewhere():
+    """Results that are kept where only the application knows: its backend stores them, and calls errbacks, once."""
+    assert type(app.backend).__name__ == "FilesystemBackend"
+    one_of_each_loss()
+    check([("early", "overtime", ALWAYS, OVER, 1, {"finally": 1, **FAILED_ONCE}, None),
+           ("late", "rejects", ALWAYS, ("FAILURE", "Reject", "no"), 1, REJECTED, "rejected")])
+    unknown = app.send_task("fates.nobody", (1,))
+    assert is_so(ended(unknown), ("FAILURE", "NotRegistered", "fates.nobody"))
+    expired = TASKS["late"].apply_async(("sigkill", 0), expires=-5)
+    assert is_so(ended(expired), ("REVOKED", "TaskRevokedError", "expired"))
+    succeeded_before()
+
+
+def many():
+    """Until four children have been replaced."""
+    deadline = time.monotonic() + DEADLINE
+    while notes()[None]["worker_process_init"] < 6:
+        assert time.monotonic() < deadline, notes()[None]
+        for result in [tick.delay() for _ in range(5)]:
+            result.get(timeout=DEADLINE)
+
+
+def memory_grows():
+    pids = [grows.delay(160 << 20).get(timeout=DEADLINE) for _ in range(4)]
+    assert len(set(pids)) == 4, "each child is replaced that has grown"
+
+
+def cold():
+    """What was acknowledged when the worker was told to end at once has failed; the rest is in its queue."""
+    with open("sent") as file:
+        sent = {kind: app.AsyncResult(id) for kind, id in json.load(file).items()}
+    for kind in ("early", "retries"):
+        assert is_so(ended(sent[kind]), ("FAILURE", "WorkerLostError", "shut down")), ended(sent[kind])
+        assert until(lambda: notes()[sent[kind].id] == Counter({"runs": 1, "on_failure": 1, "after_return FAILURE": 1,
+                                                                "task_failure": 1})), notes()
+    assert [sent[kind].state for kind in ("late", "rejects")] == ["PENDING"] * 2
+    # With the errbacks of those that have failed.
+    assert left() == (4, 0), left()
 
 
 def works():

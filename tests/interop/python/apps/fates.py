@@ -11,17 +11,16 @@ from celery import Celery, Task, current_task, signals
 from celery.exceptions import Reject
 
 broker = os.environ["CELERY_BROKER_URL"]
-app = Celery("fates", broker=broker, backend=os.environ.get("FATES_BACKEND", broker))
-app.conf.update(broker_connection_retry_on_startup=True)
+app = Celery("fates", broker=broker, backend=os.environ.get("CELERY_RESULT_BACKEND", broker))
 
 HEARD = ("task_failure", "task_retry", "task_revoked", "task_rejected", "task_unknown", "task_internal_error")
 
 
 def note(what, task=None, error=None):
     """One line, so that lines of several processes do not mix."""
-    line = json.dumps({"what": what, "task": task, "error": None if error is None else repr(error), "pid": os.getpid()})
+    note = {"what": what, "task": task, "error": None if error is None else repr(error), "pid": os.getpid()}
     with open("notes", "a") as notes:
-        notes.write(line + "\n")
+        notes.write(f"{what.replace(' ', '_')} {json.dumps(note)}\n")
 
 
 def heard(what, **kwargs):
@@ -190,6 +189,28 @@ class Slow(Task):
 
     def after_return(self, status, retval, task_id, args, kwargs, einfo):
         note(f"after_return {status}", task_id)
+
+
+class Late(Task):
+    """Is lost after its success has been stored."""
+
+    def on_success(self, *_):
+        note("on_success", self.request.id)
+        sigkill()
+
+
+@app.task(base=Late, acks_late=True, reject_on_worker_lost=True)
+def done_and_lost():
+    return "done"
+
+
+kept = []
+
+
+@app.task
+def grows(size):
+    kept.append(b"x" * size)
+    return os.getpid()
 
 
 @app.task(base=Slow)

@@ -76,6 +76,57 @@ async fn code_that_hears_of_a_loss_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_lost_task_fails_its_chord_and_a_stored_success_stands() {
+    let host = start(2, &[]).await;
+    host.drive_by("drive_fates.py", "chords").await;
+    host.drive_by("drive_fates.py", "succeeded_before").await;
+    let (log, _) = host.end().await;
+    assert!(log.contains("succeeded before the worker was lost: WorkerLostError("), "{log}");
+}
+
+#[tokio::test]
+async fn results_that_only_the_application_can_keep_are_kept_by_it() {
+    let host = Host::start_with("fates_elsewhere", &["-c", "2"], &[SOON], 2).await;
+    host.drive_by("drive_fates.py", "elsewhere").await;
+    host.end().await;
+}
+
+/// One after the other, so that all others are there meanwhile; and each in order.
+#[tokio::test]
+async fn children_are_recycled_one_at_a_time_and_close_what_they_have_opened() {
+    let host = Host::start_with("fates", &["-c", "2", "--max-tasks-per-child", "5"], &[], 2).await;
+    host.drive_by("drive_fates.py", "many").await;
+    let (log, notes) = host.end().await;
+    let lives = |line: &&str| line.contains("was recycled after ") || line.contains("child process ready");
+    let of_python: Vec<_> =
+        log.lines().filter(|line| line.contains("ForkPoolWorker-")).filter(lives).collect();
+    let recycled = of_python.iter().filter(|line| line.contains("recycled")).count();
+    assert!(recycled >= 4, "{log}");
+    for pair in of_python[2..].chunks_exact(2) {
+        assert!(pair[0].contains("recycled") && pair[1].contains("ready"), "{pair:#?}\n{log}");
+    }
+    assert_eq!(notes["worker_process_shutdown"], notes["worker_process_init"], "{notes:?}\n{log}");
+}
+
+#[tokio::test]
+async fn a_child_that_has_grown_is_replaced() {
+    let memory = "--max-memory-per-child=102400";
+    let host = Host::start_with("fates", &["-c", "1", memory], &[], 1).await;
+    host.drive_by("drive_fates.py", "memory_grows").await;
+    let (log, _) = host.end().await;
+    assert!(log.matches("was recycled after growing by").count() >= 3, "{log}");
+}
+
+#[tokio::test]
+async fn a_cold_shutdown_leaves_no_task_without_an_end() {
+    let host = start(4, &[]).await;
+    host.drive_by("drive_fates.py", "begin_long_ones").await;
+    host.worker.signal(Signal::QUIT);
+    host.until("the worker has ended", |log| log.contains("shut down, and the task was acknowledged")).await;
+    host.drive_by("drive_fates.py", "cold").await;
+}
+
+#[tokio::test]
 async fn a_worker_that_is_killed_takes_with_it_only_what_was_acknowledged() {
     let lease = ("CELERIAC_WORKER_LEASE", "3");
     let host = start(4, &[lease]).await;
