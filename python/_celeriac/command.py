@@ -51,10 +51,19 @@ def make_worker(argv):
     try:
         code = program.celery.main(args=list(argv), prog_name="celery", auto_envvar_prefix="CELERY", standalone_mode=False)
     except _Made as made:
+        _take_umask(made.worker.params.get("umask"))
         return made.worker
     except click.ClickException as error:
         raise Refused(click.unstyle(error.format_message()).strip(), error.exit_code) from None
     raise Refused("the command ended before there was a worker", code if isinstance(code, int) else 1)
+
+
+def _take_umask(umask):
+    """Source: celery/platforms.py, `DaemonContext.__init__`, Celery 5.7.0."""
+    if isinstance(umask, str):
+        umask = int(umask, 8 if umask.startswith("0") else 10)
+    if umask is not None:
+        os.umask(umask)
 
 
 def describe(worker):

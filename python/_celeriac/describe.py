@@ -56,7 +56,8 @@ def _chosen(app, parent):
         "broker_url": app.conf.broker_read_url or "amqp://",
         "result_backend": app.conf.result_backend,
         "worker_concurrency": parent.concurrency,
-        "worker_prefetch_multiplier": parent.prefetch_multiplier,
+        # Nothing ahead: one message for each process, the one that runs included.
+        "worker_prefetch_multiplier": 1 if _plain(app.conf.get("worker_disable_prefetch")) else parent.prefetch_multiplier,
         "worker_max_tasks_per_child": parent.max_tasks_per_child,
         "worker_max_memory_per_child": parent.max_memory_per_child,
         "task_time_limit": parent.time_limit,

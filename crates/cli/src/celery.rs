@@ -13,6 +13,7 @@ use crate::worker;
 ///
 /// Source: `celery/bin/worker.py`, Celery 5.7.0.
 #[derive(Debug, Default, clap::Args)]
+#[group(id = "celery")]
 pub(crate) struct Options {
     /// How tasks of the application run side by side: prefork, threads, gevent, eventlet or solo
     #[arg(short = 'P', long, value_name = "POOL", help_heading = "Application Options")]

@@ -1,8 +1,9 @@
 //! `-A`: a Celery application, whose tasks run in Python children of the worker.
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use celeriac_app::settings::Setting;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use crate::args::Common;
 use crate::celery;
 use crate::failure::Failure;
+use crate::logging::{Pattern, Patterns};
 use crate::worker;
 
 /// Names the Python that has Celery and the application.
@@ -23,11 +25,16 @@ const PYTHON: &str = "CELERIAC_PYTHON";
 /// How long the receivers of `worker_shutdown` may take.
 const LAST_SIGNAL: Duration = Duration::from_secs(10);
 
+/// As long as running tasks may go on after a warm shutdown began, unless somebody has chosen a limit: in Celery there is none.
+pub(crate) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A Celery application that has been loaded.
 pub(crate) struct Hosted {
     /// Forks its children.
     pub(crate) template: Template,
     description: Description,
+    /// Set once the worker is told to start anew.
+    starts_again: Arc<AtomicBool>,
 }
 
 impl Hosted {
@@ -42,7 +49,7 @@ impl Hosted {
         let arguments = celery::command_line(name, common, args, extra);
         let (template, description) = Template::start(Launch { interpreter: interpreter.clone(), arguments })
             .map_err(|error| not_loaded(name, &interpreter, &error))?;
-        let hosted = Self { template, description };
+        let hosted = Self { template, description, starts_again: Arc::default() };
         hosted.check()?;
         Ok(Some(hosted))
     }
@@ -83,13 +90,36 @@ impl Hosted {
     /// Hands the signals of the parent on to the receivers of the application.
     fn connect(&self, app: App) -> App {
         let [ready, ending, ended] = [(); 3].map(|()| self.template.clone());
+        let starts_again = Arc::clone(&self.starts_again);
         app.on(signals::worker_ready, move |_| ready.signal("worker_ready", json!({}), Duration::ZERO))
             .on(signals::worker_shutting_down, move |end: &ShuttingDown| {
+                say_ending(end);
                 let how = if end.warm { "Warm" } else { "Cold" };
-                let data = json!({ "sig": end.signal.as_deref(), "how": how, "exitcode": 0 });
+                // As the handlers of the signals have it.
+                let code = u8::from(!end.warm || end.signal.as_deref() == Some("SIGINT"));
+                let data = json!({ "sig": end.signal.as_deref(), "how": how, "exitcode": code });
                 ending.signal("worker_shutting_down", data, Duration::ZERO);
+                let anew = end.warm && end.signal.as_deref() == Some("SIGHUP");
+                starts_again.store(anew && !io::stdout().is_terminal(), Ordering::Relaxed);
             })
             .on(signals::worker_shutdown, move |_| ended.signal("worker_shutdown", json!({}), LAST_SIGNAL))
+    }
+
+    /// The formats of log lines that the application has chosen. One that cannot be read is as if there were none: the
+    /// application has logged in it without an error.
+    pub(crate) fn log_patterns(&self) -> Option<Patterns> {
+        let text = |name: &str| self.description.settings.get(name).and_then(Value::as_str);
+        let pattern = |name: &str, time: &str| Pattern::parse(text(name)?, text(time)).ok();
+        Some(Patterns {
+            process: pattern("worker_log_format", "worker_log_datefmt")?,
+            task: pattern("worker_task_log_format", "worker_task_log_datefmt")?,
+        })
+    }
+
+    /// Whether lines may have colors.
+    pub(crate) fn wants_color(&self) -> bool {
+        let setting = self.description.settings.get("worker_log_color").and_then(Value::as_bool);
+        self.command().color.or(setting).unwrap_or(true)
     }
 
     /// Says in the log what this worker cannot do for the application.
@@ -120,7 +150,20 @@ impl Hosted {
         self.description.queues.iter().map(String::as_str)
     }
 
+    /// How long running tasks may go on when the worker is to end cold.
+    pub(crate) fn soft_shutdown_timeout(&self) -> Option<Duration> {
+        let seconds =
+            self.description.settings.get("worker_soft_shutdown_timeout").and_then(Value::as_f64)?;
+        Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero())
+    }
+
+    /// Whether the worker was told to start anew.
+    pub(crate) fn is_to_start_again(&self) -> bool {
+        self.starts_again.load(Ordering::Relaxed)
+    }
+
     fn set(&self, settings: &mut Settings) -> Result<(), Failure> {
+        settings.worker_shutdown_timeout = NO_LIMIT;
         for (name, value) in &self.description.settings {
             let Some(setting) = Setting::named(name) else { continue };
             let text = match value {
@@ -141,6 +184,23 @@ impl Hosted {
         }
         Ok(())
     }
+}
+
+/// What Celery prints when a signal ends the worker.
+///
+/// Source: `celery/apps/worker.py`, `_shutdown_handler`, `on_SIGINT` and `install_worker_restart_handler`, Celery 5.7.0.
+fn say_ending(end: &ShuttingDown) {
+    let said = match (end.warm, end.signal.as_deref()) {
+        (true, Some("SIGHUP")) => "Restarting celery worker",
+        (true, Some("SIGINT")) => {
+            "worker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!\n\n\
+             worker: Warm shutdown (MainProcess)"
+        }
+        (true, _) => "worker: Warm shutdown (MainProcess)",
+        (false, _) => "worker: Cold shutdown (MainProcess)",
+    };
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "\n{said}").and_then(|()| out.flush());
 }
 
 fn not_loaded(name: &str, interpreter: &Path, error: &io::Error) -> Failure {

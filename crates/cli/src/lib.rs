@@ -8,6 +8,7 @@ mod banner;
 mod call;
 mod celery;
 mod completions;
+mod daemon;
 mod failed;
 mod failure;
 mod hosted;
@@ -15,6 +16,7 @@ mod inspect;
 mod logging;
 mod node_name;
 mod output;
+mod pid_file;
 mod process_title;
 mod purge;
 mod queues;
@@ -26,6 +28,7 @@ mod setup;
 mod table;
 mod tasks;
 mod unknown;
+mod users;
 mod values;
 mod worker;
 mod workflow;
@@ -42,6 +45,7 @@ use args::{Cli, Command};
 use failure::Failure;
 use hosted::Hosted;
 use output::Output;
+use pid_file::PidFile;
 use process_title::without_passwords;
 use session::Session;
 
@@ -103,9 +107,14 @@ pub fn run_with(
         Err(usage) => return show_usage(&usage, out, err),
     };
     let program = args::program_name(args);
-    let done = execute(app, cli, &program, Output { out: &mut *out, err: &mut *err });
+    let mut again = false;
+    let done = execute(app, cli, (args, &program), Output { out: &mut *out, err: &mut *err }, &mut again);
     // The process may end with this, and its threads would leave their files as after a crash.
     celeriac_store::wait_until_closed(CLOSING);
+    if again {
+        let error = process_title::start_again(args);
+        let _ = writeln!(err, "error: this program cannot be started again: {error}");
+    }
     match done {
         Ok(code) => code,
         Err(failure) => {
@@ -129,20 +138,41 @@ fn show_usage(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> 
     u8::try_from(usage.exit_code()).unwrap_or(2)
 }
 
-fn execute(app: App, cli: Cli, program: &str, output: Output<'_>) -> Result<u8, Failure> {
+fn execute(
+    app: App,
+    cli: Cli,
+    (arguments, program): (&[OsString], &str),
+    output: Output<'_>,
+    again: &mut bool,
+) -> Result<u8, Failure> {
     if let Some(folder) = &cli.common.workdir {
         std::env::set_current_dir(folder).map_err(|error| {
             Failure::because(format!("--workdir {} cannot be changed to", folder.display()), &error)
         })?;
     }
     let hosted = match &cli.command {
-        Command::Worker(args) => Hosted::load(&cli.common, args, &cli.extra)?,
+        Command::Worker(args) => {
+            args.daemon.apply(cli.common.app.is_some())?;
+            let hosted = Hosted::load(&cli.common, args, &cli.extra)?;
+            hosted.iter().try_for_each(|hosted| args.daemon.apply_settings(hosted.command()))?;
+            hosted
+        }
         _ if cli.common.app.is_some() => {
             return Err(Failure::new("-A names a Celery application, and only `worker` loads one")
                 .next("leave it out: every command works with -b and the names of tasks"));
         }
         _ => None,
     };
+    let mut pid_file = None;
+    if let Command::Worker(args) = &cli.command {
+        let files = args.files(hosted.as_ref());
+        if args.daemon.wants_background(hosted.is_some()) {
+            let command = args::command(app.name(), program);
+            return daemon::start_in_background(&command, arguments, &files, output.err).map(|()| 0);
+        }
+        pid_file = files.pid.map(|path| PidFile::take(path, output.err)).transpose()?;
+    }
+    let _removed_at_the_end = pid_file;
     let app = match &hosted {
         Some(hosted) => hosted.join(app)?,
         None => app,
@@ -152,7 +182,11 @@ fn execute(app: App, cli: Cli, program: &str, output: Output<'_>) -> Result<u8, 
     let done = match cli.command {
         Command::Tasks(args) => tasks::run(&args, session),
         Command::Completions(args) => completions::run(&args, program, session),
-        Command::Worker(args) => return worker::run(&args, hosted.as_ref(), session),
+        Command::Worker(args) => {
+            let ended = worker::run(&args, hosted.as_ref(), session);
+            *again = ended.is_ok() && hosted.as_ref().is_some_and(Hosted::is_to_start_again);
+            return ended;
+        }
         Command::Call(args) => small_runtime()?.block_on(call::run(*args, session)),
         Command::Result(args) => small_runtime()?.block_on(result::run(args, session)),
         Command::Queues(args) => small_runtime()?.block_on(queues::run(args, session)),

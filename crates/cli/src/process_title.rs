@@ -30,6 +30,13 @@ pub(crate) fn hidden_arguments() -> Vec<OsString> {
     arguments
 }
 
+/// Starts this program again with these arguments, as the same process. Returns only if that fails.
+pub(crate) fn start_again(arguments: &[OsString]) -> io::Error {
+    let shown = arguments.iter().map(|argument| fit_for_all(argument)).collect::<Vec<_>>();
+    let Err::<Infallible, io::Error>(error) = handover::start_again(arguments, &shown);
+    error
+}
+
 fn fit_for_all(argument: &OsStr) -> OsString {
     let text = argument.to_string_lossy();
     let shown = without_passwords(&text);

@@ -39,6 +39,46 @@ pub(crate) fn split(command: &Command, args: &[OsString]) -> (Vec<OsString>, Vec
     (known, unknown)
 }
 
+/// The arguments of a worker without a flag, wherever it stands: `--detach`, `-D`, `-ED`.
+pub(crate) fn without_flag(command: &Command, args: &[OsString], short: char, long: &str) -> Vec<OsString> {
+    let worker = command.find_subcommand("worker").unwrap_or(command);
+    let mut kept = Vec::new();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        let text = arg.to_string_lossy();
+        if text.strip_prefix("--") == Some(long) {
+            continue;
+        }
+        let is_cluster = text.starts_with('-') && !text.starts_with("--");
+        match kind(&[command, worker], &text) {
+            Kind::Known { takes_next } if is_cluster => {
+                let letters = without_letter(&[command, worker], &text[1..], short);
+                kept.extend((!letters.is_empty()).then(|| format!("-{letters}").into()));
+                kept.extend(takes_next.then(|| rest.next().cloned()).flatten());
+            }
+            Kind::Known { takes_next } => {
+                kept.push(arg.clone());
+                kept.extend(takes_next.then(|| rest.next().cloned()).flatten());
+            }
+            Kind::Plain | Kind::Unknown => kept.push(arg.clone()),
+        }
+    }
+    kept
+}
+
+/// Flags without one of them, up to the letter of an option whose value comes next.
+fn without_letter(places: &[&Command], letters: &str, unwanted: char) -> String {
+    let mut kept = String::new();
+    for (place, letter) in letters.char_indices() {
+        if option(places, |arg| arg.get_short() == Some(letter)).is_some_and(takes_value) {
+            kept.push_str(&letters[place..]);
+            break;
+        }
+        kept.extend((letter != unwanted).then_some(letter));
+    }
+    kept
+}
+
 /// What an argument is.
 #[derive(Debug, PartialEq)]
 enum Kind {
@@ -117,6 +157,19 @@ mod tests {
         ];
         for (line, known, unknown) in cases {
             assert_eq!(splits(line), (known.to_owned(), unknown.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_taken_out_wherever_it_stands() {
+        for (line, kept) in [
+            ("urls worker -D -c 2", "urls worker -c 2"),
+            ("urls worker --detach -n -D", "urls worker -n -D"),
+            ("urls worker -EDB -DlINFO -fD.log", "urls worker -EB -lINFO -fD.log"),
+        ] {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let left = without_flag(&crate::args::command("urls", "urls"), &args, 'D', "detach");
+            assert_eq!(left.join(OsStr::new(" ")), OsString::from(kept));
         }
     }
 

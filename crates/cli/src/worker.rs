@@ -13,8 +13,9 @@ use tokio::runtime::Builder;
 
 use crate::banner::banner;
 use crate::celery;
+use crate::daemon;
 use crate::failure::Failure;
-use crate::hosted::Hosted;
+use crate::hosted::{self, Hosted};
 use crate::logging;
 use crate::node_name;
 use crate::purge;
@@ -102,6 +103,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) celery: celery::Options,
+
+    #[command(flatten)]
+    pub(crate) daemon: daemon::Options,
 }
 
 /// How many tasks run at once.
@@ -172,6 +176,8 @@ impl Log {
                 None => logging::Level::default(),
             }),
             format,
+            patterns: hosted.and_then(Hosted::log_patterns),
+            color: hosted.is_none_or(Hosted::wants_color),
             file: match hosted {
                 Some(hosted) => hosted.command().log_file.clone(),
                 None => self.logfile.clone(),
@@ -195,9 +201,12 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
     let runtime = start_runtime(&mut Builder::new_current_thread())?;
     runtime.block_on(async {
         // Before anything slow, so that a signal that comes early is heard.
-        let listening = celeriac_worker::shutdown_by_signals();
-        let (_stopper, shutdown) = listening
+        let listening = celeriac_worker::shutdown_by_signals(hosted.is_some() && remaps_terminate());
+        let (stopper, shutdown) = listening
             .map_err(|error| Failure::because("the system's signals cannot be listened to", &error))?;
+        if options.soft_shutdown_timeout.is_some() {
+            stopper.soften();
+        }
         let store = session.store().await?;
         if args.wants_purge(hosted) {
             purge::before_work(&store, &options.queues, &mut session.output).await?;
@@ -210,6 +219,11 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
         let ended = celeriac_worker::run(session.app(), options, shutdown).await;
         ended.map(Exit::code).map_err(|error| Failure::because("the worker has stopped", &error))
     })
+}
+
+/// Source: `billiard/common.py`, `REMAP_SIGTERM`, billiard 4.3.2, which reads it from the environment.
+fn remaps_terminate() -> bool {
+    std::env::var_os("REMAP_SIGTERM").is_some_and(|signal| signal == "SIGQUIT")
 }
 
 impl Args {
@@ -232,6 +246,8 @@ impl Args {
             }
             // With -Q and -X in them.
             options.queues = hosted.queues().map(QueueName::new).collect();
+            options.soft_shutdown_timeout = hosted.soft_shutdown_timeout();
+            options.shutdown_timeout = options.shutdown_timeout.filter(|timeout| *timeout < hosted::NO_LIMIT);
             return options;
         }
         if !self.queues.is_empty() {
@@ -239,6 +255,14 @@ impl Args {
         }
         options.queues.retain(|queue| !self.exclude_queues.iter().any(|name| name == queue.as_str()));
         options
+    }
+
+    /// The files that a worker in the background needs.
+    pub(crate) fn files<'a>(&'a self, hosted: Option<&'a Hosted>) -> daemon::Files<'a> {
+        match hosted.map(Hosted::command) {
+            Some(command) => daemon::Files { log: command.log_file.as_ref(), pid: command.pid_file.as_ref() },
+            None => daemon::Files { log: self.log.logfile.as_ref(), pid: self.daemon.pidfile.as_ref() },
+        }
     }
 
     fn wants_quiet(&self, hosted: Option<&Hosted>) -> bool {
@@ -264,6 +288,7 @@ impl Args {
         given.list("queues", &self.queues);
         given.list("exclude-queues", &self.exclude_queues);
         given.flag("purge", self.purge);
+        given.value("pidfile", self.daemon.pidfile.as_ref().map(|path| path.display()));
     }
 
     /// The settings that those options are which Celery does not have.

@@ -39,6 +39,8 @@ pub struct Options {
     pub shutdown_timeout: Option<Duration>,
     /// How long before that running tasks are told to stop, so that they can clean up: at most a fifth of the timeout.
     pub shutdown_grace: Duration,
+    /// How long running tasks may go on after a cold shutdown began; `None` gives them back at once.
+    pub soft_shutdown_timeout: Option<Duration>,
     /// The hard time limit of tasks that have none of their own.
     pub time_limit: Option<Duration>,
     /// The soft time limit of tasks that have none of their own.
@@ -108,6 +110,7 @@ impl Default for Options {
             delivery_limit: 3,
             shutdown_timeout: None,
             shutdown_grace: Duration::from_secs(5),
+            soft_shutdown_timeout: None,
             time_limit: None,
             soft_time_limit: None,
             max_tasks_per_child: None,

@@ -16,22 +16,31 @@ use crate::{Shutdown, Stopper};
 /// Celery starts itself anew on SIGHUP if it has no terminal: `celery/apps/worker.py`, `install_worker_restart_handler`,
 /// Celery 5.7.0. A worker of ours is started anew by what keeps it running.
 ///
+/// With `terminate_is_quit`, SIGTERM is as SIGQUIT: Celery's `REMAP_SIGTERM=SIGQUIT`.
+///
 /// # Errors
 /// When the system refuses a handler.
-pub fn shutdown_by_signals() -> io::Result<(Stopper, Shutdown)> {
+pub fn shutdown_by_signals(terminate_is_quit: bool) -> io::Result<(Stopper, Shutdown)> {
     let (stopper, shutdown) = Shutdown::new();
+    let on_terminate = if terminate_is_quit { StopSignal::Quit } else { StopSignal::Terminate };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+    // In Celery it prints what all threads do; without a handler it would end the process.
+    let mut dump = signal(SignalKind::user_defined1())?;
     let listener = stopper.clone();
     tokio::spawn(async move {
         loop {
             let heard = tokio::select! {
-                Some(()) = terminate.recv() => StopSignal::Terminate,
+                Some(()) = terminate.recv() => on_terminate,
                 Some(()) = interrupt.recv() => StopSignal::Interrupt,
                 Some(()) = quit.recv() => StopSignal::Quit,
                 Some(()) = next(&mut hangup) => StopSignal::Hangup,
+                Some(()) = dump.recv() => {
+                    tracing::warn!("SIGUSR1: there are no Python threads here to show; `inspect` shows what runs");
+                    continue;
+                }
                 else => return,
             };
             listener.heard(heard);

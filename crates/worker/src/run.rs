@@ -329,6 +329,9 @@ impl Worker<'_> {
             match self.store.broker().consume(consume.clone()).await {
                 Ok(subscription) => {
                     asker.worked();
+                    if self.options.template.is_some() {
+                        tracing::info!("Connected to {}", self.store.url());
+                    }
                     return Ok(subscription);
                 }
                 Err(error) if error.is_transient() => asker.pause(&error).await,

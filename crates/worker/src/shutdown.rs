@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     times: u32,
     interrupted: bool,
     cold: bool,
+    /// Whether a cold shutdown begins with a time in which running tasks may end.
+    soft: bool,
     /// The first signal, if it was one.
     signal: Option<StopSignal>,
 }
@@ -48,7 +50,13 @@ impl StopSignal {
 
 impl Asked {
     /// Asked for once, by whatever it was.
-    pub(crate) const ONCE: Self = Self { times: 1, interrupted: false, cold: false, signal: None };
+    pub(crate) const ONCE: Self =
+        Self { times: 1, interrupted: false, cold: false, soft: false, signal: None };
+
+    /// Whether it is to end cold.
+    fn is_cold(self) -> bool {
+        self.cold || self.times > 1
+    }
 
     /// The name of the signal that began the shutdown, if it was one.
     pub(crate) fn signal(self) -> Option<&'static str> {
@@ -91,6 +99,16 @@ impl Stopper {
         self.0.send_modify(|asked| {
             asked.times += 1;
             asked.cold = true;
+        });
+    }
+
+    /// From now on, running tasks may go on for a while when a cold shutdown is asked for.
+    ///
+    /// Source: `celery/worker/worker.py`, `WorkController.wait_for_soft_shutdown`, Celery 5.7.0.
+    pub fn soften(&self) {
+        self.0.send_if_modified(|asked| {
+            asked.soft = true;
+            false
         });
     }
 
@@ -143,7 +161,11 @@ impl Phase {
             (Self::Over(_), _) | (Self::Working, Turn::TimeUp | Turn::Empty) => self,
             (Self::Returning(exit), Turn::Asked(_)) => Self::Returning(exit),
             (Self::Returning(exit), Turn::TimeUp) => Self::Over(exit),
-            (_, Turn::Asked(asked)) if asked.cold || asked.times > 1 => Self::Returning(Exit::Cold),
+            (
+                Self::Working | Self::Draining(Exit::Warm | Exit::Interrupted) | Self::Cancelling(_),
+                Turn::Asked(asked),
+            ) if asked.soft && asked.is_cold() => Self::Draining(Exit::Cold),
+            (_, Turn::Asked(asked)) if asked.is_cold() => Self::Returning(Exit::Cold),
             (Self::Working, Turn::Asked(asked)) if asked.interrupted => Self::Draining(Exit::Interrupted),
             (Self::Working, Turn::Asked(_)) => Self::Draining(Exit::Warm),
             (Self::Draining(_) | Self::Cancelling(_), Turn::Asked(_)) => self,
@@ -151,6 +173,16 @@ impl Phase {
             (Self::Cancelling(exit), Turn::TimeUp) => Self::Returning(exit),
             (Self::Draining(exit) | Self::Cancelling(exit) | Self::Returning(exit), Turn::Empty) => {
                 Self::Over(exit)
+            }
+        }
+    }
+
+    /// How the worker will have ended, once it has been told to.
+    pub(crate) fn exit(self) -> Option<Exit> {
+        match self {
+            Self::Working => None,
+            Self::Draining(exit) | Self::Cancelling(exit) | Self::Returning(exit) | Self::Over(exit) => {
+                Some(exit)
             }
         }
     }
@@ -186,6 +218,23 @@ mod tests {
         let asked = shutdown.asked().await;
         assert_eq!(asked.signal(), Some("SIGHUP"));
         assert_eq!(Phase::Draining(Exit::Warm).next(Turn::Asked(asked)), Phase::Returning(Exit::Cold));
+    }
+
+    #[test]
+    fn a_soft_shutdown_waits_before_it_is_cold() {
+        let soft = Asked { soft: true, ..ONCE };
+        let quit = Asked { cold: true, ..soft };
+        let again = Asked { times: 2, ..soft };
+        assert_eq!(Phase::Working.next(Turn::Asked(soft)), Phase::Draining(Exit::Warm));
+        for phase in [
+            Phase::Working.next(Turn::Asked(quit)),
+            Phase::Draining(Exit::Interrupted).next(Turn::Asked(again)),
+            Phase::Draining(Exit::Warm).next(Turn::Asked(quit)),
+        ] {
+            assert_eq!(phase, Phase::Draining(Exit::Cold));
+            assert_eq!(phase.next(Turn::Empty), Phase::Over(Exit::Cold));
+            assert_eq!(phase.next(Turn::Asked(Asked { times: 3, ..quit })), Phase::Returning(Exit::Cold));
+        }
     }
 
     #[test]

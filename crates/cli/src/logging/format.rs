@@ -8,14 +8,26 @@ use tracing::{Level, Metadata};
 
 use super::Format;
 use super::fields::{Fields, TASK_ID, TASK_NAME};
+use super::pattern::{Pattern, Record};
 use crate::output::show_value;
 
 /// The child process that printed a line, as the worker logs it.
 const CHILD: &str = "child";
 
+/// Formats of Python's `logging` that an application has chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Patterns {
+    /// Of lines about the worker.
+    pub(crate) process: Pattern,
+    /// Of what tasks write.
+    pub(crate) task: Pattern,
+}
+
 /// Renders log lines.
 pub(crate) struct Line {
     format: Format,
+    /// In place of ours.
+    patterns: Option<Patterns>,
     colored: bool,
     process: String,
     zone: TimeZone,
@@ -23,8 +35,8 @@ pub(crate) struct Line {
 
 impl Line {
     /// Lines of this process, with local time for people.
-    pub(crate) fn new(format: Format, colored: bool, process: String) -> Self {
-        Self { format, colored, process, zone: TimeZone::system() }
+    pub(crate) fn new(format: Format, patterns: Option<Patterns>, colored: bool, process: String) -> Self {
+        Self { format, patterns, colored, process, zone: TimeZone::system() }
     }
 
     /// One line with its line end. What a person would read as several lines (a traceback) stays several.
@@ -36,9 +48,12 @@ impl Line {
         spans: &Fields,
     ) -> String {
         let level = level_name(*metadata.level());
-        match self.format {
-            Format::Human => self.human(at, level, event, spans),
-            Format::Json => self.json(at, level, metadata.target(), event, spans),
+        match (self.format, &self.patterns) {
+            (Format::Human, Some(patterns)) => {
+                self.patterned(patterns, at, level, metadata.target(), event, spans)
+            }
+            (Format::Human, None) => self.human(at, level, event, spans),
+            (Format::Json, _) => self.json(at, level, metadata.target(), event, spans),
         }
     }
 
@@ -54,14 +69,39 @@ impl Line {
         if let Some(id) = shown(TASK_ID).filter(|id| !event.message.contains(id.as_str())) {
             let _ = write!(line, "{}[{id}]: ", shown(TASK_NAME).unwrap_or_default());
         }
-        line.push_str(&event.message);
-        for (name, value) in
-            all_fields(event, spans).filter(|(name, _)| ![TASK_ID, TASK_NAME, CHILD].contains(name))
-        {
-            let _ = write!(line, " {name}={}", text_of(value));
-        }
+        line.push_str(&said(event, spans));
         line.push_str(if color.is_empty() { "\n" } else { "\u{1b}[0m\n" });
         line
+    }
+
+    /// The same in the formats of the application.
+    fn patterned(
+        &self,
+        patterns: &Patterns,
+        at: Timestamp,
+        level: &str,
+        target: &str,
+        event: &Fields,
+        spans: &Fields,
+    ) -> String {
+        let shown = |name: &str| event.get(name).or_else(|| spans.get(name)).map(show_value);
+        let (child, task_id, task_name) = (shown(CHILD), shown(TASK_ID), shown(TASK_NAME));
+        let is_of_task = task_id.as_ref().is_some_and(|id| !event.message.contains(id.as_str()));
+        let record = Record {
+            at,
+            level,
+            process: child.as_deref().unwrap_or(&self.process),
+            logger: &target.replace("::", "."),
+            message: &said(event, spans),
+            task_name: task_name.as_deref(),
+            task_id: task_id.as_deref(),
+        };
+        let pattern = if is_of_task { &patterns.task } else { &patterns.process };
+        let line = pattern.render(&record, &self.zone);
+        match if self.colored { color_of(level) } else { "" } {
+            "" => line + "\n",
+            color => format!("{color}{line}\u{1b}[0m\n"),
+        }
     }
 
     fn json(&self, at: Timestamp, level: &str, target: &str, event: &Fields, spans: &Fields) -> String {
@@ -77,6 +117,17 @@ impl Line {
         line.push_str("}\n");
         line
     }
+}
+
+/// What a line says, with the fields that have no place elsewhere.
+fn said(event: &Fields, spans: &Fields) -> String {
+    let mut said = event.message.clone();
+    for (name, value) in
+        all_fields(event, spans).filter(|(name, _)| ![TASK_ID, TASK_NAME, CHILD].contains(name))
+    {
+        let _ = write!(said, " {name}={}", text_of(value));
+    }
+    said
 }
 
 /// The fields of the spans, then those of the event; the event's own win.
@@ -137,7 +188,7 @@ mod tests {
     const AT: Timestamp = Timestamp::from_micros(1_700_000_000_123_456);
 
     fn line(format: Format) -> Line {
-        Line { format, colored: false, process: "MainProcess".into(), zone: TimeZone::UTC }
+        Line { format, patterns: None, colored: false, process: "MainProcess".into(), zone: TimeZone::UTC }
     }
 
     fn fields(message: &str, others: &[(&'static str, Value)]) -> Fields {
@@ -153,6 +204,20 @@ mod tests {
         let received = fields("Task urls.save[4f2a] received", &[]);
         let text = line(Format::Human).human(AT, "INFO", &received, &task);
         assert_eq!(text, "[2023-11-14 22:13:20,123: INFO/MainProcess] Task urls.save[4f2a] received\n");
+    }
+
+    #[test]
+    fn an_application_chooses_what_a_line_looks_like() {
+        let pattern = |format| Pattern::parse(format, None).unwrap();
+        let patterns = Patterns {
+            process: pattern("%(levelname)s %(name)s %(message)s"),
+            task: pattern("%(task_name)s/%(task_id)s %(message)s"),
+        };
+        let task = fields("", &[("task_id", "4f2a".into()), ("task_name", "urls.save".into())]);
+        let line = line(Format::Human);
+        let text = |message| line.patterned(&patterns, AT, "INFO", "a::b", &fields(message, &[]), &task);
+        assert_eq!(text("saved"), "urls.save/4f2a saved\n");
+        assert_eq!(text("Task urls.save[4f2a] received"), "INFO a.b Task urls.save[4f2a] received\n");
     }
 
     #[test]

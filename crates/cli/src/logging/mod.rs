@@ -6,6 +6,7 @@
 mod fields;
 mod file;
 mod format;
+mod pattern;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ use crate::failure::Failure;
 use fields::Fields;
 use file::LogFile;
 use format::Line;
+pub(crate) use format::Patterns;
+pub(crate) use pattern::Pattern;
 
 /// Where log lines go and what they look like.
 #[derive(Clone, Debug)]
@@ -32,6 +35,10 @@ pub(crate) struct Options {
     pub(crate) level: Level,
     /// What a line looks like.
     pub(crate) format: Format,
+    /// What a line for people looks like instead.
+    pub(crate) patterns: Option<Patterns>,
+    /// Whether colors are wanted, where they can be.
+    pub(crate) color: bool,
     /// Where lines go; `None` is standard error.
     pub(crate) file: Option<PathBuf>,
     /// The process as lines name it, unless they come from a child.
@@ -121,8 +128,10 @@ pub(crate) fn start(options: Options) -> Result<(), Failure> {
     if tracing::dispatcher::has_been_set() {
         return Ok(());
     }
-    let colored =
-        options.file.is_none() && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colored = options.color
+        && options.file.is_none()
+        && io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none();
     let writer = match options.file {
         None => Writer::Stderr,
         Some(path) => Writer::File(LogFile::open(&path).map_err(|error| {
@@ -130,7 +139,7 @@ pub(crate) fn start(options: Options) -> Result<(), Failure> {
                 .next("choose another file with --logfile, or leave it out to log to standard error")
         })?),
     };
-    let line = Line::new(options.format, colored, options.process);
+    let line = Line::new(options.format, options.patterns, colored, options.process);
     let subscriber = tracing_subscriber::registry().with(options.level.0).with(LogLayer { line, writer });
     // Somebody else was faster: as above, theirs stays.
     if subscriber.try_init().is_ok() {

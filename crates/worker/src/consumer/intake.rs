@@ -107,7 +107,12 @@ impl Consumer {
 
     /// Puts a request that this worker can run where it waits for its turn.
     pub(super) fn line_up(&mut self, key: Key, request: &Request, pool: PoolKind) {
-        tracing::debug!(task_id = %request.id, task_name = %request.name(), "received");
+        let (id, name) = (&request.id, request.name());
+        if request.task.body.python().is_some() {
+            tracing::info!(task_id = %id, task_name = %name, "Task {name}[{id}] received");
+        } else {
+            tracing::debug!(task_id = %id, task_name = %name, "received");
+        }
         self.app.signals().send(signals::task_received, || ReceivedTask {
             id: request.id.clone(),
             name: request.name().clone(),
@@ -130,7 +135,19 @@ impl Consumer {
         };
         let (task_id, task_name) =
             (headers.id.as_ref().map(TaskId::as_str), headers.task.as_ref().map(TaskName::as_str));
-        tracing::error!(task_id, task_name, code = refusal.code.as_str(), "{}", refusal.text);
+        let code = refusal.code.as_str();
+        match (refusal.code, task_name) {
+            (FailureCode::UnknownTask, Some(name)) => {
+                tracing::error!(
+                    task_id,
+                    task_name,
+                    code,
+                    "Received unregistered task of type '{name}'. {}",
+                    refusal.text
+                );
+            }
+            _ => tracing::error!(task_id, task_name, code, "{}", refusal.text),
+        }
         match refusal.code {
             FailureCode::UnknownTask => self.app.signals().send(signals::task_unknown, refused),
             _ => self.app.signals().send(signals::task_rejected, refused),

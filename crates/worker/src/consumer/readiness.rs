@@ -106,7 +106,7 @@ impl Consumer {
             return;
         }
         self.readiness.said = true;
-        tracing::info!(name = %self.options.node_name, "ready");
+        tracing::info!("{} ready.", self.options.node_name);
         let name = self.options.node_name.as_str().into();
         self.app.signals().send(signals::worker_ready, || WorkerNode { name });
         self.announce();

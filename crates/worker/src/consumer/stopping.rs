@@ -45,12 +45,20 @@ impl Consumer {
         }
         if before.is_working() {
             self.stop_fetching();
+        } else if self.phase.exit() == Some(Exit::Cold) && before.exit() != Some(Exit::Cold) {
+            self.say_shutting_down(false);
         }
         if let Some(timer) = self.phase_timer.take() {
             self.timers.cancel(timer);
         }
         match self.phase {
             Phase::Working | Phase::Over(_) => return,
+            Phase::Draining(Exit::Cold) => {
+                let timeout = self.options.soft_shutdown_timeout.unwrap_or_default();
+                self.time_left = TimeLeft::soft(timeout, Instant::now());
+                let seconds = timeout.as_secs_f64();
+                tracing::warn!("Initiating Soft Shutdown, terminating in {seconds} seconds");
+            }
             Phase::Draining(_) => {
                 self.time_left = TimeLeft::warm(&self.options, Instant::now());
                 let running = self.running().len();
@@ -69,10 +77,7 @@ impl Consumer {
 
     /// Fetches no more, and gives back what waits here without having started.
     fn stop_fetching(&mut self) {
-        let warm = !matches!(self.phase, Phase::Returning(_));
-        let name = self.options.node_name.as_str().into();
-        let signal = self.stop_signal.map(Into::into);
-        self.app.signals().send(signals::worker_shutting_down, || ShuttingDown { name, signal, warm });
+        self.say_shutting_down(self.phase.exit() != Some(Exit::Cold));
         self.wires.limits = None;
         let reserved = self.waiting(|entry| entry.acknowledged.is_none());
         if !reserved.is_empty() {
@@ -82,6 +87,12 @@ impl Consumer {
             self.end(&key, Outcome::Returned);
         }
         self.limited.clear();
+    }
+
+    fn say_shutting_down(&self, warm: bool) {
+        let name = self.options.node_name.as_str().into();
+        let signal = self.stop_signal.map(Into::into);
+        self.app.signals().send(signals::worker_shutting_down, || ShuttingDown { name, signal, warm });
     }
 
     /// Requests that have not started; those that are acknowledged already cannot be given back any more.

@@ -40,6 +40,12 @@ impl TimeLeft {
         Self { ask: Some(ask), give_back: Some(deadline), by: deadline.checked_add(AFTERMATH) }
     }
 
+    /// The time of a cold shutdown before which running tasks may go on for so long.
+    pub(super) fn soft(timeout: Duration, now: Instant) -> Self {
+        let Some(deadline) = now.checked_add(timeout) else { return Self::default() };
+        Self { ask: Some(deadline), give_back: Some(deadline), by: deadline.checked_add(AFTERMATH) }
+    }
+
     /// The time that is left once the shutdown has become a cold one.
     pub(super) fn cold(self, now: Instant) -> Self {
         let by = now + COLD;

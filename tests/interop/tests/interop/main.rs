@@ -6,7 +6,9 @@
 mod apps;
 mod canvases;
 mod chords;
+mod command_line;
 mod control;
+mod endings;
 mod fates;
 mod harness;
 mod inspecting;
