@@ -49,7 +49,7 @@ impl List {
         self.0.contains(&record.test) && record.outcome != "passed"
     }
 
-    /// Compares the list with what became of the tests that were to run.
+    /// Compares the list with what became of the tests that were to run; of several records of a test the last counts.
     pub(crate) fn judge<'a>(
         &self,
         tests: impl IntoIterator<Item = &'a String>,
@@ -120,6 +120,12 @@ mod tests {
         let broken = [("a::three", "did not run"), ("a::two", "skipped: because")];
         assert_eq!(verdict.broken, broken.map(|(test, why)| (test.to_owned(), why.to_owned())));
         assert_eq!(verdict.into_tally().failed, 2);
+    }
+
+    #[test]
+    fn a_second_try_counts() {
+        let verdict = judge("a::one", &[("a::one", "failed"), ("a::one", "passed")]);
+        assert_eq!((verdict.passed, verdict.broken.len()), (1, 0));
     }
 
     #[test]

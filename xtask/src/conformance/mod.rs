@@ -26,6 +26,9 @@ use self::suite::Suite;
 /// How many parts of the suite run at once, each with a server and a worker of its own. Most of the time they sleep.
 const LANES: usize = 6;
 
+/// At most so many tests of the list get a second try, alone: some of the suite give dozens of tasks a second, whatever else runs.
+const AGAIN: usize = 10;
+
 /// Runs the whole suite, or only the tests, classes and files that are chosen.
 pub(crate) fn run(chosen: &[String]) -> Result<Tally> {
     let redis = programs::ensure("redis-server", &["--version"], "redis-server")?;
@@ -36,15 +39,26 @@ pub(crate) fn run(chosen: &[String]) -> Result<Tally> {
     let list = List::load()?;
     let tests = suite.collect(chosen)?;
     let started = Instant::now();
-    let records = run_pieces(&suite, &worker, &list, pieces::cut(&tests))?;
+    let mut records = run_pieces(&suite, &worker, &list, (pieces::cut(&tests), LANES))?;
+    let broken: Vec<String> =
+        records.iter().filter(|record| list.is_broken_by(record)).map(|record| record.test.clone()).collect();
+    if (1..=AGAIN).contains(&broken.len()) {
+        println!("\n{} tests of the list did not pass, and run again, alone:", broken.len());
+        records.extend(run_pieces(&suite, &worker, &list, (pieces::again(&broken), 1))?);
+    }
     println!("\nCelery's integration suite took {:.0} s", started.elapsed().as_secs_f64());
     let listed = list.tests().filter(|_| chosen.is_empty());
     Ok(list.judge(tests.iter().chain(listed), &records).into_tally())
 }
 
-/// Runs all pieces, in lanes, and says what became of each test.
-fn run_pieces(suite: &Suite, worker: &Path, list: &List, pieces: Vec<Piece>) -> Result<Vec<Record>> {
-    let lanes = LANES.min(pieces.len());
+/// Runs all pieces, in so many lanes, and says what became of each test.
+fn run_pieces(
+    suite: &Suite,
+    worker: &Path,
+    list: &List,
+    (pieces, lanes): (Vec<Piece>, usize),
+) -> Result<Vec<Record>> {
+    let lanes = lanes.min(pieces.len());
     let pieces = &Mutex::new(VecDeque::from(pieces));
     let lane = |_| Ok(Lane { suite, worker, server: Server::start()?, list, pieces });
     let lanes = (0..lanes).map(lane).collect::<Result<Vec<_>>>()?;

@@ -1,12 +1,11 @@
 //! The suite, cut into pieces that lanes take in turn.
 
 /// Tests that take minutes, most because they wait for what must not happen: a piece each, and the first ones.
-const LONG: [&str; 6] = [
+const LONG: [&str; 5] = [
     "t/integration/test_canvas.py::test_chord::test_disabling_flag_allow_error_cb_on_chord_header",
     "t/integration/test_canvas.py::test_chord::test_enabling_flag_allow_error_cb_on_chord_header",
     "t/integration/test_canvas.py::test_chord::test_flag_allow_error_cb_on_chord_header_on_upgraded_chord",
     "t/integration/test_canvas.py::test_chord::test_error_propagates_from_chord",
-    "t/integration/test_mem_leak_in_exception_handling.py::test_mem_leak_unhandled_exceptions",
     "t/integration/test_backend_leak_in_fixture_teardown.py::test_fixture_teardown_releases_backend_connections",
 ];
 
@@ -18,6 +17,8 @@ const SIZE: usize = 30;
 pub(crate) struct Piece {
     /// Ids, without parameters.
     pub(crate) tests: Vec<String>,
+    /// Whether they have run before.
+    again: bool,
 }
 
 /// Cuts these tests into pieces, the longest first. Tests of one function stay together.
@@ -35,8 +36,13 @@ pub(crate) fn cut(tests: &[String]) -> Vec<Piece> {
     pieces
 }
 
+/// The pieces of a second try.
+pub(crate) fn again(tests: &[String]) -> Vec<Piece> {
+    cut(tests).into_iter().map(|piece| Piece { again: true, ..piece }).collect()
+}
+
 fn piece(tests: &[&str]) -> Piece {
-    Piece { tests: tests.iter().copied().map(str::to_owned).collect() }
+    Piece { tests: tests.iter().copied().map(str::to_owned).collect(), again: false }
 }
 
 /// A test without its parameters.
@@ -53,7 +59,8 @@ impl Piece {
     pub(crate) fn name(&self) -> String {
         let first = self.tests.first().map_or("", String::as_str);
         let name = first.trim_start_matches("t/integration/").replace(".py::", "::");
-        name.replace("::", ".")
+        let before = if self.again { "again." } else { "" };
+        before.to_owned() + &name.replace("::", ".")
     }
 }
 
