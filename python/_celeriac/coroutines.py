@@ -16,6 +16,8 @@ import functools
 import inspect
 import threading
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from _celeriac.many import Run
 
 _current = contextvars.ContextVar("celeriac-run", default=None)
@@ -110,13 +112,16 @@ class CoroutineRun(Run):
         except BaseException as error:
             # `SystemExit` as well, which would end the loop with all others on it.
             self.error = error
+            if isinstance(error, _SoftLimit):
+                # As callers know it.
+                self.error = SoftTimeLimitExceeded(*error.args).with_traceback(error.__traceback__)
         finally:
             self.task = None
             self.ended.set()
 
-    def throw(self, error):
-        """Raises this in the coroutine, where it waits."""
-        self.thrown = error
+    def limit(self):
+        """Raises `SoftTimeLimitExceeded` in the coroutine, where it waits."""
+        self.thrown = _SoftLimit()
         self.cancel()
 
     def cancel(self):
@@ -132,6 +137,10 @@ class CoroutineRun(Run):
         # It is no cancellation for those who ask, such as `asyncio.timeout`.
         getattr(self.task, "uncancel", int)()
         return thrown
+
+
+class _SoftLimit(SoftTimeLimitExceeded, asyncio.CancelledError):
+    """A soft limit where a coroutine waits. Whatever cleans up after cancellations does so after this too."""
 
 
 class _Stoppable:

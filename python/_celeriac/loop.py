@@ -62,8 +62,6 @@ class Loop(Many):
         if run.blow is not None or why == "shutdown":
             return
         if why == "soft-time-limit":
-            from billiard.exceptions import SoftTimeLimitExceeded
-
-            return run.throw(SoftTimeLimitExceeded())
+            return run.limit()
         run.blow, run.ending = Stopped(), ending_of(reason)
         run.cancel()

@@ -68,6 +68,8 @@ pub(crate) enum DeathReason {
         /// Where it hung, as far as the system tells.
         hung_in: Option<Box<str>>,
     },
+    /// One of its tasks was to stop, and kept all others waiting for so long instead.
+    Blocked(Duration),
     /// Its task ran beyond the hard time limit, and it was killed.
     HardLimit,
     /// Its task was revoked with terminate, and it was killed.
@@ -148,6 +150,7 @@ impl DeathReason {
             DeathReason::Failed { .. } => "failed",
             DeathReason::StartFailed { .. } => "start-failed",
             DeathReason::Silent { .. } => "silent",
+            DeathReason::Blocked(_) => "blocked",
             DeathReason::HardLimit => "hard-time-limit",
             DeathReason::Revoked => "revoked",
             DeathReason::RecycledTasks { .. } => "recycled-tasks",
@@ -209,6 +212,11 @@ impl fmt::Display for DeathReason {
                 write!(f, "was killed after {:.1} s of silence while {phase}", silence.as_secs_f64())?;
                 hung_in.iter().try_for_each(|place| write!(f, ", hanging in {place}"))
             }
+            DeathReason::Blocked(time) => write!(
+                f,
+                "was killed because a task that was to stop kept all others waiting for {:.1} s",
+                time.as_secs_f64()
+            ),
             DeathReason::HardLimit => f.write_str("was killed at the hard time limit of its task"),
             DeathReason::Revoked => f.write_str("was killed to terminate its revoked task"),
             DeathReason::RecycledTasks { tasks } => write!(f, "was recycled after {tasks} tasks"),

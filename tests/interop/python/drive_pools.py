@@ -69,6 +69,7 @@ def coroutine_limits():
     sibling = tasks.sleeps.delay(3)
     assert tasks.patient.delay().get(timeout=DEADLINE) == ["cleaned up", 0]
     assert raised(tasks.impatient.delay())[0] == "SoftTimeLimitExceeded"
+    assert tasks.grouped.delay().get(timeout=DEADLINE) == [True, True]
     assert raised(tasks.endless.delay())[0] == "TimeLimitExceeded"
     noted("endless-was-cleaned-up")
     revoked = tasks.begins_and_sleeps.delay(60)
@@ -82,6 +83,25 @@ def coroutine_limits():
     assert 3 <= seconds < 10, seconds
     again, _ = tasks.sleeps.delay(0).get(timeout=DEADLINE)
     assert again == pid, "the child is the same"
+
+
+def blocked_loop():
+    import coroutines as tasks
+
+    again, lost = tasks.comes_again.delay(), tasks.sleeps.delay(60)
+    noted("comes-again")
+    noted("task_prerun:sleeps")
+    blocks = tasks.blocks.delay()
+    # The loop hears nothing any more. Who is at fault is beyond its limit; the others are lost, each by its own rules.
+    assert raised(blocks)[0] == "TimeLimitExceeded"
+    assert raised(lost)[0] == "WorkerLostError"
+    assert again.get(timeout=DEADLINE) == "again"
+
+
+def beside_threads():
+    import coroutines as tasks
+
+    assert chain(tasks.aadd.s(1, 1), tasks.add.s(1), tasks.aadd.s(1)).delay().get(timeout=DEADLINE) == 4
 
 
 def pooled(at_once):

@@ -137,6 +137,35 @@ async def impatient():
     await asyncio.gather(asyncio.sleep(30), asyncio.sleep(40))
 
 
+@app.task(soft_time_limit=0.3)
+async def grouped():
+    """Nothing that it has started goes on without it."""
+    parts = [asyncio.ensure_future(part()) for _ in range(2)]
+    try:
+        await asyncio.gather(*parts)
+    except SoftTimeLimitExceeded:
+        return [task.cancelled() for task in parts]
+
+
+async def part():
+    await asyncio.sleep(30)
+
+
+@app.task(time_limit=0.3)
+async def blocks():
+    note("blocks")
+    time.sleep(60)
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+async def comes_again():
+    note("comes-again")
+    with open("notes") as notes:
+        if notes.read().count("comes-again ") > 1:
+            return "again"
+    await asyncio.sleep(60)
+
+
 @app.task(time_limit=0.3)
 async def endless():
     try:

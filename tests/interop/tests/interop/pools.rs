@@ -63,6 +63,21 @@ async fn a_coroutine_is_stopped_without_hurting_those_beside_it() {
 }
 
 #[tokio::test]
+async fn a_coroutine_that_blocks_its_loop_beyond_its_limit_is_ended_with_its_child() {
+    let host = coroutines("asyncio").await;
+    host.drive_by(DRIVE, "blocked_loop").await;
+    let (log, _) = host.end().await;
+    assert!(log.contains("a task that was to stop kept all others waiting"), "{log}");
+}
+
+#[tokio::test]
+async fn coroutines_have_their_loop_beside_every_pool_without_greenlets() {
+    let host = Host::start_with("coroutines", &["-P", "threads", "-c", "4"], &[], 2).await;
+    host.drive_by(DRIVE, "beside_threads").await;
+    host.end().await;
+}
+
+#[tokio::test]
 async fn tasks_on_threads_run_together_and_cannot_be_stopped() {
     let host = Host::start_with("pooled", &["-P", "threads", "-c", "10"], &[], 1).await;
     host.drive_by(DRIVE, "threads").await;

@@ -10,6 +10,7 @@ use crate::death::{DeathReason, Ending};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Doom {
     Silent { phase: &'static str, silence: Duration, hung_in: Option<Box<str>> },
+    Blocked(Duration),
     HardLimit,
     Revoked,
     RecycleTasks { tasks: u64 },
@@ -65,7 +66,11 @@ impl Doom {
         match self {
             Doom::RecycleTasks { .. } | Doom::RecycleMemory { .. } | Doom::End => 0,
             Doom::HardLimit | Doom::Revoked | Doom::GivenUp => 1,
-            Doom::Silent { .. } | Doom::Shutdown | Doom::Lingering(_) | Doom::Garbled(_) => DEADLY,
+            Doom::Silent { .. }
+            | Doom::Blocked(_)
+            | Doom::Shutdown
+            | Doom::Lingering(_)
+            | Doom::Garbled(_) => DEADLY,
         }
     }
 
@@ -89,9 +94,10 @@ impl Doom {
         }
     }
 
-    fn into_reason(self) -> DeathReason {
+    pub(super) fn into_reason(self) -> DeathReason {
         match self {
             Doom::Silent { phase, silence, hung_in } => DeathReason::Silent { phase, silence, hung_in },
+            Doom::Blocked(time) => DeathReason::Blocked(time),
             Doom::HardLimit => DeathReason::HardLimit,
             Doom::Revoked => DeathReason::Revoked,
             Doom::RecycleTasks { tasks } => DeathReason::RecycledTasks { tasks },
@@ -125,6 +131,7 @@ mod tests {
             (Evidence { said: Some("why".into()), ..evidence(Ending::Exit(3)) }, "failed"),
             (Evidence { was_ready: false, ..evidence(Ending::Exit(3)) }, "start-failed"),
             (doomed(silent, kill), "silent"),
+            (doomed(Doom::Blocked(Duration::from_secs(5)), kill), "blocked"),
             (doomed(Doom::HardLimit, Ending::Signal(SIGTERM)), "hard-time-limit"),
             (doomed(Doom::Revoked, kill), "revoked"),
             (doomed(Doom::RecycleTasks { tasks: 7 }, Ending::Exit(0)), "recycled-tasks"),

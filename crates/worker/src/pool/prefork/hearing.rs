@@ -11,7 +11,7 @@ use super::child::log::level_for_children;
 use super::doom::Doom;
 use super::link::{From, News};
 use super::protocol::{self, FromChild, HandledState, TaskEnding, ToChild, VERSION, Welcome};
-use super::slot::Phase;
+use super::slot::{Lost, Phase};
 use super::supervisor::Supervisor;
 use super::sys::Remains;
 use crate::death::{ChildDeath, Ending};
@@ -170,17 +170,8 @@ impl Supervisor {
         let oom_kill = remains.ending == Ending::Signal(SIGKILL) && self.oom_kills.explain_one(now);
         let Some(member) = self.members.get_mut(index) else { return };
         let Some(death) = member.slot.died(remains.ending, oom_kill, now) else { return };
-        let (child, mut jobs, runs) =
-            (member.name.clone(), std::mem::take(&mut member.jobs).into_iter(), death.runs);
-        let mut times = runs.into_iter().map(|(_, runtime)| runtime);
-        let of_task = |job: Option<&Job>, runtime: Option<Duration>, death: ChildDeath| ChildDeath {
-            task_id: job.map(|job| job.request.id.clone()),
-            task_name: job.map(|job| job.request.name().clone()),
-            runtime: runtime.unwrap_or_default(),
-            ..death
-        };
-        let first = jobs.next();
-        let death = ChildDeath {
+        let (child, jobs) = (member.name.clone(), std::mem::take(&mut member.jobs));
+        let whole = ChildDeath {
             child,
             pid: self.let_go(index).unwrap_or(0),
             reason: death.reason,
@@ -190,19 +181,22 @@ impl Supervisor {
             resident_bytes: remains.peak_memory,
             lived: death.lived,
         };
-        let death = of_task(first.as_ref(), times.next(), death);
-        death.log(jobs.len());
-        self.board.edit(index, |row| row.last_death = Some(death.reason.to_string().into()));
-        let Some(first) = first else { return self.outbox.push(PoolEvent::ChildDied(death)) };
-        for (job, runtime) in jobs.zip(times) {
-            self.finish(
-                job.clone(),
-                Outcome::Lost(of_task(Some(&job), Some(runtime), death.clone())),
-                runtime,
-            );
+        self.board.edit(index, |row| row.last_death = Some(whole.reason.to_string().into()));
+        let of_task = |(job, lost): (Job, Lost)| {
+            let (task_id, task_name) = (Some(lost.id), Some(job.request.name().clone()));
+            let (reason, runtime) = (lost.reason, lost.runtime);
+            (job, ChildDeath { task_id, task_name, reason, runtime, ..whole.clone() })
+        };
+        let tasks: Vec<_> = jobs.into_iter().zip(death.runs).map(of_task).collect();
+        let Some((_, first)) = tasks.first() else {
+            whole.log(0);
+            return self.outbox.push(PoolEvent::ChildDied(whole));
+        };
+        ChildDeath { reason: whole.reason, ..first.clone() }.log(tasks.len() - 1);
+        for (job, death) in tasks {
+            let runtime = death.runtime;
+            self.finish(job, Outcome::Lost(death), runtime);
         }
-        let runtime = death.runtime;
-        self.finish(first, Outcome::Lost(death), runtime);
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) silence: Duration,
     /// How long a child may take to say whether it still runs the task it is to be killed for.
     pub(crate) answer: Duration,
+    /// How long a child of several tasks may keep still that was told to stop one of them, before it is killed.
+    pub(crate) react: Duration,
     /// How long a child may live after SIGTERM.
     pub(crate) grace: Duration,
     /// The same where its task went beyond the hard time limit.
@@ -85,6 +87,7 @@ impl Options {
             start: Duration::from_secs(30),
             silence: Duration::from_secs(30),
             answer: Duration::from_millis(100),
+            react: Duration::from_secs(5),
             grace: Duration::from_secs(1),
             hard_grace: Duration::from_secs(1),
             leave: Duration::from_secs(60),
@@ -157,8 +160,8 @@ impl Options {
     }
 
     pub(super) fn rules(&self) -> Rules {
-        let Self { start, silence, answer, grace, hard_grace, leave, .. } = *self;
-        Rules { start, silence, answer, grace, hard_grace, leave }
+        let Self { start, silence, answer, react, grace, hard_grace, leave, .. } = *self;
+        Rules { start, silence, answer, react, grace, hard_grace, leave }
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Rules {
     pub(super) silence: Duration,
     /// How long a child may take to say whether it still runs a task, before it is killed unasked.
     pub(super) answer: Duration,
+    /// How long a child of several tasks may keep still that was told to stop one of them, before it is killed.
+    pub(super) react: Duration,
     /// How long a child may live after SIGTERM.
     pub(super) grace: Duration,
     /// The same where its task went beyond the hard time limit.
@@ -100,6 +102,8 @@ struct Child {
     jobs: usize,
     /// The tasks it runs, those that were assigned first in front.
     runs: Vec<Run>,
+    /// Those among them that it was told to stop and has said nothing of since.
+    urged: Vec<Urged>,
     sentence: Option<Sentence>,
     born: Instant,
     heard: Instant,
@@ -118,6 +122,11 @@ struct Silent {
 }
 
 impl Child {
+    /// Whether it is being killed whatever it does.
+    fn is_struck(&self) -> bool {
+        self.sentence.as_ref().is_some_and(|sentence| sentence.doom.severity() == doom::DEADLY)
+    }
+
     fn run(&self, id: &TaskId) -> Option<&Run> {
         self.runs.iter().find(|run| run.id == *id)
     }
@@ -126,13 +135,11 @@ impl Child {
     ///
     /// A child that starts is not heard of, whatever its program does before it becomes a child.
     fn silent_from(&self, rules: Rules) -> Option<Silent> {
-        let is_struck =
-            self.sentence.as_ref().is_some_and(|sentence| sentence.doom.severity() == doom::DEADLY);
         let (since, limit) = match self.phase {
             Phase::Starting => (self.born, rules.start),
             Phase::Init | Phase::Ready => (self.heard, rules.silence),
         };
-        (!is_struck).then(|| Silent { since, at: self.suspected.unwrap_or(since + limit) })
+        (!self.is_struck()).then(|| Silent { since, at: self.suspected.unwrap_or(since + limit) })
     }
 }
 
@@ -140,6 +147,14 @@ impl Child {
 struct Run {
     id: TaskId,
     /// When it was assigned, and then when the child said that it started.
+    since: Instant,
+}
+
+/// A task that a child of several was told to stop.
+#[derive(Debug)]
+struct Urged {
+    id: TaskId,
+    why: Doom,
     since: Instant,
 }
 
@@ -165,9 +180,18 @@ enum Blow {
 #[derive(Debug, PartialEq)]
 pub(super) struct Death {
     pub(super) reason: DeathReason,
-    /// The tasks it was running, and for how long.
-    pub(super) runs: Vec<(TaskId, Duration)>,
+    /// The tasks it was running, for how long, and what ended those that had to be ended, if that is not the reason.
+    pub(super) runs: Vec<Lost>,
     pub(super) lived: Duration,
+}
+
+/// A task that died with its child.
+#[derive(Debug, PartialEq)]
+pub(super) struct Lost {
+    pub(super) id: TaskId,
+    pub(super) runtime: Duration,
+    /// Why its child died, as far as this task is concerned.
+    pub(super) reason: DeathReason,
 }
 
 impl Slot {
@@ -191,6 +215,7 @@ impl Slot {
             phase: Phase::Starting,
             jobs: 1,
             runs: Vec::new(),
+            urged: Vec::new(),
             sentence: None,
             born: now,
             heard: now,
@@ -300,6 +325,7 @@ impl Slot {
         let Some(child) = self.child_mut() else { return false };
         let Some(at) = child.runs.iter().position(|run| run.id == *id) else { return false };
         child.runs.remove(at);
+        child.urged.retain(|urged| urged.id != *id);
         child.tasks += 1;
         if let Some(lifted) = child.sentence.take_if(|it| it.doom.is_of_its_task() && !it.struck) {
             let again = |doom| Sentence { doom, next: None, struck: false, milder: None };
@@ -348,8 +374,30 @@ impl Slot {
         Some(action)
     }
 
-    /// The child answered that it still runs this task: if it is to be killed for that, now it is.
+    /// A child of several tasks has been told to stop this one: it is to show that it can do anything at all.
+    pub(super) fn urge(&mut self, id: &TaskId, why: Doom, now: Instant) -> Option<Action> {
+        let child = self.child_mut()?;
+        let is_urged = child.urged.iter().any(|urged| urged.id == *id);
+        if is_urged || child.run(id).is_none() {
+            return None;
+        }
+        child.urged.push(Urged { id: id.clone(), why, since: now });
+        Some(Action::Confirm(id.clone()))
+    }
+
+    /// How long the child has kept still instead of stopping a task, if that is too long.
+    pub(super) fn is_blocked(&self, now: Instant) -> Option<Duration> {
+        let child = self.child()?;
+        let still = now.duration_since(child.urged.first()?.since);
+        (still >= self.rules.react && !child.is_struck()).then_some(still)
+    }
+
+    /// The child answered that it still runs this task: if it is to be killed for that, now it is. One that was told to stop it
+    /// goes on if the task does.
     pub(super) fn confirmed(&mut self, id: &TaskId, now: Instant) -> Option<Action> {
+        if let Some(child) = self.child_mut() {
+            child.urged.retain(|urged| urged.id != *id);
+        }
         let runs = self.child().is_some_and(|child| child.run(id).is_some());
         let asked =
             self.sentence_mut().is_some_and(|sentence| sentence.doom.is_of_its_task() && !sentence.struck);
@@ -407,7 +455,9 @@ impl Slot {
             Life::Alive(child) => {
                 let blow = child.sentence.as_ref().and_then(|sentence| sentence.next).map(|(due, _)| due);
                 let silent = child.silent_from(self.rules).map(|due| due.at);
-                blow.into_iter().chain(silent).min()
+                let urged = child.urged.first().filter(|_| !child.is_struck());
+                let blocked = urged.map(|urged| urged.since + self.rules.react);
+                blow.into_iter().chain(silent).chain(blocked).min()
             }
         }
     }
@@ -423,12 +473,18 @@ impl Slot {
         // A child that was to end after its task, and ended in its midst, did not end because it was told to.
         let doom = doom.filter(|doom| doom.kills() || child.runs.is_empty());
         let fell_silent = matches!(doom, Some(Doom::Silent { .. }));
+        let was_blocked = matches!(doom, Some(Doom::Blocked(_)));
         let reason = doom::classify(Evidence { ending, doom, was_ready, said: child.said, oom_kills_rose });
         if !was_ready || fell_silent {
             let delay = self.back_off();
             self.life = Life::Down { due: now + delay };
         }
-        let runs = child.runs.into_iter().map(|run| (run.id, now.duration_since(run.since))).collect();
+        let lost = |run: Run| {
+            let urged = child.urged.iter().find(|urged| urged.id == run.id && was_blocked);
+            let reason = urged.map_or_else(|| reason.clone(), |urged| urged.why.clone().into_reason());
+            Lost { id: run.id, runtime: now.duration_since(run.since), reason }
+        };
+        let runs = child.runs.into_iter().map(lost).collect();
         Some(Death { reason, runs, lived: now.duration_since(child.born) })
     }
 

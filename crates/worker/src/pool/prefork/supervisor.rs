@@ -212,6 +212,9 @@ impl Supervisor {
             let hung_in = member.hand.as_ref().and_then(|hand| hand.process.hung_in());
             self.condemn(index, Doom::Silent { phase, silence, hung_in }, now);
         }
+        if let Some(still) = self.members.get(index).and_then(|member| member.slot.is_blocked(now)) {
+            self.condemn(index, Doom::Blocked(still), now);
+        }
         let Some(member) = self.members.get_mut(index) else { return };
         if let Some(action) = member.slot.tick(now) {
             self.carry_out(index, action);
@@ -316,19 +319,23 @@ impl Supervisor {
         }
         let Some((index, id)) = self.place_of(request) else { return };
         let doom = match reason {
-            StopReason::Shutdown if self.options.stopping != Stopping::Child => Doom::Shutdown,
-            _ if self.options.stopping == Stopping::Nobody => {
-                tracing::warn!(task_id = %id, ?reason, "a task on a thread cannot be stopped: it runs on, and ends as it ends");
-                return;
-            }
-            _ if self.options.stopping == Stopping::Task => {
-                return self.announce(index, &ToChild::Cancel { id, reason: reason.into() });
-            }
             StopReason::HardTimeLimit(_) | StopReason::SoftTimeLimit(_) => Doom::HardLimit,
             StopReason::Revoked => Doom::Revoked,
+            // Which all of its tasks are told now.
+            StopReason::Shutdown if self.options.stopping != Stopping::Child => Doom::Shutdown,
             StopReason::Shutdown => Doom::GivenUp,
         };
-        self.condemn(index, doom, now);
+        match self.options.stopping {
+            Stopping::Task if doom.is_of_its_task() => {
+                self.announce(index, &ToChild::Cancel { id: id.clone(), reason: reason.into() });
+                let urged = self.members.get_mut(index).and_then(|it| it.slot.urge(&id, doom, now));
+                urged.into_iter().for_each(|action| self.carry_out(index, action));
+            }
+            Stopping::Nobody if doom.is_of_its_task() => {
+                tracing::warn!(task_id = %id, ?reason, "a task on a thread cannot be stopped: it runs on, and ends as it ends");
+            }
+            _ => self.condemn(index, doom, now),
+        }
     }
 
     fn close(&mut self, force: bool, now: Instant) {

@@ -6,6 +6,7 @@ const RULES: Rules = Rules {
     start: Duration::from_secs(20),
     silence: Duration::from_secs(30),
     answer: Duration::from_millis(100),
+    react: Duration::from_secs(5),
     grace: Duration::from_secs(1),
     hard_grace: Duration::from_millis(100),
     leave: Duration::from_secs(10),
@@ -60,7 +61,7 @@ fn a_child_is_killed_only_once_it_confirmed_its_task() {
     assert_eq!(slot.tick(now + RULES.grace), Some(Action::Kill));
     let death = slot.died(Ending::Signal(9), false, now).unwrap();
     assert_eq!(death.reason, DeathReason::Revoked);
-    assert_eq!(death.runs[0].0, task("t"));
+    assert_eq!(death.runs[0].id, task("t"));
 }
 
 #[test]
@@ -237,7 +238,7 @@ fn every_task_of_a_child_dies_with_it() {
     let later = now + Duration::from_secs(2);
     slot.assign(task("c"), later);
     let death = slot.died(Ending::Signal(11), false, later).unwrap();
-    let lost: Vec<_> = death.runs.iter().map(|(id, time)| (id.as_str(), time.as_secs())).collect();
+    let lost: Vec<_> = death.runs.iter().map(|lost| (lost.id.as_str(), lost.runtime.as_secs())).collect();
     assert_eq!(lost, [("a", 2), ("b", 2), ("c", 0)]);
     assert_eq!(slot.task(), None);
 }
@@ -252,4 +253,36 @@ fn a_task_beyond_its_hard_limit_has_its_own_time_to_clean_up() {
         assert_eq!(slot.tick(now + grace - Duration::from_millis(1)), None);
         assert_eq!(slot.tick(now + grace), Some(Action::Kill));
     }
+}
+
+#[test]
+fn a_child_that_keeps_still_instead_of_stopping_a_task_is_killed_and_only_that_task_was_at_fault() {
+    let now = Instant::now();
+    let mut slot = shared(now);
+    assert_eq!(slot.urge(&task("b"), Doom::HardLimit, now), Some(Action::Confirm(task("b"))));
+    assert_eq!(slot.urge(&task("b"), Doom::Revoked, now), None, "once is enough");
+    assert_eq!(slot.urge(&task("other"), Doom::Revoked, now), None);
+    assert_eq!((slot.is_blocked(now), slot.next_deadline()), (None, Some(now + RULES.react)));
+    let later = now + RULES.react;
+    assert_eq!(slot.is_blocked(later), Some(RULES.react));
+    assert_eq!(slot.condemn(Doom::Blocked(RULES.react), later), Some(Action::Kill));
+    assert_eq!((slot.is_blocked(later), slot.next_deadline()), (None, None));
+    let death = slot.died(Ending::Signal(9), false, later).unwrap();
+    let reasons: Vec<_> = death.runs.into_iter().map(|lost| lost.reason).collect();
+    assert_eq!(reasons, [DeathReason::Blocked(RULES.react), DeathReason::HardLimit]);
+}
+
+#[test]
+fn a_child_that_answers_lives_on_even_if_its_task_does_not_stop() {
+    let now = Instant::now();
+    let mut slot = shared(now);
+    slot.urge(&task("a"), Doom::Revoked, now);
+    assert_eq!(slot.confirmed(&task("a"), now), None);
+    slot.urge(&task("b"), Doom::Revoked, now);
+    slot.done(&task("b"), now);
+    assert_eq!(slot.is_blocked(now + Duration::from_secs(3600)), None);
+    assert!(slot.is_open());
+    // What it dies of later has nothing to do with it.
+    let death = slot.died(Ending::Signal(11), false, now).unwrap();
+    assert_eq!(death.runs[0].reason, DeathReason::Signal(11));
 }
