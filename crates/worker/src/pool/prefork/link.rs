@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -37,6 +38,8 @@ pub(super) struct Order {
     pub(super) frame: Encoded,
     /// The task that this starts, as whose lines the child's output is logged from then on.
     pub(super) starts: Option<Arc<Request>>,
+    /// Whether the child reads this only when it is signalled to: after the frame, which the signal would overtake otherwise.
+    pub(super) is_announced: bool,
     /// Whether the child is told to leave: what it leaves in its process group is then its own affair.
     pub(super) is_last: bool,
 }
@@ -144,6 +147,9 @@ impl Link {
             self.sending.push_back(order.frame.body);
         }
         self.write();
+        if order.is_announced {
+            self.process.signal(Signal::USR1);
+        }
     }
 
     /// Writes as much as the child takes now.

@@ -285,7 +285,7 @@ impl Supervisor {
         let starts = (self.options.jobs == 1).then(|| Arc::clone(&job.request));
         member.jobs.push(job);
         self.board.edit(index, |row| row.task = Some(id));
-        self.order(index, Order { frame, starts, is_last: false });
+        self.order(index, Order { frame, starts, is_announced: false, is_last: false });
     }
 
     /// Asks one task to stop, if a child runs it.
@@ -300,10 +300,9 @@ impl Supervisor {
 
     /// Says something to a child that runs a task. A Python child of one task reads its socket then only when it is told to.
     fn announce(&mut self, index: usize, what: &ToChild) {
-        self.say(index, what, Bytes::new());
-        if self.options.kind() == PoolKind::Python && self.options.stopping == Stopping::Child {
-            self.signal(index, Signal::USR1);
-        }
+        let hears_signals =
+            self.options.kind() == PoolKind::Python && self.options.stopping == Stopping::Child;
+        self.say_so(index, what, Bytes::new(), hears_signals);
     }
 
     /// Stops one task by force: its child, if that runs nothing else; else its child is asked to stop it. Only where the
@@ -386,9 +385,14 @@ impl Supervisor {
 
     /// Says something small to a child.
     pub(super) fn say(&mut self, index: usize, what: &ToChild, body: Bytes) {
+        self.say_so(index, what, body, false);
+    }
+
+    fn say_so(&mut self, index: usize, what: &ToChild, body: Bytes, is_announced: bool) {
         match protocol::encode(what, body, self.options.frame_limit) {
             Ok(frame) => {
-                self.order(index, Order { frame, starts: None, is_last: matches!(what, ToChild::Stop) });
+                let is_last = matches!(what, ToChild::Stop);
+                self.order(index, Order { frame, starts: None, is_announced, is_last });
             }
             Err(error) => tracing::error!(%error, "a frame for a child process was not sent"),
         }
