@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{call, completions, failed, inspect, purge, queues, result, revoke, tasks, unknown, worker};
+use crate::{
+    application, call, completions, failed, inspect, purge, queues, result, revoke, tasks, unknown, worker,
+};
 
 /// The widest a help text gets.
 const WIDEST_HELP: usize = 100;
@@ -45,7 +47,8 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Common Options")]
 pub(crate) struct Common {
-    /// The Celery application whose tasks a worker runs too: module or module:attribute
+    /// The Celery application: a worker runs its tasks too, other commands use its settings; module
+    /// or module:attribute
     #[arg(short = 'A', long, value_name = "APP", global = true)]
     pub(crate) app: Option<String>,
 
@@ -114,6 +117,10 @@ pub(crate) enum Command {
     Revoke(revoke::Args),
     /// Ask the workers what they do
     Inspect(inspect::Args),
+    /// Print what to put into a report of a bug, with a Celery application
+    Report,
+    /// Start Celery's shell with the application in it
+    Shell(application::Shell),
     /// List the tasks of this program and their options
     Tasks(tasks::Args),
     /// Print a script that completes these commands in a shell

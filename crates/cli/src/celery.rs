@@ -154,18 +154,25 @@ impl Given {
 /// The arguments of `celery` that would start this worker. Where the process runs, as whom and in the background is not
 /// among them, nor what only this worker knows.
 pub(crate) fn command_line(app: &str, common: &Common, args: &worker::Args, extra: &[String]) -> Vec<String> {
-    let mut given = Given(vec![format!("--app={app}")]);
+    let mut given = Given(global_options(Some(app), common));
+    given.flag("quiet", args.quiet);
+    given.0.push("worker".to_owned());
+    args.add_to(&mut given);
+    given.0.extend(args.celery.arguments());
+    given.0.extend_from_slice(extra);
+    given.0
+}
+
+/// The options of `celery` that stand before a command.
+pub(crate) fn global_options(app: Option<&str>, common: &Common) -> Vec<String> {
+    let mut given = Given::default();
+    given.value("app", app);
     given.value("broker", common.broker.as_deref());
     given.value("result-backend", common.result_backend.as_deref());
     given.value("loader", common.loader.as_deref());
     given.value("config", common.module_of_settings());
     given.flag("no-color", common.no_color);
-    given.flag("quiet", args.quiet);
     given.flag("skip-checks", common.skip_checks);
-    given.0.push("worker".to_owned());
-    args.add_to(&mut given);
-    given.0.extend(args.celery.arguments());
-    given.0.extend_from_slice(extra);
     given.0
 }
 
@@ -199,7 +206,7 @@ mod tests {
             ),
             (
                 "urls -A proj -b redis://h -q --loader a.B --skip-checks -C worker -Q a,b -X c --discard",
-                "--broker=redis://h --loader=a.B --no-color --quiet --skip-checks worker --queues=a,b --exclude-queues=c --purge",
+                "--broker=redis://h --loader=a.B --no-color --skip-checks --quiet worker --queues=a,b --exclude-queues=c --purge",
             ),
             (
                 "urls -A proj worker --time-limit 1m -l info,urls=debug --async-concurrency 3 --json-logs",

@@ -164,26 +164,28 @@ impl Hosted {
 
     fn set(&self, settings: &mut Settings) -> Result<(), Failure> {
         settings.worker_shutdown_timeout = NO_LIMIT;
-        for (name, value) in &self.description.settings {
-            let Some(setting) = Setting::named(name) else { continue };
-            let text = match value {
-                Value::Null => continue,
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            // Celery kills a child that is not up by then; here it says how far it has come, and is killed if it says nothing.
-            if name == "worker_proc_alive_timeout" && is_shorter(value, settings.worker_proc_alive_timeout) {
-                continue;
-            }
-            if name == "result_backend" && !is_known(&text) {
-                continue;
-            }
-            setting.set(settings, &text).map_err(|error| {
-                Failure::because(format!("the setting {name} of the application cannot be used"), &error)
-            })?;
-        }
-        Ok(())
+        self.description.settings.iter().try_for_each(|(name, value)| take_over(name, value, settings))
     }
+}
+
+/// Takes over one setting of an application, if we know it.
+pub(crate) fn take_over(name: &str, value: &Value, settings: &mut Settings) -> Result<(), Failure> {
+    let Some(setting) = Setting::named(name) else { return Ok(()) };
+    let text = match value {
+        Value::Null => return Ok(()),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    // Celery kills a child that is not up by then; here it says how far it has come, and is killed if it says nothing.
+    if name == "worker_proc_alive_timeout" && is_shorter(value, settings.worker_proc_alive_timeout) {
+        return Ok(());
+    }
+    if name == "result_backend" && !is_known(&text) {
+        return Ok(());
+    }
+    setting.set(settings, &text).map_err(|error| {
+        Failure::because(format!("the setting {name} of the application cannot be used"), &error)
+    })
 }
 
 /// What Celery prints when a signal ends the worker.
@@ -256,7 +258,7 @@ fn rules(task: &HostedTask) -> PythonRules {
 }
 
 /// The Python that is named, else that of the environment this program is installed in, else that of the active one.
-fn interpreter() -> PathBuf {
+pub(crate) fn interpreter() -> PathBuf {
     let beside = || {
         let program = std::env::current_exe().ok()?;
         ["python3", "python"].map(|name| program.with_file_name(name)).into_iter().find(|path| path.exists())

@@ -3,6 +3,7 @@
 //! [`run`] turns an app into a program. There is one module per command; each defines its arguments and what it does.
 //! What a command prints, and how it fails, is in `output`, `table` and `failure`.
 
+mod application;
 mod args;
 mod banner;
 mod call;
@@ -157,10 +158,7 @@ fn execute(
             hosted.iter().try_for_each(|hosted| args.daemon.apply_settings(hosted.command()))?;
             hosted
         }
-        _ if cli.common.app.is_some() => {
-            return Err(Failure::new("-A names a Celery application, and only `worker` loads one")
-                .next("leave it out: every command works with -b and the names of tasks"));
-        }
+        Command::Shell(args) => return Err(application::shell(args, &cli.common)),
         _ => None,
     };
     let mut pid_file = None;
@@ -175,7 +173,7 @@ fn execute(
     let _removed_at_the_end = pid_file;
     let app = match &hosted {
         Some(hosted) => hosted.join(app)?,
-        None => app,
+        None => with_settings_of_application(app, &cli)?,
     };
     let mut session = Session::new(settings::apply(app, &cli)?, output);
     let session = &mut session;
@@ -187,6 +185,8 @@ fn execute(
             *again = ended.is_ok() && hosted.as_ref().is_some_and(Hosted::is_to_start_again);
             return ended;
         }
+        Command::Report => application::report(&cli.common, session),
+        Command::Shell(_) => Ok(()),
         Command::Call(args) => small_runtime()?.block_on(call::run(*args, session)),
         Command::Result(args) => small_runtime()?.block_on(result::run(args, session)),
         Command::Queues(args) => small_runtime()?.block_on(queues::run(args, session)),
@@ -196,6 +196,17 @@ fn execute(
         Command::Inspect(args) => small_runtime()?.block_on(inspect::run(args, session)),
     };
     done.map(|()| 0)
+}
+
+/// The program with the settings of the application that its command line names, for a command that starts no worker.
+fn with_settings_of_application(app: App, cli: &Cli) -> Result<App, Failure> {
+    let Some(name) = cli.common.app.as_ref().filter(|_| !matches!(cli.command, Command::Report)) else {
+        return Ok(app);
+    };
+    let found = application::settings(name, &cli.common)?;
+    let mut taken = Ok(());
+    let app = app.settings(|settings| taken = application::take_over(&found, settings));
+    taken.map(|()| app)
 }
 
 /// For commands that ask a store a few things.

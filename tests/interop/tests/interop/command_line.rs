@@ -223,3 +223,24 @@ async fn in_the_background_it_runs_until_it_is_told_to_end() {
     place.until("it has ended", || test_kill_process(worker).is_err().then_some(())).await;
     assert!(!pid_file.exists(), "{}", log());
 }
+
+#[tokio::test]
+async fn other_commands_use_the_settings_of_the_application() {
+    let place = Place::new();
+    let (code, said) = place.run("-A options call options.nap -a [0] --queue third");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = place.run("queues -A options third --json");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(r#""queue": "third", "ready": 1"#), "{said}");
+    let (code, said) = place.run("-A options purge third --force");
+    assert_eq!((code, said.trim_end()), (Some(0), "removed 1 from third"));
+    let (code, said) = place.run("-A options report");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("software -> celery:") && said.contains("\nceleriac:"), "{said}");
+    let (code, said) = place.run("-A nothing_here queues");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("The module nothing_here was not found."), "{said}");
+    let (code, said) = place.run("-A options shell --python --help");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("--ipython"), "{said}");
+}
