@@ -96,9 +96,9 @@ def an_expired_task_is_revoked():
 
 
 def priorities_order_the_queue():
-    # Celery on Redis counts from 0, which comes first, to 9; the program in Rust sees 9 to 0.
+    # Celery on Redis counts from 0, which comes first, to 9; the program in Rust sees 9 to 0. Everywhere else 9 comes first.
     seen = [get(send("rust.whoami", priority=priority))["priority"] for priority in (0, 3, 9)]
-    assert seen == [9, 6, 0], seen
+    assert seen == ([9, 6, 0] if app.conf.broker_url.startswith("redis") else [0, 3, 9]), seen
 
 
 def a_revoked_task_does_not_run():
@@ -117,7 +117,7 @@ def a_revoked_task_does_not_run():
 def a_result_may_be_ignored():
     result = send("rust.add", 1, 1, ignore_result=True)
     assert get(send("rust.add", 2, 2)) == 4
-    assert app.backend.client.get(f"celery-task-meta-{result.id}") is None
+    assert app.backend.get_task_meta(result.id)["status"] == "PENDING"
 
 
 def headers_and_stamps_arrive():

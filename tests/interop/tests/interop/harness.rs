@@ -1,7 +1,7 @@
-//! A private Redis server, and the programs of both languages on it.
+//! A private store, and the programs of both languages on it.
 
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,26 @@ use celeriac_faults::Server;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::package;
+
 /// How long anything may take before it counts as not happening.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// One server for one test.
+/// One store for one test.
 pub(crate) struct Broker {
-    server: Server,
+    place: Place,
     /// Transport options of the broker and of the results, for the programs of both languages.
     options: [&'static str; 2],
+}
+
+/// Where the messages and results of a test are.
+enum Place {
+    Redis(Server),
+    /// The embedded store, and our Python package as if it was installed.
+    File {
+        folder: tempfile::TempDir,
+        installed: tempfile::TempDir,
+    },
 }
 
 /// A process with its children, which ends with its test.
@@ -31,16 +43,36 @@ impl Broker {
 
     /// As [`Broker::start`], with transport options as JSON that everybody has.
     pub(crate) fn with_options(broker: &'static str, results: &'static str) -> Self {
-        Self { server: Server::start(), options: [broker, results] }
+        Self { place: Place::Redis(Server::start()), options: [broker, results] }
+    }
+
+    /// A file that is not there yet.
+    pub(crate) fn embedded() -> Self {
+        let folder = tempfile::tempdir().expect("tests can write to the temporary folder");
+        Self { place: Place::File { folder, installed: package::install() }, options: ["", ""] }
     }
 
     pub(crate) fn url(&self) -> String {
-        self.server.url(0)
+        match &self.place {
+            Place::Redis(server) => server.url(0),
+            Place::File { .. } => format!("sqlite:///{}", self.file().display()),
+        }
+    }
+
+    /// The file of an embedded store.
+    pub(crate) fn file(&self) -> PathBuf {
+        match &self.place {
+            Place::Redis(_) => panic!("a server has no file"),
+            Place::File { folder, .. } => folder.path().join("celeriac.db"),
+        }
     }
 
     /// The server itself.
     pub(crate) fn redis(&self) -> redis::Connection {
-        self.server.connection()
+        match &self.place {
+            Place::Redis(server) => server.connection(),
+            Place::File { .. } => panic!("a file is no server"),
+        }
     }
 
     /// The program in Rust as a client.
@@ -155,7 +187,7 @@ impl Broker {
     }
 
     /// The interpreter, in the folder of the scripts.
-    fn python(&self) -> Command {
+    pub(crate) fn python(&self) -> Command {
         let interpreter = std::env::var_os("CELERIAC_TEST_PYTHON")
             .expect("CELERIAC_TEST_PYTHON names a Python with Celery: `cargo xtask test` makes one");
         let mut command = Command::new(interpreter);
@@ -166,6 +198,9 @@ impl Broker {
             .env("RUST_CANVASES", env!("CARGO_BIN_EXE_rust-canvases"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null());
+        if let Place::File { installed, .. } = &self.place {
+            command.env("PYTHONPATH", package::path(installed));
+        }
         let names = ["BROKER_TRANSPORT_OPTIONS", "RESULT_TRANSPORT_OPTIONS"];
         for (name, options) in names.into_iter().zip(self.options) {
             command.env(name, if options.is_empty() { "{}" } else { options });

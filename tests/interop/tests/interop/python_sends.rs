@@ -1,16 +1,26 @@
 //! A producer in Python, a worker in Rust: `python/python_sends.py` has one scenario for each test.
 
-use super::harness::Broker;
-
 macro_rules! scenarios {
     ($($name:ident)*) => {
-        $(#[tokio::test]
-        async fn $name() {
-            let broker = Broker::start();
-            let _worker = broker.rust_worker(&[]).await;
-            broker.begin("python_sends.py", stringify!($name)).succeed().await;
-        })*
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::run(crate::harness::Broker::start(), stringify!($name)).await;
+            })*
+        }
+
+        mod embedded {
+            $(#[tokio::test]
+            async fn $name() {
+                super::run(crate::harness::Broker::embedded(), stringify!($name)).await;
+            })*
+        }
     };
+}
+
+async fn run(broker: super::harness::Broker, scenario: &str) {
+    let _worker = broker.rust_worker(&[]).await;
+    broker.begin("python_sends.py", scenario).succeed().await;
 }
 
 scenarios! {

@@ -1,0 +1,1 @@
+../../../../crates/store/src/sqlite/sql/part_remove_all.sql

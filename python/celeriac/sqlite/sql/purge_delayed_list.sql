@@ -1,0 +1,1 @@
+../../../../crates/store/src/sqlite/sql/purge_delayed_list.sql

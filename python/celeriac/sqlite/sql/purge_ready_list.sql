@@ -1,0 +1,1 @@
+../../../../crates/store/src/sqlite/sql/purge_ready_list.sql

@@ -1,0 +1,1 @@
+../../../../crates/store/src/sqlite/sql/result_get_final.sql
