@@ -1,4 +1,4 @@
-"""What the interpreter is started with: takes the modules of the package from its standard input, and goes on with them.
+"""What the interpreter is started with: takes the modules from its standard input, and goes on with them.
 
 It is then a template, or a child that a template has started.
 """
@@ -34,20 +34,30 @@ def load():
     sources = json.loads(frame[head:])
 
     class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-        """Finds the modules of the package among what was read."""
+        """Finds modules and what belongs to them among what was read: texts by their paths."""
 
         def find_spec(self, name, path=None, target=None):
-            if name == "_celeriac":
-                return importlib.util.spec_from_loader(name, self, is_package=True)
-            if name.startswith("_celeriac.") and name[10:] in sources:
-                return importlib.util.spec_from_loader(name, self)
-            return None
+            package, module = name.replace(".", "/") + "/__init__.py", name.replace(".", "/") + ".py"
+            path = package if package in sources else module
+            # The package of this file has nothing to say.
+            if path not in sources and name != "_celeriac":
+                return None
+            spec = importlib.util.spec_from_loader(name, self, origin=f"<carried>/{path}", is_package=path == package or name == "_celeriac")
+            spec.has_location = True
+            return spec
 
         def is_package(self, name):
-            return name == "_celeriac"
+            return name == "_celeriac" or name.replace(".", "/") + "/__init__.py" in sources
 
         def get_source(self, name):
-            return sources.get(name[10:], "")
+            path = name.replace(".", "/")
+            return sources.get(f"{path}/__init__.py", sources.get(f"{path}.py", ""))
+
+        def get_data(self, path):
+            try:
+                return sources[os.path.relpath(path, "<carried>").replace(os.sep, "/")].encode()
+            except KeyError:
+                raise FileNotFoundError(path) from None
 
         def exec_module(self, module):
             name, source = module.__name__, self.get_source(module.__name__)

@@ -64,6 +64,9 @@ def main(channel):
     def load():
         from celery.app.utils import find_app
 
+        from celeriac import names
+
+        names.take_over()
         here = os.getcwd()
         if here not in sys.path:
             sys.path.insert(0, here)

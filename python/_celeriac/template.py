@@ -60,6 +60,10 @@ class Template:
 
         # For an option of the command line, not for the setting; before anything of the application is imported.
         celery.maybe_patch_concurrency(["celery", *start["argv"]])
+        from celeriac import names
+
+        # The package may not be installed where the application is.
+        names.take_over()
         self.name = next(given for given in start["argv"] if given.startswith("--app="))[len("--app="):]
         self.worker = command.make_worker(start["argv"])
         self.app = self.worker.app

@@ -28,17 +28,25 @@ def noted(what, times=1):
         time.sleep(0.01)
 
 
-def urls():
+def save_urls(count):
     from urls import save
 
-    names = [f"http://host/{number}" for number in range(1000)]
+    names = [f"http://host/{number}" for number in range(count)]
     results = [save.delay(name) for name in names]
     assert [result.get(timeout=DEADLINE) for result in results] == names
 
 
+def urls():
+    save_urls(10_000)
+
+
+def some_urls():
+    save_urls(1_000)
+
+
 def urls_are_saved():
     rows = sqlite3.connect("urls.sqlite").execute("SELECT url, pid FROM urls").fetchall()
-    assert len(rows) == 1000, len(rows)
+    assert len(rows) == 10_000, len(rows)
     assert len({pid for _, pid in rows}) == 2, "both children have worked"
 
 

@@ -30,7 +30,18 @@ impl Host {
         env: &[(&str, &str)],
         children: usize,
     ) -> Self {
-        let (broker, folder) = (Broker::start(), tempfile::tempdir().unwrap());
+        Self::start_on(Broker::start(), app, options, env, children).await
+    }
+
+    /// The same on this store.
+    pub(super) async fn start_on(
+        broker: Broker,
+        app: &str,
+        options: &[&str],
+        env: &[(&str, &str)],
+        children: usize,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let worker = Self::worker(app, options, env, &broker, folder.path());
         let host = Self { broker, folder, worker: Program::start(worker) };
         host.until("its children are ready", |log| ready(log) >= children).await;
@@ -146,15 +157,52 @@ fn is_alive(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
-#[tokio::test]
-async fn each_child_opens_one_connection_and_closes_it() {
-    let host = Host::start("urls").await;
+/// 10,000 tasks of a stock producer in two children, which log under their names.
+async fn each_child_opens_one_connection_and_closes_it(broker: Broker) {
+    let host = Host::start_on(broker, "urls", &["-c", "2"], &[], 2).await;
     host.drive("urls").await;
     host.drive("urls_are_saved").await;
     let (log, _) = host.end().await;
-    assert_eq!(log.matches("Initializing database connection for worker.").count(), 2, "{log}");
-    assert_eq!(log.matches("Closing database connection for worker.").count(), 2, "{log}");
-    assert!(log.contains("/ForkPoolWorker-1]"), "children log under their names: {log}");
+    assert_eq!(opened_and_closed(&log), (2, 2), "{log}");
+    assert!(log.contains("/ForkPoolWorker-1]"), "{log}");
+}
+
+/// How many connections the children of `urls.py` have opened, and how many they have closed.
+fn opened_and_closed(log: &str) -> (usize, usize) {
+    let [opened, closed] = ["Initializing", "Closing"]
+        .map(|what| log.matches(&format!("{what} database connection for worker.")).count());
+    (opened, closed)
+}
+
+#[tokio::test]
+async fn each_child_opens_one_connection_and_closes_it_on_redis() {
+    each_child_opens_one_connection_and_closes_it(Broker::start()).await;
+}
+
+#[tokio::test]
+async fn each_child_opens_one_connection_and_closes_it_on_the_embedded_store() {
+    each_child_opens_one_connection_and_closes_it(Broker::embedded()).await;
+}
+
+#[tokio::test]
+async fn a_child_that_is_recycled_closes_its_connection() {
+    let options = ["-c", "2", "--max-tasks-per-child", "100"];
+    let host = Host::start_on(Broker::embedded(), "urls", &options, &[], 2).await;
+    host.drive("some_urls").await;
+    let (log, _) = host.end().await;
+    let (opened, closed) = opened_and_closed(&log);
+    assert_eq!(opened, closed, "{log}");
+    assert!(opened >= 10, "{opened} children for 1,000 tasks, 100 each");
+}
+
+/// The package is not installed where the worker runs: children get it from the binary.
+#[tokio::test]
+async fn tasks_on_the_embedded_store_end_as_they_do_elsewhere() {
+    let host = Host::start_on(Broker::embedded(), "moods", &["-c", "2"], &[], 2).await;
+    host.drive("outcomes").await;
+    host.drive("canvas").await;
+    host.drive("mixed").await;
+    host.end().await;
 }
 
 #[tokio::test]
