@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod package;
 mod programs;
 mod python;
 mod run;

@@ -29,6 +29,12 @@ pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
     environment(&format!("python-celery-{release}"), &packages)
 }
 
+/// An interpreter into which our package can be installed from this checkout.
+pub(crate) fn package() -> Result<Option<PathBuf>> {
+    let celery = format!("celery=={}", CELERY[0]);
+    environment("python-package", &["maturin==1.16.0", &celery])
+}
+
 /// The interpreter of an environment below `target`, made on first use.
 pub(crate) fn environment(name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
     // `ensurepip` is what Debian keeps in a package of its own.

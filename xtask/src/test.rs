@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::run::{self, Result};
 use crate::runner::{self, Tally};
 use crate::server::Server;
-use crate::{check, conformance, programs, python};
+use crate::{check, conformance, package, programs, python};
 
 /// How often the recovery tests run.
 const RECOVERY_ROUNDS: usize = 3;
@@ -37,6 +37,10 @@ pub(crate) fn run() -> Result<()> {
             _ => Tally::skipped("Celery was not run beside this: no Python, or no redis-server"),
         });
     }
+    tally.add(match python::package()? {
+        Some(interpreter) => package::test(&interpreter)?,
+        None => Tally::skipped("the Python package was not installed: no Python"),
+    });
     tally.add(recovery(redis)?);
     tally.add(example(&[], &[])?);
     tally.add(conformance::run(&[])?);
