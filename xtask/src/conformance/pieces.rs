@@ -1,11 +1,14 @@
 //! The suite, cut into pieces that lanes take in turn.
 
-/// Tests that take minutes, most because they wait for what must not happen: a piece each, and the first ones.
-const LONG: [&str; 5] = [
+/// Tests that take minutes, most because they wait for what must not happen, and between these, so that they have the machine
+/// for themselves, tests with a thousand tasks: a piece each, and the first ones.
+const LONG: [&str; 7] = [
     "t/integration/test_canvas.py::test_chord::test_disabling_flag_allow_error_cb_on_chord_header",
     "t/integration/test_canvas.py::test_chord::test_enabling_flag_allow_error_cb_on_chord_header",
     "t/integration/test_canvas.py::test_chord::test_flag_allow_error_cb_on_chord_header_on_upgraded_chord",
     "t/integration/test_canvas.py::test_chord::test_error_propagates_from_chord",
+    "t/integration/test_canvas.py::test_chord::test_large_header",
+    "t/integration/test_canvas.py::test_chord::test_chain_to_a_chord_with_large_header",
     "t/integration/test_backend_leak_in_fixture_teardown.py::test_fixture_teardown_releases_backend_connections",
 ];
 
