@@ -1,6 +1,12 @@
 """What tests read of the worker in their own process, kept up to date with the external worker."""
+import os
 import threading
 import time
+
+from redis import Redis
+
+# Where the store of our worker keeps revocations; crates/store/src/redis/keys.rs, `own`.
+_REVOKED = "celeriac:{tasks}:revoked"
 
 
 class Events(threading.Thread):
@@ -62,8 +68,8 @@ class Events(threading.Thread):
 class RevokedStamps(dict):
     """`celery.worker.state.revoked_stamps`, whose emptying replaces the external worker.
 
-    The suite empties the map of the worker in its process between two steps. No command of remote control does that; a new
-    process has an empty one.
+    The suite empties the map of the worker in its process between two steps. No command of remote control does that. A new
+    process of a stock worker has an empty one; ours keeps revocations in its store, so they are removed from there, too.
     """
 
     def __init__(self, replace):
@@ -72,4 +78,7 @@ class RevokedStamps(dict):
 
     def clear(self):
         super().clear()
+        with Redis.from_url(os.environ["TEST_BROKER"]) as store:
+            for stamp, _ in store.zscan_iter(_REVOKED, match="celeriac-stamp:*"):
+                store.zrem(_REVOKED, stamp)
         self.replace("revoked_stamps.clear()")
