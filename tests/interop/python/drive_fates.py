@@ -17,7 +17,8 @@ if sys.argv[1:] == ["elsewhere"]:
 
 from fates import TASKS, app, done_and_lost, grows, slow, tick, told  # noqa: E402
 
-DEADLINE = 120
+# Of all that one scenario sends, on a machine that does much else: each lost child costs the start of another.
+DEADLINE = 240
 # More often than any message is delivered.
 ALWAYS = 99
 # How long a child may be silent where siblings are watched, in seconds.
@@ -35,6 +36,8 @@ LOST = {
 }
 OVER = ("FAILURE", "TimeLimitExceeded", "0.5")
 NO_MEMORY = ("FAILURE", "MemoryError", "")
+# How exceptions begin that do not begin with their class.
+REPRS = {"Reject": "reject requeue="}
 FAILED_ONCE = {"on_failure": 1, "after_return FAILURE": 1, "task_failure": 1, "errback": 1}
 RETRIED = {"on_retry": 1, "task_retry": 1}
 RETURNED = {"after_return SUCCESS": 1}
@@ -74,9 +77,9 @@ def of_other_ends():
         yield kind, "memory", ALWAYS, NO_MEMORY, 1, FAILED_ONCE, None
     yield "refuses", "memory", ALWAYS, NO_MEMORY, 1, FAILED_ONCE, "rejected"
     for kind in ("early", "late", "rejects", "retries"):
-        yield kind, "overtime", ALWAYS, OVER, 1, {"finally": 1, **FAILED_ONCE}, None
-    yield "late_timeout", "overtime", 1, AGAIN, 2, {"finally": 1, **RETURNED}, None
-    yield "late_timeout", "overtime", ALWAYS, OVER, 3, {"finally": 3, **FAILED_ONCE}, "delivery-limit"
+        yield kind, "overtime", ALWAYS, OVER, 1, FAILED_ONCE, None
+    yield "late_timeout", "overtime", 1, AGAIN, 2, RETURNED, None
+    yield "late_timeout", "overtime", ALWAYS, OVER, 3, FAILED_ONCE, "delivery-limit"
     yield "early", "rejects", ALWAYS, ("FAILURE", "Reject", "no"), 1, REJECTED, None
     yield "late", "rejects", ALWAYS, ("FAILURE", "Reject", "no"), 1, REJECTED, "rejected"
     # There is no message to requeue.
@@ -98,13 +101,26 @@ def send(kind, way, times):
     return TASKS[kind].apply_async((way, times), link_error=told.s(), **options)
 
 
+def noted():
+    for line in open("notes"):
+        yield json.loads(line.split(" ", 1)[1])
+
+
 def notes():
     """What has been noted of each task, `runs` among it."""
     heard = {}
-    for line in open("notes"):
-        note = json.loads(line.split(" ", 1)[1])
+    for note in noted():
         heard.setdefault(note["task"], Counter())[note["what"]] += 1
     return heard
+
+
+def errors():
+    """With which exceptions the application has heard of the failure of each task."""
+    errors = {}
+    for note in noted():
+        if note["what"] in ("on_failure", "task_failure"):
+            errors.setdefault(note["task"], set()).add(note["error"])
+    return errors
 
 
 def ended(result, deadline=None):
@@ -152,12 +168,15 @@ def check(rows):
         seen = ended(result, deadline)
         if not is_so(seen, end):
             wrong.append((kind, way, times, "ended", seen, "and not", end))
-    hearings = [(row, result.id, Counter({"runs": row[4], **row[5]})) for row, result in sent]
+    hearings = [(row, result.id, Counter({"task_received": row[4], "runs": row[4], **row[5]})) for row, result in sent]
     until(lambda: all(notes().get(id) == hears for _, id, hears in hearings) and left() == (0, 0))
-    heard, kept = notes(), failed_tasks()
+    heard, raised, kept = notes(), errors(), failed_tasks()
     for row, id, hears in hearings:
         if heard.get(id) != hears:
             wrong.append((*row[:3], "heard", dict(heard.get(id, {})), "and not", dict(hears)))
+        kind = REPRS.get(row[3][1], row[3][1] + "(")
+        if any(not error.startswith(kind) for error in raised.get(id, ())):
+            wrong.append((*row[:3], "heard of", raised[id], "and not", kind))
         if kept.get(id) != row[6]:
             wrong.append((*row[:3], "is kept as", kept.get(id), "and not", row[6]))
     if left() != (0, 0):
@@ -171,6 +190,8 @@ def lost_children():
 
 def other_ends():
     check(of_other_ends())
+    # Each has 0.1 s for that, in which a busy machine may not get round to it.
+    assert notes()[None]["cleaned up"] > 0, "nobody cleaned up beyond its hard limit"
 
 
 def results_under_way():
@@ -197,7 +218,7 @@ def siblings():
     for way in ("stops", "halfway", "sigsegv"):
         calm = latencies(50)
         doomed = send("early", way, ALWAYS)
-        assert until(lambda: doomed.id in notes())
+        assert until(lambda: "runs" in notes().get(doomed.id, ()))
         troubled = []
         while not doomed.ready() or len(troubled) < 50:
             troubled += latencies(10)
@@ -219,9 +240,11 @@ def slow_hooks():
     began = time.monotonic()
     result = slow.delay()
     assert is_so(ended(result), LOST["sigkill"])
-    assert until(lambda: result.id in notes())
+    assert until(lambda: "on_failure begins" in notes().get(result.id, ()))
     assert max(latencies(50)) < 2, "its sibling is not told"
-    assert until(lambda: notes()[result.id] == Counter({"on_failure begins": 1, "after_return FAILURE": 1, "task_failure": 1}))
+    assert until(lambda: notes()[result.id] == Counter(
+        {"task_received": 1, "on_failure begins": 1, "after_return FAILURE": 1, "task_failure": 1},
+    ))
     assert time.monotonic() - began > 2, "it was not interrupted at once"
 
 
@@ -238,14 +261,14 @@ def succeeded_before():
     result = done_and_lost.delay()
     assert ended(result) == ("SUCCESS", "done")
     assert until(lambda: left() == (0, 0)), left()
-    assert (result.state, notes()[result.id]) == ("SUCCESS", Counter({"on_success": 1}))
+    assert (result.state, notes()[result.id]) == ("SUCCESS", Counter({"task_received": 1, "on_success": 1}))
 
 
 def elsewhere():
     """Results that are kept where only the application knows: its backend stores them, and calls errbacks, once."""
     assert type(app.backend).__name__ == "FilesystemBackend"
     one_of_each_loss()
-    check([("early", "overtime", ALWAYS, OVER, 1, {"finally": 1, **FAILED_ONCE}, None),
+    check([("early", "overtime", ALWAYS, OVER, 1, FAILED_ONCE, None),
            ("late", "rejects", ALWAYS, ("FAILURE", "Reject", "no"), 1, REJECTED, "rejected")])
     unknown = app.send_task("fates.nobody", (1,))
     assert is_so(ended(unknown), ("FAILURE", "NotRegistered", "fates.nobody"))
@@ -274,8 +297,9 @@ def cold():
         sent = {kind: app.AsyncResult(id) for kind, id in json.load(file).items()}
     for kind in ("early", "retries"):
         assert is_so(ended(sent[kind]), ("FAILURE", "WorkerLostError", "shut down")), ended(sent[kind])
-        assert until(lambda: notes()[sent[kind].id] == Counter({"runs": 1, "on_failure": 1, "after_return FAILURE": 1,
-                                                                "task_failure": 1})), notes()
+        assert until(lambda: notes()[sent[kind].id] == Counter(
+            {"task_received": 1, "runs": 1, "on_failure": 1, "after_return FAILURE": 1, "task_failure": 1},
+        )), notes()
     assert [sent[kind].state for kind in ("late", "rejects")] == ["PENDING"] * 2
     # With the errbacks of those that have failed.
     assert left() == (4, 0), left()
@@ -287,7 +311,7 @@ def works():
 
 def begin_long_ones():
     sent = {kind: send(kind, "sleeps", 1).id for kind in ("early", "late", "rejects", "retries")}
-    assert until(lambda: all(notes().get(id) for id in sent.values())), notes()
+    assert until(lambda: all("runs" in notes().get(id, ()) for id in sent.values())), notes()
     with open("sent", "w") as file:
         json.dump(sent, file)
 
@@ -300,7 +324,7 @@ def long_ones_end():
         assert ended(sent[kind]) == AGAIN, (kind, ended(sent[kind]))
         assert notes()[sent[kind].id]["runs"] == 2, notes()
     for kind in ("early", "retries"):
-        assert (sent[kind].state, dict(notes()[sent[kind].id])) == ("PENDING", {"runs": 1}), (kind, sent[kind].state, notes())
+        assert (sent[kind].state, dict(notes()[sent[kind].id])) == ("PENDING", {"task_received": 1, "runs": 1}), (kind, sent[kind].state, notes())
     assert until(lambda: left() == (0, 0)), left()
 
 
@@ -320,7 +344,7 @@ def strangers():
     """What the worker refuses, each with the signals of Celery's, and once."""
     garbage, pickled = b'[[1, {', b"not even that"
     json_type, pickle_type = "application/json", "application/x-python-serialize"
-    undecodable = {"on_failure": 1, "after_return FAILURE": 1, "task_failure": 1}
+    undecodable = {"task_received": 1, "on_failure": 1, "after_return FAILURE": 1, "task_failure": 1}
     cases = [
         (app.send_task("fates.nobody", (1,)), ("FAILURE", "NotRegistered", "fates.nobody"), {"task_unknown": 1}, "unknown-task"),
         (TASKS["late"].apply_async(("sigkill", 0), expires=-5), ("REVOKED", "TaskRevokedError", "expired"), {"task_revoked": 1}, None),
@@ -329,7 +353,7 @@ def strangers():
         (publish("fates.late", pickled, pickle_type), ("FAILURE", "ContentDisallowed", ""), undecodable, "undecodable-body"),
         # Nobody could tell before it was acknowledged, as only its application knows what it accepts.
         (publish("fates.early", pickled, pickle_type), ("FAILURE", "ContentDisallowed", ""), undecodable, None),
-        (TASKS["early"].apply_async(("sigkill", 0), compression="zlib"), AGAIN, {"runs": 1, **RETURNED}, None),
+        (TASKS["early"].apply_async(("sigkill", 0), compression="zlib"), AGAIN, {"task_received": 1, "runs": 1, **RETURNED}, None),
     ]
     wrong = [(seen, end) for seen, end in ((ended(result), end) for result, end, *_ in cases) if not is_so(seen, end)]
     until(lambda: all(notes().get(result.id) == hears for result, _, hears, _ in cases))

@@ -13,7 +13,9 @@ from celery.exceptions import Reject
 broker = os.environ["CELERY_BROKER_URL"]
 app = Celery("fates", broker=broker, backend=os.environ.get("CELERY_RESULT_BACKEND", broker))
 
-HEARD = ("task_failure", "task_retry", "task_revoked", "task_rejected", "task_unknown", "task_internal_error")
+HEARD = (
+    "task_received", "task_failure", "task_retry", "task_revoked", "task_rejected", "task_unknown", "task_internal_error",
+)
 
 
 def note(what, task=None, error=None):
@@ -113,7 +115,7 @@ def overtime():
     try:
         time.sleep(30)
     finally:
-        note("finally", current_task.request.id)
+        note("cleaned up")
 
 
 def rejects():
