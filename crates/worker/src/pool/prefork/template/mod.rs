@@ -268,6 +268,8 @@ impl Server {
 
     /// The template, started anew if it has died.
     fn template(&mut self) -> io::Result<&mut TemplateProcess> {
+        // What is said to one that has died would be lost.
+        self.process.take_if(TemplateProcess::has_ended);
         match &mut self.process {
             Some(template) => Ok(template),
             empty => {

@@ -180,6 +180,11 @@ impl TemplateProcess {
         }
     }
 
+    /// Whether the process is gone.
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(Some(_)))
+    }
+
     fn be_patient(&self, patience: Option<Duration>) -> io::Result<()> {
         self.socket.set_read_timeout(patience)?;
         self.socket.set_write_timeout(patience)
