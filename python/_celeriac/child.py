@@ -1,5 +1,7 @@
 """A child: runs one task at a time under Celery's own tracer.
 
+The next one may lie ready (see `jobs`): then the end of one task and the start of the next are said at once.
+
 The main thread does everything but the signs of life. What the parent says while a task runs (that it is to stop, or whether
 it runs) comes with SIGUSR1, whose handler reads it: so no thread stands between the socket and the task.
 
@@ -14,7 +16,7 @@ import threading
 import time
 import traceback
 
-from _celeriac import frames, linux, native
+from _celeriac import frames, jobs, linux, native, results
 
 # How long the handler of SIGUSR1 waits for the frame that the signal announces, and may have overtaken. One that takes
 # longer is heard at the next sign of life.
@@ -27,12 +29,13 @@ _TOLD_TWICE = 70
 
 def live(load, node, parent, birth, descriptors):
     """Lives as a child, to its end. Never returns. `load` gives the application."""
-    inherited, stdout, stderr = descriptors
+    inherited, stdout, stderr, *ahead = descriptors
     for descriptor, place in ((stdout, 1), (stderr, 2)):
         os.dup2(descriptor, place)
         os.close(descriptor)
     # What comes over a socket would be inherited by programs that a task starts.
-    os.set_inheritable(inherited, False)
+    for descriptor in (inherited, *ahead):
+        os.set_inheritable(descriptor, False)
     channel = native.socket(fileno=inherited)
     os.setpgid(0, 0)
     _wait_for_parent(parent)
@@ -40,6 +43,8 @@ def live(load, node, parent, birth, descriptors):
     from _celeriac import pools
 
     child = pools.child_of(birth)(load, node, birth, channel)
+    if ahead:
+        child.jobs = jobs.Jobs(native.socket(fileno=ahead[0]))
     code = 0
     try:
         child.start()
@@ -61,6 +66,12 @@ class Child:
         self.load, self.node, self.birth, self.channel = load, node, birth, channel
         self.reader = frames.Reader(channel)
         self.sending = native.allocate_lock()
+        # Where jobs lie that it may take, if the parent gives it some ahead.
+        self.jobs = None
+        # Jobs that came over the channel while a task ran, and what is said together with the next thing.
+        self.given, self.outbox = [], []
+        # What takes the results of tasks, if the parent does.
+        self.hand_over = None
         # The id of the task that runs.
         self.current = None
         # What its soft limit has raised in it.
@@ -71,9 +82,17 @@ class Child:
         self.is_announced = self.is_hearing = False
 
     def say(self, body=b"", **head):
-        data = frames.encode(head, body)
+        self.send(frames.encode(head, body))
+
+    def send(self, *pieces):
         with self.sending:
-            self.channel.sendall(data)
+            self.channel.sendall(b"".join(pieces))
+
+    def flush(self):
+        """Says what it has left unsaid."""
+        if self.outbox:
+            pieces, self.outbox = self.outbox, []
+            self.send(*pieces)
 
     def start(self):
         """Greets the parent, and does what a child of the stock pool does before its first task."""
@@ -104,6 +123,8 @@ class Child:
 
         self.take_name()
         prefork.process_initializer(self.app, self.node)
+        if self.welcome["takes_results"]:
+            self.hand_over = results.HandOver.of(self.app)
 
     def take_name(self):
         from billiard import process
@@ -153,6 +174,8 @@ class Child:
         head = frame[0]
         if head["type"] == "stop":
             self.is_stopping = True
+        elif head["type"] == "job":
+            self.given.append(frame)
         elif head.get("id") != self.current:
             # It is about a task that has ended.
             return
@@ -183,23 +206,33 @@ class Child:
         """Runs tasks until it is told to stop."""
         from celery.app.trace import fast_trace_task
 
-        while not self.is_stopping:
-            frame = self.reader.read()
-            if frame is None:
-                os._exit(0)
-            head, body = frame
-            if head["type"] == "job":
-                self.run(head, body, fast_trace_task)
-            elif head["type"] == "stop":
-                return
+        while self.given or not self.is_stopping:
+            job = self.take()
+            if job is None:
+                self.flush()
+                if self.jobs is not None and not self.reader.has_one() and self.jobs.wait(self.channel):
+                    continue
+                self.obey(self.reader.read())
+            else:
+                self.run(*job, fast_trace_task)
+        self.flush()
+
+    def take(self):
+        """The next job, if there is one."""
+        if self.given:
+            return self.given.pop(0)
+        return self.jobs.take() if self.jobs is not None else None
 
     def run(self, head, body, trace):
         size = head["headers"]
-        message = json.loads(body[:size])
         task, began, outcome = head["id"], time.monotonic(), None
+        self.outbox.append(frames.started(task))
+        self.flush()
+        message = json.loads(body[:size])
         request = self.request(head, message)
         self.is_announced, self.limited = False, None
-        self.say(type="started", id=task)
+        if self.hand_over:
+            self.hand_over.begin(task)
         self.current = task
         try:
             # What came between these two.
@@ -217,11 +250,12 @@ class Child:
                 return self.done(task, escaped(error), time.monotonic() - began)
         self.current = None
         failed, value, seconds = outcome
+        record = self.hand_over.end() if self.hand_over else None
         if self.limited is not None and not failed and value is None:
             # It came before the tracer knew its task, and then stores nothing and says that all went well.
             # Source: celery/app/trace.py, `trace_task`, which handles an error only if there is a `task_request`, Celery 5.7.0.
             return self.done(task, escaped(self.limited), time.monotonic() - began)
-        self.done(task, ended(value) if failed else SUCCEEDED, seconds or time.monotonic() - began)
+        self.done(task, ended(value) if failed else SUCCEEDED, seconds or time.monotonic() - began, record or b"")
 
     def request(self, head, message):
         """What tasks see of their call.
@@ -247,15 +281,21 @@ class Child:
         )
         return request
 
-    def done(self, task, ending, seconds):
-        runtime = {"secs": int(seconds), "nanos": int(seconds % 1 * 1e9)}
-        self.say(type="done", id=task, ending=ending, left=None, runtime=runtime, memory=linux.resident_memory())
+    def done(self, task, ending, seconds, record=b""):
+        memory = linux.resident_memory() if self.welcome["measures"] else None
+        frame = frames.done(task, ending, seconds, memory, record)
+        if self.jobs is None:
+            self.send(frame)
+        else:
+            # With the start of the next one, or before it waits for that.
+            self.outbox.append(frame)
 
     def end(self, code):
         """The orderly end of a child of the stock pool: no exit handlers of the interpreter."""
         from celery.concurrency import prefork
 
         try:
+            self.flush()
             prefork.process_destructor(os.getpid(), code)
             sys.stdout.flush()
             sys.stderr.flush()

@@ -3,12 +3,9 @@ import json
 
 from celery import signals
 from celery.app.task import Task
-from celery.backends.base import DisabledBackend
 
-from _celeriac import command, coroutines, pools, unsupported
+from _celeriac import command, coroutines, pools, results, unsupported
 
-# Result backends that write what our stores read.
-_OUR_BACKENDS = {("celery.backends.redis", "RedisBackend"), ("celery.backends.redis", "SentinelBackend")}
 
 # What the parent decides; everything else is between the task and its child.
 _TASK_FIELDS = (
@@ -30,7 +27,7 @@ def describe(app, parent):
         "pool": pool,
         "tasks": [_task(name, task, pool) for name, task in app.tasks.items()],
         "listened_to": listened_to(),
-        "keeps_results_here": keeps_results_here(app, app.backend),
+        "keeps_results_here": results.keeps_results_here(app, app.backend),
         "unsupported": list(unsupported.of(app, parent, pool)),
     }
 
@@ -79,7 +76,7 @@ def _task(name, task, pool):
     for field in ("acks_on_failure", "acks_on_timeout"):
         described[field] = _acks(task, field)
     described["is_coroutine"] = coroutines.is_coroutine(task) and not unsupported.no_loop(task, pool)
-    described["keeps_results_here"] = keeps_results_here(task.app, task.backend)
+    described["keeps_results_here"] = results.keeps_results_here(task.app, task.backend)
     described["hears_of_its_end"] = any(
         getattr(type(task), hook) is not getattr(Task, hook) or hook in vars(task) for hook in _ENDS
     )
@@ -93,14 +90,6 @@ def _acks(task, field):
         if value is not None:
             return bool(value)
     return True
-
-
-def keeps_results_here(app, backend):
-    """Whether what this backend keeps is kept by a store of ours, in the form that this has, and by nothing else."""
-    if isinstance(backend, DisabledBackend):
-        return True
-    here = (type(backend).__module__, type(backend).__name__) in _OUR_BACKENDS
-    return here and backend is app.backend and app.conf.result_serializer == "json"
 
 
 def _plain(value):

@@ -16,8 +16,33 @@ _MOST_DESCRIPTORS = 8
 
 def encode(head, body=b""):
     """The bytes of a frame."""
-    head = json.dumps(head, separators=(",", ":")).encode()
+    return encoded(json.dumps(head, separators=(",", ":")).encode(), body)
+
+
+def encoded(head, body=b""):
+    """The same with a head in JSON."""
     return b"".join((_PREFIX.pack(4 + len(head) + len(body), len(head)), head, body))
+
+
+def started(task):
+    """The frame that says that a task runs from now on. Written out, because there is one for each task; so is the next."""
+    return encoded(b'{"type":"started","id":%s}' % json.dumps(task).encode())
+
+
+def done(task, ending, seconds, memory, body):
+    """The frame that says how a task has ended."""
+    head = b'{"type":"done","id":%s,"ending":%s,"left":null,"runtime":{"secs":%d,"nanos":%d},"memory":%s}' % (
+        json.dumps(task).encode(), json.dumps(ending).encode(), int(seconds), int(seconds % 1 * 1e9),
+        b"null" if memory is None else b"%d" % memory,
+    )
+    return encoded(head, body)
+
+
+def decode(data, start):
+    """The head and body of the frame that begins there and is all that follows."""
+    _, head = _PREFIX.unpack_from(data, start)
+    start += 8
+    return json.loads(data[start:start + head]), data[start + head:]
 
 
 class Reader:
@@ -46,6 +71,10 @@ class Reader:
             if not taken and not self._receive():
                 return None
         return taken
+
+    def has_one(self):
+        """Whether something has been received and not been read."""
+        return bool(self.received)
 
     def has_more(self, patience):
         """Whether there is something to read, now or within so many seconds."""

@@ -4,6 +4,7 @@ import os
 import signal
 
 _PR_SET_PDEATHSIG = 1
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def die_with_parent(parent):
@@ -17,6 +18,6 @@ def resident_memory():
     """The memory this process holds, in bytes."""
     try:
         with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            return int(statm.read().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0

@@ -358,8 +358,7 @@ impl App {
         let has_ended = |record: &Option<ResultRecord>| record.as_ref().is_some_and(|it| it.state.is_ready());
         let (now, expires_after) = (self.client().now(), self.config().result_lifetime());
         let untold = removed.iter().zip(&known).filter(|(_, record)| !has_ended(record));
-        let results =
-            untold.map(|(id, _)| StoreResult { record: revoked_record(id.clone(), now), expires_after });
+        let results = untold.map(|(id, _)| StoreResult::new(revoked_record(id.clone(), now), expires_after));
         store.results().store(results.collect()).await.map_err(fail)?;
         Ok(removed)
     }

@@ -225,7 +225,7 @@ fn finish(tag: celeriac_store::DeliveryTag, id: TaskId) -> Finish {
     Finish {
         delivery: Some(tag),
         settle: Settle::Ack,
-        result: Some(StoreResult { record, expires_after: Duration::from_secs(86400) }),
+        result: Some(StoreResult::new(record, Duration::from_secs(86400))),
         follow_ups: Vec::new(),
         workflow: None,
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{ResultRecord, TaskId};
+use bytes::Bytes;
+use celeriac_protocol::{ResultRecord, State, TaskId, Value};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Keeps result records until they expire.
 #[async_trait]
@@ -36,8 +37,41 @@ pub trait ResultBackend: Send + Sync {
 /// One record to store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreResult {
-    /// The record.
+    /// The record. Of one that was encoded elsewhere only the task and the state are known here.
     pub record: ResultRecord,
     /// How long it is kept from now; then it is as if it had never been stored.
     pub expires_after: Duration,
+    /// The bytes that are stored, where another program has made them.
+    encoded: Option<Bytes>,
+}
+
+impl StoreResult {
+    /// A record, and how long it is kept.
+    pub fn new(record: ResultRecord, expires_after: Duration) -> Self {
+        Self { record, expires_after, encoded: None }
+    }
+
+    /// A record that another program has encoded, in whatever serializer its readers expect.
+    ///
+    /// It is stored as it is. That it is the record of this task in this state is for the caller to know.
+    pub fn encoded(task_id: TaskId, state: State, bytes: Bytes, expires_after: Duration) -> Self {
+        let record = ResultRecord::new(task_id, state, Value::Null, None);
+        Self { record, expires_after, encoded: Some(bytes) }
+    }
+
+    /// The bytes to store, not larger than `limit`.
+    pub(crate) fn to_bytes(&self, limit: usize) -> Result<Bytes> {
+        let bytes = self.encoded.clone().unwrap_or_else(|| self.record.encode().into());
+        if bytes.len() > limit {
+            let what = format!("result of task {}", self.record.task_id);
+            return Err(Error::TooLarge { what, size: bytes.len(), limit });
+        }
+        Ok(bytes)
+    }
+
+    /// The record as its readers would find it. Bytes that they could not read are a result without a value.
+    pub(crate) fn into_record(self) -> ResultRecord {
+        let decoded = self.encoded.and_then(|bytes| ResultRecord::decode(&bytes).ok());
+        decoded.unwrap_or(self.record)
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod python;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use celeriac_protocol::{ResultRecord, Signature, State, TaskException, TaskId, Timestamp, Value};
 use celeriac_store::{Delivery, FailureReason, Finish, Publish, Route, Settle, StoreResult};
 
@@ -45,10 +46,13 @@ impl Rules {
             stored.record.children = Value::List(left.children);
             stored
         });
+        let encoded = ending.encoded.map(|(state, bytes)| {
+            StoreResult::encoded(request.id.clone(), state, bytes, self.result_expires)
+        });
         let finish = Finish {
             delivery: (!acknowledged).then_some(request.delivery.tag),
             settle: ending.settle,
-            result,
+            result: result.or(encoded),
             follow_ups: ending.follow_ups,
             workflow: None,
         };
@@ -86,7 +90,7 @@ impl Rules {
     /// A progress report, to be stored as it is.
     pub(crate) fn report(&self, task_id: TaskId, state: State, meta: Value) -> StoreResult {
         let record = ResultRecord::new(task_id, state, meta, None);
-        StoreResult { record, expires_after: self.result_expires }
+        StoreResult::new(record, self.result_expires)
     }
 
     fn ending(&self, request: &Request, outcome: Outcome, acknowledged: bool, now: Timestamp) -> Ending {
@@ -111,7 +115,10 @@ impl Rules {
                 follow_ups: vec![again(&request.delivery, delay, now)],
                 ..Ending::unrecorded(Settle::Ack)
             },
-            Outcome::Ignored | Outcome::Handled { .. } => Ending::unrecorded(Settle::Ack),
+            Outcome::Ignored | Outcome::Handled { record: None, .. } => Ending::unrecorded(Settle::Ack),
+            Outcome::Handled { state, record: Some(bytes) } => {
+                Ending { encoded: Some((state, bytes)), ..Ending::unrecorded(Settle::Ack) }
+            }
             Outcome::Replaced(call) => Ending { replaced: Some(call), ..Ending::unrecorded(Settle::Ack) },
             Outcome::Rejected { requeue: true, .. } => Ending::unrecorded(Settle::Requeue),
             Outcome::Rejected { requeue: false, reason } => Ending::failed(Failure::rejected(reason)),
@@ -173,7 +180,7 @@ impl Rules {
         }
         let record =
             ResultRecord { traceback, other, ..ResultRecord::new(task_id, state, result, Some(now)) };
-        StoreResult { record, expires_after: self.result_expires }
+        StoreResult::new(record, self.result_expires)
     }
 }
 
@@ -200,6 +207,8 @@ impl Refusal {
 /// What one outcome asks of the store.
 struct Ending {
     record: Option<(State, Value, Option<Box<str>>)>,
+    /// A record that the process of the task has made.
+    encoded: Option<(State, Bytes)>,
     settle: Settle,
     follow_ups: Vec<Publish>,
     replaced: Option<Box<Signature>>,
@@ -207,7 +216,7 @@ struct Ending {
 
 impl Ending {
     fn unrecorded(settle: Settle) -> Self {
-        Self { record: None, settle, follow_ups: Vec::new(), replaced: None }
+        Self { record: None, encoded: None, settle, follow_ups: Vec::new(), replaced: None }
     }
 
     fn ack(state: State, result: Value) -> Self {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use celeriac_protocol::{Signature, State, Value};
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +37,12 @@ pub(crate) enum Outcome {
     Revoked(Revoked),
     /// The hard time limit passed.
     TimeLimitExceeded(Duration),
-    /// The process that ran it has already stored how it ended, and sent what follows.
+    /// The process that ran it has sent what follows, and has stored how it ended or leaves that to this worker.
     Handled {
         /// How it ended.
         state: State,
+        /// The result as it is to be stored.
+        record: Option<Bytes>,
     },
     /// The process that ran it is gone.
     Lost(ChildDeath),

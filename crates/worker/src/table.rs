@@ -53,6 +53,8 @@ pub(crate) struct Entry {
     pub timers: Vec<TimerId>,
     /// The delivery whose early acknowledgement is on its way or done: then it cannot be given back.
     pub acknowledged: Option<DeliveryTag>,
+    /// Whether its early acknowledgement is due and not on its way yet.
+    pub owes_ack: bool,
     /// Since when it runs, and where.
     pub started: Option<Started>,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
@@ -85,6 +87,7 @@ impl Entry {
             state: RequestState::Reserved,
             timers: Vec::new(),
             acknowledged: None,
+            owes_ack: false,
             started: None,
             tag,
             telling: None,

@@ -45,7 +45,7 @@ fn unfold<T>(app: &App, signature: Signature<T>) -> Publication {
 
 async fn succeed(app: &App, id: &TaskId, value: i64) {
     let record = ResultRecord::new(id.clone(), State::Success, Value::Int(value), None);
-    let result = StoreResult { record, expires_after: Duration::from_secs(60) };
+    let result = StoreResult::new(record, Duration::from_secs(60));
     app.store().await.unwrap().results().store(vec![result]).await.unwrap();
 }
 
@@ -182,7 +182,7 @@ async fn a_failed_member_ends_the_join_before_the_others_end() {
     let failed = result.results().nth(1).unwrap().id().clone();
     let exception = celeriac_app::protocol::TaskException::new("ValueError", "no").into_value();
     let record = ResultRecord::new(failed.clone(), State::Failure, exception, None);
-    let stored = StoreResult { record, expires_after: Duration::from_secs(60) };
+    let stored = StoreResult::new(record, Duration::from_secs(60));
     app.store().await.unwrap().results().store(vec![stored]).await.unwrap();
     let error = result.join(Duration::from_secs(5)).await.unwrap_err();
     assert!(matches!(&error, ResultError::Failed { id, .. } if *id == failed), "{error}");

@@ -9,7 +9,7 @@ use celeriac_app::{App, AsyncResult, ResultError, args, kwargs};
 use crate::fixture::app;
 
 async fn store(app: &App, record: ResultRecord) {
-    let result = StoreResult { record, expires_after: Duration::from_secs(60) };
+    let result = StoreResult::new(record, Duration::from_secs(60));
     app.store().await.unwrap().results().store(vec![result]).await.unwrap();
 }
 
@@ -112,7 +112,7 @@ async fn revoking_again_stores_a_result_that_was_not_stored_the_first_time() {
 fn a_program_without_a_runtime_can_wait() {
     let app = app("outcome-blocking");
     let store = app.store_blocking().unwrap();
-    let result = StoreResult { record: record("b", State::Success, Value::from(1)), expires_after: SOON };
+    let result = StoreResult::new(record("b", State::Success, Value::from(1)), SOON);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(store.results().store(vec![result])).unwrap();
     assert_eq!(app.result::<u8>("b").get_blocking(SOON).unwrap(), 1);

@@ -38,7 +38,7 @@ fn tasks(tree: &WorkflowTree) -> Vec<(u32, String, &'static str)> {
 }
 
 async fn store_result(app: &App, record: ResultRecord) {
-    let result = StoreResult { record, expires_after: LONG };
+    let result = StoreResult::new(record, LONG);
     app.store().await.unwrap().results().store(vec![result]).await.unwrap();
 }
 

@@ -101,7 +101,7 @@ pub async fn a_result_over_the_limit_finishes_nothing(store: &StoreUnderTest) {
     let delivery = consuming.one().await;
     let large =
         ResultRecord { result: Value::String("x".repeat(LIMIT + 1).into()), ..record("a", State::Success) };
-    let large = StoreResult { record: large, expires_after: LEASE };
+    let large = StoreResult::new(large, LEASE);
     let refused =
         consuming.settler.finish(vec![Finish { result: Some(large), ..success(&delivery, "next") }]).await;
     match refused {

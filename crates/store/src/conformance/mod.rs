@@ -152,6 +152,7 @@ macro_rules! store_laws {
 
             results: {
                 a_result_is_read_back_as_it_was_stored,
+                an_encoded_result_is_stored_as_it_is,
                 results_come_in_the_order_asked,
                 a_final_result_is_not_replaced_by_a_report,
                 the_later_of_two_failures_stays,

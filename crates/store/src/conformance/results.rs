@@ -35,6 +35,20 @@ pub async fn a_result_is_read_back_as_it_was_stored(store: &StoreUnderTest) {
     assert_eq!(elsewhere.results().get(&task_ids(&["a"])).await.unwrap(), [Some(stored)]);
 }
 
+/// What another program has encoded is read back as that program wrote it, and stands as firmly as any other record.
+pub async fn an_encoded_result_is_stored_as_it_is(store: &StoreUnderTest) {
+    let written =
+        ResultRecord { result: Value::Int(7), date_done: Some(START), ..record("a", State::Success) };
+    let handed_over =
+        |bytes: Vec<u8>| StoreResult::encoded(TaskId::new("a"), State::Success, bytes.into(), LEASE * 100);
+    store.results().store(vec![handed_over(written.encode())]).await.unwrap();
+    store.store_result(record("a", State::Failure)).await;
+    let elsewhere = store.elsewhere().await;
+    assert_eq!(elsewhere.results().get(&task_ids(&["a"])).await.unwrap(), [Some(written)]);
+    let large = handed_over(vec![b' '; LIMIT + 1]);
+    assert!(matches!(store.results().store(vec![large]).await, Err(Error::TooLarge { .. })));
+}
+
 /// Records come in the order asked for, with gaps for what is unknown.
 pub async fn results_come_in_the_order_asked(store: &StoreUnderTest) {
     let three = ["a", "b", "c"].map(|id| result(id, State::Success)).to_vec();
@@ -166,7 +180,7 @@ pub async fn a_forgotten_result_is_unknown(store: &StoreUnderTest) {
 
 /// A result is kept as long as was asked, counted from when it was stored last, and not longer.
 pub async fn a_result_expires(store: &StoreUnderTest) {
-    let kept_for = |id, state, expires_after| StoreResult { record: record(id, state), expires_after };
+    let kept_for = |id, state, expires_after| StoreResult::new(record(id, state), expires_after);
     let results = vec![
         kept_for("short", State::Success, LEASE),
         kept_for("long", State::Success, LEASE * 3),
@@ -184,7 +198,7 @@ pub async fn a_result_expires(store: &StoreUnderTest) {
 
 /// What has expired is as if it had never been: it holds nobody from waiting or storing.
 pub async fn an_expired_result_is_in_nobodys_way(store: &StoreUnderTest) {
-    let short = StoreResult { record: record("a", State::Success), expires_after: LEASE };
+    let short = StoreResult::new(record("a", State::Success), LEASE);
     store.results().store(vec![short]).await.unwrap();
     store.advance(LEASE + MOMENT).await;
     let ids = [TaskId::new("a")];
@@ -200,7 +214,7 @@ pub async fn a_result_over_the_limit_is_refused(store: &StoreUnderTest) {
         result: Value::String("x".repeat(LIMIT + 1).into()),
         ..record("large", State::Success)
     };
-    let large = StoreResult { record: large, expires_after: LEASE };
+    let large = StoreResult::new(large, LEASE);
     match store.results().store(vec![result("small", State::Success), large]).await {
         Err(Error::TooLarge { what, size, limit }) => assert!(what.contains("large") && size > limit),
         other => panic!("a result over the limit: {other:?}"),
@@ -237,7 +251,7 @@ pub async fn task_ids_are_compared_as_text(store: &StoreUnderTest) {
 
 /// A result may be kept for ever.
 pub async fn a_result_may_be_kept_for_ever(store: &StoreUnderTest) {
-    let endless = StoreResult { record: record("a", State::Success), expires_after: Duration::MAX };
+    let endless = StoreResult::new(record("a", State::Success), Duration::MAX);
     store.results().store(vec![endless]).await.unwrap();
     store.advance(LEASE * 100_000).await;
     assert_eq!(store.state_of("a").await, Some(State::Success));

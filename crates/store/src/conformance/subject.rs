@@ -157,7 +157,7 @@ impl StoreUnderTest {
     }
 
     pub(super) async fn store_result(&self, record: ResultRecord) {
-        let result = StoreResult { record, expires_after: LEASE * 100 };
+        let result = StoreResult::new(record, LEASE * 100);
         self.results().store(vec![result]).await.unwrap();
     }
 
@@ -261,7 +261,7 @@ pub(super) fn record(id: &str, state: State) -> ResultRecord {
 }
 
 pub(super) fn result(id: &str, state: State) -> StoreResult {
-    StoreResult { record: record(id, state), expires_after: LEASE * 100 }
+    StoreResult::new(record(id, state), LEASE * 100)
 }
 
 pub(super) fn reason(code: &str) -> FailureReason {

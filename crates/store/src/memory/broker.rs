@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{QueueName, ResultRecord, TaskId};
+use celeriac_protocol::{QueueName, TaskId};
 
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
 use crate::{
     Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Located,
-    Publication, Publish, QueueStats, Result, Search, Settled, Settler, Sightings, Subscription,
+    Publication, Publish, QueueStats, Result, Search, Settled, Settler, Sightings, StoreResult, Subscription,
 };
 
 #[async_trait]
@@ -72,8 +72,8 @@ impl MemoryStore {
         })
     }
 
-    pub(super) fn check_result(&self, record: &ResultRecord) -> Result<()> {
-        self.check_size(record.encode().len(), || format!("result of {}", record.task_id))
+    pub(super) fn check_result(&self, result: &StoreResult) -> Result<()> {
+        result.to_bytes(self.shared.largest).map(drop)
     }
 
     pub(super) fn check_size(&self, size: usize, what: impl FnOnce() -> String) -> Result<()> {
@@ -116,7 +116,7 @@ impl Settler for Subscriber {
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Settled>> {
         for finish in &finishes {
             self.store.check_messages(&finish.follow_ups)?;
-            finish.result.iter().try_for_each(|result| self.store.check_result(&result.record))?;
+            finish.result.iter().try_for_each(|result| self.store.check_result(result))?;
             finish.workflow.iter().try_for_each(|workflow| self.store.check_consequences(workflow))?;
         }
         Ok(self.store.change(|state, now| {

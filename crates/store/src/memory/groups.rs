@@ -219,7 +219,7 @@ impl MemoryStore {
 
     pub(super) fn check_consequences(&self, consequences: &Consequences) -> Result<()> {
         self.check_publication(&consequences.publication)?;
-        consequences.results.iter().try_for_each(|result| self.check_result(&result.record))?;
+        consequences.results.iter().try_for_each(|result| self.check_result(result))?;
         consequences.parts.iter().try_for_each(|part| self.check_part(part))
     }
 

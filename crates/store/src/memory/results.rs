@@ -9,7 +9,7 @@ use crate::{Result, ResultBackend, StoreResult};
 #[async_trait]
 impl ResultBackend for MemoryStore {
     async fn store(&self, results: Vec<StoreResult>) -> Result<()> {
-        results.iter().try_for_each(|result| self.check_result(&result.record))?;
+        results.iter().try_for_each(|result| self.check_result(result))?;
         self.change(|state, now| results.into_iter().for_each(|result| state.store_result(result, now)));
         Ok(())
     }

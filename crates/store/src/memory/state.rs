@@ -106,7 +106,8 @@ impl State {
     }
 
     pub(super) fn store_result(&mut self, result: StoreResult, now: Timestamp) {
-        let StoreResult { record, expires_after } = result;
+        let expires_after = result.expires_after;
+        let record = result.into_record();
         let stays = self.results.get(&record.task_id).is_some_and(|old| {
             old.state == TaskState::Success || (old.state.is_ready() && !record.state.is_ready())
         });

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use celeriac_protocol::{ResultRecord, State, TaskId};
 use redis::cmd;
 use tokio::time::{Instant, sleep};
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::pushes::{Listening, Topic};
 use super::script::{Arguments, Call, read};
 use super::{RedisStore, Shared};
-use crate::{Error, Result, ResultBackend, StoreResult};
+use crate::{Result, ResultBackend, StoreResult};
 
 /// Redis adds a time to live to the present in milliseconds of 64 bits; a longer life is endless.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600 * 24 * 365 * 1000);
@@ -25,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct NewResult {
     key: String,
     state: State,
-    record: Vec<u8>,
+    record: Bytes,
     life: Life,
 }
 
@@ -41,17 +42,11 @@ pub(super) fn life(expires_after: Duration) -> Life {
 
 impl NewResult {
     pub(super) fn of(result: StoreResult, shared: &Shared) -> Result<Self> {
-        let StoreResult { record, expires_after } = result;
-        let (encoded, limit) = (record.encode(), shared.options.message_limit);
-        if encoded.len() > limit {
-            let what = format!("result of task {}", record.task_id);
-            return Err(Error::TooLarge { what, size: encoded.len(), limit });
-        }
         Ok(Self {
-            key: shared.keys.result(&record.task_id),
-            record: encoded,
-            life: life(expires_after),
-            state: record.state,
+            record: result.to_bytes(shared.options.message_limit)?,
+            key: shared.keys.result(&result.record.task_id),
+            life: life(result.expires_after),
+            state: result.record.state,
         })
     }
 

@@ -106,7 +106,7 @@ impl Ending {
         Ok(Self {
             tag: finish.delivery.map(|tag| tag.0 as i64),
             settle,
-            result: finish.result.map(|result| NewResult::of(result, limit)).transpose()?,
+            result: finish.result.map(|result| NewResult::of(&result, limit)).transpose()?,
             follow_ups: NewMessage::all(finish.follow_ups, limit)?,
             workflow: workflow.map(Box::new),
         })

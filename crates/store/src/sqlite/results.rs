@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use celeriac_protocol::{ResultRecord, State, TaskId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
@@ -19,7 +20,7 @@ pub(super) struct NewResult {
     task: TaskKey,
     finality: Finality,
     expires_after: i64,
-    record: Vec<u8>,
+    record: Bytes,
 }
 
 /// How firmly a record stands against one that comes later.
@@ -45,18 +46,12 @@ impl Finality {
 
 impl NewResult {
     /// Encodes what is to be stored.
-    pub(super) fn of(result: StoreResult, limit: usize) -> Result<Self> {
-        let StoreResult { record, expires_after } = result;
-        let encoded = record.encode();
-        if encoded.len() > limit {
-            let what = format!("result of task {}", record.task_id);
-            return Err(Error::TooLarge { what, size: encoded.len(), limit });
-        }
+    pub(super) fn of(result: &StoreResult, limit: usize) -> Result<Self> {
         Ok(Self {
-            task: TaskKey::of(&record.task_id),
-            finality: Finality::of(&record.state),
-            expires_after: i64::try_from(expires_after.as_micros()).unwrap_or(i64::MAX),
-            record: encoded,
+            task: TaskKey::of(&result.record.task_id),
+            finality: Finality::of(&result.record.state),
+            expires_after: i64::try_from(result.expires_after.as_micros()).unwrap_or(i64::MAX),
+            record: result.to_bytes(limit)?,
         })
     }
 }
@@ -84,7 +79,7 @@ impl<'open> ResultInserts<'open> {
             result.task,
             result.finality as i64,
             expires_at,
-            result.record,
+            &result.record[..],
             tx.now
         ])?;
         self.added += 1;
@@ -116,7 +111,7 @@ impl ResultBackend for SqliteStore {
     async fn store(&self, results: Vec<StoreResult>) -> Result<()> {
         let limit = self.shared.options.message_limit;
         let results: Vec<NewResult> =
-            results.into_iter().map(|result| NewResult::of(result, limit)).collect::<Result<_>>()?;
+            results.into_iter().map(|result| NewResult::of(&result, limit)).collect::<Result<_>>()?;
         if results.is_empty() {
             return Ok(());
         }

@@ -106,7 +106,10 @@ impl NewConsequences {
         let Consequences { publication, results, parts } = consequences;
         Ok(Self {
             publication: NewPublication::of(publication, limit)?,
-            results: results.into_iter().map(|result| NewResult::of(result, limit)).collect::<Result<_>>()?,
+            results: results
+                .into_iter()
+                .map(|result| NewResult::of(&result, limit))
+                .collect::<Result<_>>()?,
             parts: parts.into_iter().map(|part| NewPart::of(part, limit)).collect::<Result<_>>()?,
         })
     }

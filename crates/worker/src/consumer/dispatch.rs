@@ -114,16 +114,17 @@ impl Consumer {
             _ => return,
         };
         if !prepared {
-            if request.acks_early && self.fails_unrun(key, &request) {
+            let acks = entry.acks_before_start();
+            if acks && self.fails_unrun(key, &request) {
                 return;
             }
             let Some(entry) = self.table.get_mut(key) else { return };
             if entry.step(Step::Prepare).is_ok() {
                 // The latest delivery: those before it went back with their lease.
                 let tag = entry.tag;
-                entry.acknowledged = request.acks_early.then_some(tag);
+                entry.acknowledged = acks.then_some(tag);
                 self.lanes[lane].preparing += 1;
-                self.prepare(key, &request, tag);
+                self.prepare(key, acks, tag);
             }
             return;
         }
@@ -145,9 +146,9 @@ impl Consumer {
 
     /// Makes durable what has to be before a task runs: its early acknowledgement, or that it starts although it may have
     /// killed its worker before.
-    fn prepare(&self, key: &Key, request: &Request, tag: DeliveryTag) {
-        let delivery = request.acks_early.then_some(tag);
-        let starts = (!request.acks_early).then_some(tag);
+    fn prepare(&self, key: &Key, acks: bool, tag: DeliveryTag) {
+        let delivery = acks.then_some(tag);
+        let starts = (!acks).then_some(tag);
         let finish = Finish { delivery, ..nothing() };
         self.send_item(Item { starts, prepares: true, ..Item::last(Some(key.clone()), finish) });
     }
@@ -182,6 +183,9 @@ impl Consumer {
             return;
         }
         entry.started = Some(Started { at, since: now, executor });
+        if entry.acks_at_start() {
+            self.owing_acks.push(Key::of(request));
+        }
         self.totals.count_start(&request.delivery.message.headers, now);
         if let Some(soft) = request.limits.soft {
             entry.timers.push(self.timers.set(after(at, soft), Deadline::Soft(Key::of(request))));
@@ -204,7 +208,7 @@ impl Consumer {
 }
 
 fn needs_preparation(entry: &Entry) -> bool {
-    entry.request.acks_early || entry.is_redelivered()
+    entry.acks_before_start() || entry.is_redelivered()
 }
 
 /// A finish that settles and stores nothing.

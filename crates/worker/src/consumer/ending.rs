@@ -9,6 +9,7 @@ use celeriac_store::{Delivery, Settle, Settled};
 use tokio::time::Instant;
 
 use crate::consumer::Consumer;
+use crate::consumer::acknowledging::settled_by_end;
 use crate::death::{ChildDeath, DeathReason};
 use crate::decode;
 use crate::fetcher::Arrival;
@@ -73,13 +74,13 @@ impl Consumer {
             self.timers.cancel(timer);
         }
         let (request, tag, acknowledged) = (Arc::clone(&entry.request), entry.tag, entry.acknowledged);
+        let owes_ack = std::mem::take(&mut entry.owes_ack);
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
         self.told(&request, &outcome, acknowledged.is_some());
         let what = self.what_python_hears(&request, &outcome, acknowledged.is_some());
-        let (mut finish, ended) = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
-        // What was acknowledged early has nothing to settle, unless it was delivered again meanwhile.
-        finish.delivery = (acknowledged != Some(tag)).then_some(tag);
+        let (finish, ended) = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
+        let finish = settled_by_end(finish, tag, acknowledged, owes_ack);
         let item = Item { ended, ..Item::last(Some(key.clone()), finish) };
         match what {
             Some(what) => self.send_and_tell(item, Telling::of(&request, what)),

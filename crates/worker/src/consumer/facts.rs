@@ -58,11 +58,11 @@ impl Totals {
     /// Counts how a request ended.
     pub(super) fn count(&mut self, outcome: &Outcome) {
         let counter = match outcome {
-            Outcome::Success(_) | Outcome::Handled { state: State::Success } => &mut self.succeeded,
+            Outcome::Success(_) | Outcome::Handled { state: State::Success, .. } => &mut self.succeeded,
             Outcome::Failure(_)
             | Outcome::TimeLimitExceeded(_)
-            | Outcome::Handled { state: State::Failure } => &mut self.failed,
-            Outcome::Retry { .. } | Outcome::Handled { state: State::Retry } => &mut self.retried,
+            | Outcome::Handled { state: State::Failure, .. } => &mut self.failed,
+            Outcome::Retry { .. } | Outcome::Handled { state: State::Retry, .. } => &mut self.retried,
             Outcome::Revoked(_) => &mut self.revoked,
             Outcome::Lost(_) => &mut self.lost,
             Outcome::Ignored

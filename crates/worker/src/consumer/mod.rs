@@ -1,6 +1,7 @@
 //! The input loop of a worker: everything that happens comes in here, one thing after the other.
 //!
 //! - [`intake`]: deliveries become requests, or are settled at once;
+//! - [`acknowledging`]: what is acknowledged as it starts;
 //! - [`dispatch`]: requests wait for a slot of their pool and get it;
 //! - [`readiness`]: what cannot run yet keeps nothing else from running;
 //! - [`suspects`]: requests on their last chance wait for one another;
@@ -10,6 +11,7 @@
 //! - [`stopping`]: the phases of a shutdown, in the time that [`time_left`] gives them;
 //! - [`facts`]: what the worker says of itself, and [`questions`]: what remote control asks it.
 
+mod acknowledging;
 mod deadlines;
 mod dispatch;
 mod ending;
@@ -137,6 +139,8 @@ pub(crate) struct Consumer {
     stop_signal: Option<&'static str>,
     /// Whether the fetcher is at work.
     fetching: bool,
+    /// Requests that have just started, and are acknowledged with what else happens now.
+    owing_acks: Vec<Key>,
     /// Deliveries that are not settled.
     unsettled: usize,
     id: ConsumerId,
@@ -189,6 +193,7 @@ impl Consumer {
             time_left: TimeLeft::default(),
             stop_signal: None,
             fetching: false,
+            owing_acks: Vec::new(),
             unsettled: 0,
             id,
             totals: facts::Totals::default(),
@@ -214,6 +219,7 @@ impl Consumer {
             }
             let input = self.input().await;
             self.handle(input);
+            self.pay_acks();
         }
     }
 

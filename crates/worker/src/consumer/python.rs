@@ -249,7 +249,7 @@ fn succeeded_before(request: &Request, outcome: &Outcome) -> Outcome {
         let (id, name, raised) = (&request.id, request.name(), raised(&Failure::lost_child(death)));
         tracing::warn!(task_id = %id, task_name = %name, "Task {name}[{id}] succeeded before the worker was lost: {raised}");
     }
-    Outcome::Handled { state: State::Success }
+    Outcome::Handled { state: State::Success, record: None }
 }
 
 /// A failure as Python's `repr` shows the exception.

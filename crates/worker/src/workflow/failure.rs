@@ -175,7 +175,7 @@ impl<'a> Fall<'a> {
             }
         }
         let expires_after = self.workflow.expires_after;
-        self.consequences.results.push(StoreResult { record, expires_after });
+        self.consequences.results.push(StoreResult::new(record, expires_after));
     }
 
     fn tell_chord_of(&mut self, call: &Signature, fault: &Fault) {

@@ -149,7 +149,7 @@ impl Workflow {
         let headers = &delivery.message.headers;
         let id = headers.id.clone().filter(|_| headers.ignore_result != Some(true))?;
         let record = ResultRecord::new(id, fault.state.clone(), fault.exception.clone(), Some(now));
-        Some(StoreResult { record, expires_after: self.expires_after })
+        Some(StoreResult::new(record, self.expires_after))
     }
 
     /// Reads the message of a task. One that cannot be decoded has failed because of that, and nobody knows what was

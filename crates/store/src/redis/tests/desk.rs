@@ -119,7 +119,7 @@ pub(super) fn success(id: &str) -> StoreResult {
         date_done: None,
         other: Vec::new(),
     };
-    StoreResult { record, expires_after: Duration::from_secs(3600) }
+    StoreResult::new(record, Duration::from_secs(3600))
 }
 
 /// The success of a member of a chord, with nothing that follows if it is the last.

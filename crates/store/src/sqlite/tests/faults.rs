@@ -256,7 +256,7 @@ async fn a_result_that_cannot_be_read_is_said_and_the_file_is_not_blamed() {
     let folder = Folder::new();
     let store = folder.open(&ConnectOptions::default()).await;
     let record = ResultRecord::new("broken".into(), State::Success, Value::Int(1), None);
-    store.results().store(vec![StoreResult { record, expires_after: LEASE }]).await.unwrap();
+    store.results().store(vec![StoreResult::new(record, LEASE)]).await.unwrap();
     folder.plain().execute("UPDATE result SET record = x'00'", []).unwrap();
     let error = store.results().get(&["broken".into()]).await.unwrap_err();
     assert!(matches!(&error, Error::Failed { reason, .. } if reason.contains("cannot be read")), "{error}");

@@ -93,7 +93,7 @@ fn success(delivery: &Delivery) -> Finish {
     Finish {
         delivery: Some(delivery.tag),
         settle: Settle::Ack,
-        result: Some(StoreResult { record, expires_after: Duration::from_secs(3600) }),
+        result: Some(StoreResult::new(record, Duration::from_secs(3600))),
         follow_ups: Vec::new(),
         workflow: None,
     }

@@ -13,7 +13,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn result(id: usize, expires_after: Duration) -> StoreResult {
     let id = TaskId::new(format!("task-{id}"));
-    StoreResult { record: ResultRecord::new(id, State::Success, Value::Null, None), expires_after }
+    StoreResult::new(ResultRecord::new(id, State::Success, Value::Null, None), expires_after)
 }
 
 #[tokio::test]

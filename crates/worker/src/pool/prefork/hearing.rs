@@ -7,6 +7,7 @@ use celeriac_app::resource::ResourceState;
 use celeriac_protocol::{Signature, State, TaskId, Value, json};
 use tokio::time::Instant;
 
+use super::ahead::AHEAD;
 use super::child::log::level_for_children;
 use super::doom::Doom;
 use super::link::{From, News};
@@ -41,7 +42,7 @@ impl Supervisor {
             News::Garbled(why) => self.condemn(index, Doom::Garbled(why), now),
             News::Exited(remains) => self.bury(index, remains, now),
         }
-        self.update_row(index);
+        self.changed(index);
     }
 
     fn understand(&mut self, index: usize, said: FromChild, body: &[u8], now: Instant) {
@@ -65,7 +66,7 @@ impl Supervisor {
                 }
             }
             FromChild::Done { id, ending, left, runtime, memory } => {
-                member.slot.measured(memory);
+                memory.into_iter().for_each(|memory| member.slot.measured(memory));
                 if let (Some(left), Some(job)) = (left, member.job(&id)) {
                     job.request.trail.put(protocol::left_from_json(&left));
                 }
@@ -94,6 +95,8 @@ impl Supervisor {
             node: self.options.node.clone(),
             log_level: level_for_children(),
             settings: self.options.settings.clone(),
+            takes_results: self.options.takes_results,
+            measures: self.options.limits.max_memory.is_some(),
         };
         self.say(index, &ToChild::Hello(welcome), Bytes::new());
     }
@@ -108,9 +111,10 @@ impl Supervisor {
         let Some(member) = self.members.get_mut(index) else { return };
         member.slot.measured(memory);
         // No more than was asked for: so many orders fit into its link.
-        member
-            .slot
-            .ready(usize::try_from(jobs).map_or(self.options.jobs, |jobs| jobs.min(self.options.jobs)));
+        let jobs = usize::try_from(jobs).map_or(self.options.jobs, |jobs| jobs.min(self.options.jobs));
+        // What a child has grown by is looked at after each task.
+        let gets_ahead = member.gets_ahead() && self.options.limits.max_memory.is_none();
+        member.slot.ready(jobs, if gets_ahead { AHEAD } else { 0 });
         tracing::debug!(child = &*member.name, memory, "child process ready");
     }
 
@@ -168,9 +172,10 @@ impl Supervisor {
     /// Writes the one record of a death, and hands on the tasks that died with the child.
     fn bury(&mut self, index: usize, remains: Remains, now: Instant) {
         let oom_kill = remains.ending == Ending::Signal(SIGKILL) && self.oom_kills.explain_one(now);
+        self.take_all_back(index);
         let Some(member) = self.members.get_mut(index) else { return };
         let Some(death) = member.slot.died(remains.ending, oom_kill, now) else { return };
-        let (child, jobs) = (member.name.clone(), std::mem::take(&mut member.jobs));
+        let (child, jobs) = (member.name.clone(), std::mem::take(&mut member.jobs).into_iter().map(|given| given.job));
         let whole = ChildDeath {
             child,
             pid: self.let_go(index).unwrap_or(0),
@@ -234,6 +239,8 @@ fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_proto
                 HandledState::Retry => State::Retry,
                 HandledState::Ignored => State::Ignored,
             },
+            // A copy, which does not keep the whole buffer it was read into.
+            record: (!body.is_empty()).then(|| Bytes::copy_from_slice(body)),
         },
         TaskEnding::Escaped { exc_type, .. } if ENDS_PROCESSES.contains(&&*exc_type) => {
             let text = format!("Worker exited prematurely: {exc_type}.");

@@ -6,10 +6,11 @@
 //!
 //! - both sides: [`frame`] cuts the socket into frames, [`protocol`] says what is in them;
 //! - the parent: [`supervisor`] decides and [`hearing`] listens, by the rules of [`slot`], [`doom`] and [`recycle`];
-//!   [`spawner`] starts children, [`link`] carries, [`capture`] logs what they print, [`process`], [`sys`] and
+//!   [`spawner`] starts children, [`link`] carries, what is to come next lies [`ahead`], [`capture`] logs what they print, [`process`], [`sys`] and
 //!   [`oom`] ask the kernel, [`board`] is for people;
 //! - the child: [`child`]; children of a Celery application are forked by a Python process, the [`template`].
 
+mod ahead;
 mod backoff;
 mod board;
 mod capture;

@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) node: Box<str>,
     /// The settings of the worker by name, which every child takes over.
     pub(crate) settings: Vec<(String, String)>,
+    /// Whether results are stored here that children of another language have encoded.
+    pub(crate) takes_results: bool,
     /// When a child is replaced.
     pub(crate) limits: Limits,
     /// A child that has taken longer than this to start is killed.
@@ -83,6 +85,7 @@ impl Options {
             source: Source::Program(Program::this()),
             node: node.into(),
             settings: Vec::new(),
+            takes_results: false,
             limits: Limits::default(),
             start: Duration::from_secs(30),
             silence: Duration::from_secs(30),
@@ -121,6 +124,7 @@ impl Options {
             // The other pools of Celery have none.
             _ => Limits::default(),
         };
+        let takes_results = template.keeps_results_here();
         let source = Source::Template { template, runs: kind.into(), first: 0 };
         Self {
             limits,
@@ -130,6 +134,7 @@ impl Options {
             source,
             settings: Vec::new(),
             hard_grace: HARD_GRACE,
+            takes_results,
             ..Self::of_worker(app, worker)
         }
     }

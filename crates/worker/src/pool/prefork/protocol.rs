@@ -69,6 +69,10 @@ pub(super) struct Welcome {
     pub(super) log_level: String,
     /// The settings of the worker by name, over what the child's program sets itself.
     pub(super) settings: Vec<(String, String)>,
+    /// Whether the parent stores results that a child of another language has encoded.
+    pub(super) takes_results: bool,
+    /// Whether it is to say after each task how much memory it holds.
+    pub(super) measures: bool,
 }
 
 /// One job, its message left to the body of the frame.
@@ -105,9 +109,9 @@ pub(super) enum FromChild {
     Report { id: TaskId, state: Box<str> },
     /// The task that was asked about runs.
     Confirmed { id: TaskId },
-    /// The task ended. A returned value is JSON in the body.
+    /// The task ended. A returned value is JSON in the body, or the result as it is to be stored.
     /// What the task left behind besides is JSON in the head, because it is small and rare.
-    Done { id: TaskId, ending: TaskEnding, left: Option<Box<str>>, runtime: Duration, memory: u64 },
+    Done { id: TaskId, ending: TaskEnding, left: Option<Box<str>>, runtime: Duration, memory: Option<u64> },
     /// It cannot go on, and ends.
     Failed { why: Box<str> },
 }
@@ -253,8 +257,13 @@ mod tests {
         };
         let ending = TaskEnding::Retry { delay: Duration::from_millis(1500), failure };
         let left = Some("[[],[]]".into());
-        let head =
-            FromChild::Done { id: "t".into(), ending, left, runtime: Duration::from_micros(7), memory: 1 };
+        let head = FromChild::Done {
+            id: "t".into(),
+            ending,
+            left,
+            runtime: Duration::from_micros(7),
+            memory: Some(1),
+        };
         let json = serde_json::to_string(&head).unwrap();
         let back: FromChild = serde_json::from_str(&json).unwrap();
         assert_eq!(format!("{back:?}"), format!("{head:?}"));

@@ -98,9 +98,11 @@ enum Life {
 #[derive(Debug)]
 struct Child {
     phase: Phase,
-    /// How many tasks it takes at once.
+    /// How many tasks it runs at once.
     jobs: usize,
-    /// The tasks it runs, those that were assigned first in front.
+    /// How many more it may be given ahead.
+    ahead: usize,
+    /// The tasks it was given, those that were assigned first in front.
     runs: Vec<Run>,
     /// Those among them that it was told to stop and has said nothing of since.
     urged: Vec<Urged>,
@@ -148,6 +150,9 @@ struct Run {
     id: TaskId,
     /// When it was assigned, and then when the child said that it started.
     since: Instant,
+    /// Whether nothing may be given ahead until it has started.
+    alone: bool,
+    started: bool,
 }
 
 /// A task that a child of several was told to stop.
@@ -162,6 +167,8 @@ struct Urged {
 #[derive(Debug)]
 struct Sentence {
     doom: Doom,
+    /// The task that it is about, if it is about one.
+    task: Option<TaskId>,
     next: Option<(Instant, Blow)>,
     struck: bool,
     /// The milder sentence that stands again should this one be lifted.
@@ -214,6 +221,7 @@ impl Slot {
         self.life = Life::Alive(Box::new(Child {
             phase: Phase::Starting,
             jobs: 1,
+            ahead: 0,
             runs: Vec::new(),
             urged: Vec::new(),
             sentence: None,
@@ -244,10 +252,11 @@ impl Slot {
         }
     }
 
-    /// The child takes so many tasks at once from now on.
-    pub(super) fn ready(&mut self, jobs: usize) {
+    /// The child takes so many tasks at once from now on, and so many more ahead.
+    pub(super) fn ready(&mut self, jobs: usize, ahead: usize) {
         if let Some(child) = self.child_mut() {
             child.jobs = jobs.max(1);
+            child.ahead = ahead;
         }
         self.reached(Phase::Ready);
     }
@@ -282,20 +291,38 @@ impl Slot {
         self.child().is_some_and(|child| child.phase == Phase::Ready && child.sentence.is_none())
     }
 
-    /// How many tasks the child could be running now.
+    /// How many tasks the child could have been given now.
     pub(super) fn capacity(&self) -> usize {
-        if self.is_open() { self.child().map_or(0, |child| child.jobs) } else { 0 }
+        if self.is_open() { self.child().map_or(0, |child| child.jobs + child.ahead) } else { 0 }
+    }
+
+    /// Whether the child has nothing to do and could be given something.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_open() && self.given() == 0
     }
 
     /// Whether the child can be given this task now: not beside another run of the same, which it could not tell apart.
     pub(super) fn takes(&self, id: &TaskId) -> bool {
-        let takes = |child: &Child| child.runs.len() < child.jobs && child.run(id).is_none();
+        let takes = |child: &Child| {
+            let has_room = child.runs.len() < child.jobs + child.ahead;
+            has_room && child.runs.iter().all(|run| run.id != *id && (run.started || !run.alone))
+        };
         self.is_open() && self.child().is_some_and(takes)
     }
 
-    /// How many tasks the child runs.
-    pub(super) fn running(&self) -> usize {
+    /// How many tasks the child was given and has not ended.
+    pub(super) fn given(&self) -> usize {
         self.child().map_or(0, |child| child.runs.len())
+    }
+
+    /// How many of them it has not said to have started.
+    pub(super) fn not_started(&self) -> usize {
+        self.child().map_or(0, |child| child.runs.iter().filter(|run| !run.started).count())
+    }
+
+    /// Whether the child has said that it started this task.
+    pub(super) fn has_started(&self, id: &TaskId) -> bool {
+        self.child().and_then(|child| child.run(id)).is_some_and(|run| run.started)
     }
 
     /// Whether no child is here or will come.
@@ -306,7 +333,21 @@ impl Slot {
     /// Gives a child that takes it another task.
     pub(super) fn assign(&mut self, id: TaskId, now: Instant) {
         if let Some(child) = self.child_mut() {
-            child.runs.push(Run { id, since: now });
+            child.runs.push(Run { id, since: now, alone: false, started: false });
+        }
+    }
+
+    /// The same, with nothing given ahead until the child has started it: it comes another way, and must not be overtaken.
+    pub(super) fn assign_alone(&mut self, id: TaskId, now: Instant) {
+        if let Some(child) = self.child_mut() {
+            child.runs.push(Run { id, since: now, alone: child.ahead > 0, started: false });
+        }
+    }
+
+    /// Takes back a task that the child has not started, and will not.
+    pub(super) fn unassign(&mut self, id: &TaskId) {
+        if let Some(child) = self.child_mut() {
+            child.runs.retain(|run| run.id != *id);
         }
     }
 
@@ -314,7 +355,7 @@ impl Slot {
     pub(super) fn started(&mut self, id: &TaskId, now: Instant) -> bool {
         let runs = self.child_mut().map_or(&mut [][..], |child| &mut child.runs);
         let run = runs.iter_mut().find(|run| run.id == *id);
-        run.map(|run| run.since = now).is_some()
+        run.map(|run| (run.since, run.started) = (now, true)).is_some()
     }
 
     /// The child ended a task by itself. False if it was not given that.
@@ -327,8 +368,10 @@ impl Slot {
         child.runs.remove(at);
         child.urged.retain(|urged| urged.id != *id);
         child.tasks += 1;
-        if let Some(lifted) = child.sentence.take_if(|it| it.doom.is_of_its_task() && !it.struck) {
-            let again = |doom| Sentence { doom, next: None, struck: false, milder: None };
+        let lifts =
+            |it: &mut Sentence| it.doom.is_of_its_task() && !it.struck && it.task.as_ref() == Some(id);
+        if let Some(lifted) = child.sentence.take_if(lifts) {
+            let again = |doom| Sentence { doom, task: None, next: None, struck: false, milder: None };
             child.sentence = lifted.milder.map(again);
         }
         let is_idle = child.runs.is_empty();
@@ -339,10 +382,10 @@ impl Slot {
         true
     }
 
-    /// Decides that the child shall end. From now on it gets no more tasks.
+    /// Decides that the child shall end, because of this task if the doom is of one. From now on it gets no more tasks.
     ///
-    /// A milder sentence than the standing one changes nothing. A child that takes several tasks does not end for one of them.
-    pub(super) fn condemn(&mut self, doom: Doom, now: Instant) -> Option<Action> {
+    /// A milder sentence than the standing one changes nothing. A child that runs several tasks does not end for one of them.
+    pub(super) fn condemn(&mut self, doom: Doom, task: Option<&TaskId>, now: Instant) -> Option<Action> {
         let Rules { answer, leave, .. } = self.rules;
         let child = self.child_mut()?;
         let severity = doom.severity();
@@ -353,14 +396,15 @@ impl Slot {
         if child.sentence.as_ref().is_some_and(outweighs) {
             return None;
         }
-        let (next, struck, action) = match (&doom, child.runs.as_slice()) {
-            (doom, runs) if !doom.kills() => {
-                (runs.is_empty().then_some((now + leave, Blow::GiveUp)), false, Action::Stop)
+        let task = task.filter(|id| child.jobs == 1 && child.run(id).is_some());
+        let (next, struck, action) = match (&doom, task) {
+            (doom, _) if !doom.kills() => {
+                (child.runs.is_empty().then_some((now + leave, Blow::GiveUp)), false, Action::Stop)
             }
-            (doom, [run]) if doom.is_of_its_task() && child.jobs == 1 => {
-                (Some((now + answer, Blow::Terminate)), false, Action::Confirm(run.id.clone()))
+            (doom, Some(id)) if doom.is_of_its_task() => {
+                (Some((now + answer, Blow::Terminate)), false, Action::Confirm(id.clone()))
             }
-            (doom, _) if doom.is_of_its_task() => return None,
+            (doom, None) if doom.is_of_its_task() => return None,
             _ => (None, true, Action::Kill),
         };
         // A child that is already being killed for one reason does not die of another.
@@ -368,7 +412,7 @@ impl Slot {
             Some(standing) if standing.struck => standing.next = None,
             sentence => {
                 let milder = sentence.take().map(|standing| standing.doom).filter(|milder| !milder.kills());
-                *sentence = Some(Sentence { doom, next, struck, milder });
+                *sentence = Some(Sentence { doom, task: task.cloned(), next, struck, milder });
             }
         }
         Some(action)
@@ -399,8 +443,9 @@ impl Slot {
             child.urged.retain(|urged| urged.id != *id);
         }
         let runs = self.child().is_some_and(|child| child.run(id).is_some());
-        let asked =
-            self.sentence_mut().is_some_and(|sentence| sentence.doom.is_of_its_task() && !sentence.struck);
+        let asked = self.sentence_mut().is_some_and(|sentence| {
+            sentence.doom.is_of_its_task() && !sentence.struck && sentence.task.as_ref() == Some(id)
+        });
         (runs && asked).then(|| self.strike(Blow::Terminate, now))
     }
 
@@ -522,6 +567,7 @@ impl Slot {
     }
 
     /// The task that the child runs; of several, the one it was given first.
+    /// Tasks that were given ahead come behind it.
     pub(super) fn task(&self) -> Option<&TaskId> {
         self.child()?.runs.first().map(|run| &run.id)
     }

@@ -15,6 +15,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use super::ahead::Ahead;
 use super::process::Process;
 use super::template::{Runs, Template};
 
@@ -88,6 +89,8 @@ pub(super) struct Spawned {
     pub(super) socket: UnixStream,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// Where it can be given jobs ahead.
+    pub(super) ahead: Option<Ahead>,
     /// What it is called in logs, if that is another name than was asked for.
     pub(super) name: Option<Box<str>>,
 }
@@ -160,5 +163,5 @@ fn spawn(program: &Program) -> io::Result<Spawned> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         unreachable!("both were asked for as pipes two lines above")
     };
-    Ok(Spawned { process, socket, stdout: stdout.into(), stderr: stderr.into(), name: None })
+    Ok(Spawned { process, socket, stdout: stdout.into(), stderr: stderr.into(), ahead: None, name: None })
 }

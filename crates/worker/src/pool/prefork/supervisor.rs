@@ -2,6 +2,7 @@
 //!
 //! It alone decides; links carry, slots keep the rules. It never waits for any one child.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::board::Board;
 use super::doom::Doom;
 use super::link::{From, Link, News, NewsSender, ORDERS, Order};
@@ -31,6 +33,9 @@ use crate::pool::{Events, Job, PoolEvent, PoolKind, StopReason};
 
 /// How many news of all children may wait. A link with more waits, and so does its child.
 const NEWS: usize = 256;
+
+/// How many of them are heard before everything is looked over.
+const AT_ONCE: usize = 64;
 
 /// What the loop of the worker tells the supervisor.
 #[derive(Debug)]
@@ -58,6 +63,8 @@ pub(super) struct Supervisor {
     spawner: Spawner,
     /// How many children have ever been started.
     started: u32,
+    /// How many jobs have ever been given.
+    given: u64,
     /// Jobs for which there was a child when they were submitted, but not any more.
     waiting: VecDeque<Job>,
     capacity: Arc<AtomicUsize>,
@@ -72,22 +79,47 @@ pub(super) struct Member {
     /// Counts the children of all slots; a child is known by it.
     pub(super) number: u32,
     pub(super) name: Box<str>,
-    /// What it runs, in the order in which it was given that.
-    pub(super) jobs: Vec<Job>,
+    /// What it was given and has not ended, in that order.
+    pub(super) jobs: Vec<Given>,
+    /// What it was given ahead, if it is such a child.
+    ahead: Option<Ahead>,
     hand: Option<Hand>,
+    /// Whether people are not shown yet how it fares.
+    changed: bool,
 }
 
 impl Member {
     /// The job of this id that the child runs.
     pub(super) fn job(&self, id: &TaskId) -> Option<&Job> {
-        self.jobs.iter().find(|job| job.request.id == *id)
+        self.jobs.iter().map(|given| &given.job).find(|job| job.request.id == *id)
     }
 
     /// The same, which it runs no more.
     pub(super) fn take_job(&mut self, id: &TaskId) -> Option<Job> {
-        let at = self.jobs.iter().position(|job| job.request.id == *id)?;
-        Some(self.jobs.remove(at))
+        let at = self.jobs.iter().position(|given| given.job.request.id == *id)?;
+        Some(self.jobs.remove(at).job)
     }
+
+    /// Whether it may be given jobs ahead.
+    pub(super) fn gets_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Takes a job back that the child has not taken yet: the one that it would take next.
+    fn take_back(&mut self) -> Option<Job> {
+        let number = self.ahead.as_ref()?.take_back()?;
+        let at = self.jobs.iter().position(|given| given.number == number)?;
+        let job = self.jobs.remove(at).job;
+        self.slot.unassign(&job.request.id);
+        Some(job)
+    }
+}
+
+/// A job that a child was given.
+pub(super) struct Given {
+    /// By which it is known in the socket for what is given ahead.
+    number: u64,
+    pub(super) job: Job,
 }
 
 /// How the supervisor reaches a living child.
@@ -120,7 +152,9 @@ impl Supervisor {
             number: 0,
             name: Box::default(),
             jobs: Vec::new(),
+            ahead: None,
             hand: None,
+            changed: false,
         };
         let oom_kills = match &options.oom_counter {
             Some(counter) => OomKills::at(Some(counter.clone())),
@@ -135,6 +169,7 @@ impl Supervisor {
             app,
             spawner,
             started: 0,
+            given: 0,
             waiting: VecDeque::new(),
             capacity: Arc::new(AtomicUsize::new(0)),
             events,
@@ -156,18 +191,23 @@ impl Supervisor {
 
     /// Keeps the children until the pool was closed and the last of them is dead and reaped.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let (mut commands, mut news) = (Vec::new(), Vec::new());
         let mut is_commanded = true;
         self.turn(Instant::now());
         while !self.members.iter().all(|member| member.slot.is_closed()) {
             let deadline = self.members.iter().filter_map(|member| member.slot.next_deadline()).min();
             let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
-                command = inbox.commands.recv(), if is_commanded => {
+                count = inbox.commands.recv_many(&mut commands, AT_ONCE), if is_commanded => {
                     // Without anybody to command, the worker is gone.
-                    is_commanded = command.is_some();
-                    self.obey(command.unwrap_or(Command::Close { force: true }));
+                    is_commanded = count > 0;
+                    commands.extend((!is_commanded).then_some(Command::Close { force: true }));
+                    commands.drain(..).for_each(|command| self.obey(command));
                 }
-                Some((from, news)) = inbox.news.recv() => self.hear(from, news, Instant::now()),
+                _ = inbox.news.recv_many(&mut news, AT_ONCE) => {
+                    let now = Instant::now();
+                    news.drain(..).for_each(|(from, news)| self.hear(from, news, now));
+                }
                 Some((from, spawned)) = inbox.spawned.recv() => self.receive(from, spawned, Instant::now()),
                 () = tokio::time::sleep_until(deadline) => {}
             }
@@ -194,6 +234,8 @@ impl Supervisor {
         }
         self.recycle(now);
         self.dispatch(now);
+        self.level(now);
+        (0..self.members.len()).for_each(|index| self.update_row(index));
         let open = self.members.iter().map(|member| member.slot.capacity()).sum();
         let before = self.capacity.swap(open, Ordering::AcqRel);
         for event in self.outbox.drain(..) {
@@ -242,8 +284,9 @@ impl Supervisor {
         while let Some(job) = self.waiting.get(at) {
             match self.fittest(&job.request.id) {
                 Some(index) => {
-                    if let Some(job) = self.waiting.remove(at) {
-                        self.assign(index, job, now);
+                    let Some(job) = self.waiting.remove(at) else { return };
+                    if let Err(job) = self.assign(index, job, now) {
+                        return self.waiting.insert(at, job);
                     }
                 }
                 // It may be another run of what the only free child has: then the next is not.
@@ -253,15 +296,44 @@ impl Supervisor {
         }
     }
 
+    /// Gives idle children what others were given ahead and have not taken.
+    fn level(&mut self, now: Instant) {
+        while let Some(idle) = self.members.iter().position(|member| member.slot.is_idle()) {
+            let mut richest: Vec<_> = (0..self.members.len()).collect();
+            richest.retain(|index| self.members[*index].slot.not_started() > 0);
+            richest.sort_by_key(|index| Reverse(self.members[*index].slot.not_started()));
+            let Some(job) = richest.into_iter().find_map(|index| self.members[index].take_back()) else {
+                return;
+            };
+            if let Err(job) = self.assign(idle, job, now) {
+                return self.waiting.push_front(job);
+            }
+        }
+    }
+
+    /// Takes back what a child was given ahead: it waits for another one, before all others.
+    pub(super) fn take_all_back(&mut self, index: usize) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        let taken: Vec<Job> = std::iter::from_fn(|| member.take_back()).collect();
+        for job in taken.into_iter().rev() {
+            self.waiting.push_front(job);
+        }
+    }
+
     /// The child that takes a job of this id: one that is not to be replaced soon, and of those the one that runs the fewest.
     fn fittest(&self, id: &TaskId) -> Option<usize> {
         let limits = self.options.limits;
         let is_due = |member: &Member| limits.due(member.slot.tasks(), member.slot.memory()).is_some();
-        let takers = self.members.iter().enumerate().filter(|(_, member)| member.slot.takes(id));
-        takers.min_by_key(|(_, member)| (is_due(member), member.slot.running())).map(|(index, _)| index)
+        // Beside the one that it runs, a child is given no more than it will run before it is replaced.
+        let served =
+            |slot: &Slot| limits.max_tasks.is_some_and(|most| slot.tasks() + slot.given() as u64 >= most);
+        let takes = |slot: &Slot| slot.takes(id) && (slot.given() == 0 || !served(slot));
+        let takers = self.members.iter().enumerate().filter(|(_, member)| takes(&member.slot));
+        takers.min_by_key(|(_, member)| (is_due(member), member.slot.given())).map(|(index, _)| index)
     }
 
-    fn assign(&mut self, index: usize, job: Job, now: Instant) {
+    /// Gives a job to a child; gives it back if there is no room for it beside what the child has.
+    fn assign(&mut self, index: usize, job: Job, now: Instant) -> Result<(), Job> {
         let frame = match encode_job(&job, self.options.frame_limit) {
             Ok(frame) => frame,
             Err(error) => {
@@ -275,17 +347,27 @@ impl Supervisor {
                     .into(),
                     traceback: None,
                 };
-                return self.finish(job, Outcome::Failure(failure), Duration::ZERO);
+                self.finish(job, Outcome::Failure(failure), Duration::ZERO);
+                return Ok(());
             }
         };
-        let id = job.request.id.clone();
-        let Some(member) = self.members.get_mut(index) else { return };
-        member.slot.assign(id.clone(), now);
+        self.given += 1;
+        let number = self.given;
+        let Some(member) = self.members.get_mut(index) else { return Err(job) };
+        if member.ahead.as_ref().is_some_and(|ahead| ahead.give(number, &frame)) {
+            member.slot.assign(job.request.id.clone(), now);
+            member.jobs.push(Given { number, job });
+            return Ok(());
+        }
+        if member.ahead.is_some() && member.slot.given() > 0 {
+            return Err(job);
+        }
+        member.slot.assign_alone(job.request.id.clone(), now);
         // Of several tasks nobody knows whose lines those are that the child prints.
         let starts = (self.options.jobs == 1).then(|| Arc::clone(&job.request));
-        member.jobs.push(job);
-        self.board.edit(index, |row| row.task = Some(id));
+        member.jobs.push(Given { number, job });
         self.order(index, Order { frame, starts, is_announced: false, is_last: false });
+        Ok(())
     }
 
     /// Asks one task to stop, if a child runs it.
@@ -305,9 +387,19 @@ impl Supervisor {
         self.say_so(index, what, Bytes::new(), hears_signals);
     }
 
+    /// Whether this task has been given to a child that has not taken it: then it waits again.
+    fn take_back_waiting(&mut self, request: usize) {
+        if let Some((index, id)) = self.place_of(request)
+            && self.members.get(index).is_some_and(|member| !member.slot.has_started(&id))
+        {
+            self.take_all_back(index);
+        }
+    }
+
     /// Stops one task by force: its child, if that runs nothing else; else its child is asked to stop it. Only where the
     /// worker ends all are killed.
     fn kill(&mut self, request: usize, reason: StopReason, now: Instant) {
+        self.take_back_waiting(request);
         if let Some(at) = self.waiting.iter().position(|job| identity(&job.request) == request) {
             let Some(job) = self.waiting.remove(at) else { return };
             let outcome = match reason {
@@ -333,12 +425,13 @@ impl Supervisor {
             Stopping::Nobody if doom.is_of_its_task() => {
                 tracing::warn!(task_id = %id, ?reason, "a task on a thread cannot be stopped: it runs on, and ends as it ends");
             }
-            _ => self.condemn(index, doom, now),
+            _ => self.condemn_for(index, doom, Some(&id), now),
         }
     }
 
     fn close(&mut self, force: bool, now: Instant) {
         self.is_closing = true;
+        (0..self.members.len()).for_each(|index| self.take_all_back(index));
         while let Some(job) = self.waiting.pop_front() {
             self.give_back(job);
         }
@@ -362,7 +455,13 @@ impl Supervisor {
     }
 
     pub(super) fn condemn(&mut self, index: usize, doom: Doom, now: Instant) {
-        let action = self.members.get_mut(index).and_then(|member| member.slot.condemn(doom, now));
+        self.condemn_for(index, doom, None, now);
+    }
+
+    /// Condemns a child, because of this task if the doom is of one. What it was given ahead goes to others.
+    fn condemn_for(&mut self, index: usize, doom: Doom, task: Option<&TaskId>, now: Instant) {
+        self.take_all_back(index);
+        let action = self.members.get_mut(index).and_then(|member| member.slot.condemn(doom, task, now));
         if let Some(action) = action {
             self.carry_out(index, action);
         }
@@ -434,6 +533,8 @@ impl Supervisor {
         if let Ok(Spawned { name: Some(name), .. }) = &spawned {
             member.name = name.clone();
         }
+        let mut spawned = spawned;
+        member.ahead = spawned.as_mut().ok().and_then(|spawned| spawned.ahead.take());
         let linked = spawned.and_then(|spawned| Link::new(from, member.name.clone(), spawned, limit, news));
         match linked {
             Ok((link, process)) => {
@@ -444,7 +545,7 @@ impl Supervisor {
                 member.slot.spawned(now);
                 tracing::debug!(child = &*member.name, pid, "child process started");
                 tokio::spawn(link.run(inbox));
-                self.update_row(from.slot);
+                self.changed(from.slot);
                 if self.is_closing {
                     self.condemn(from.slot, Doom::End, now);
                 }
@@ -469,9 +570,17 @@ impl Supervisor {
         member.hand.take().map(|hand| hand.process.id())
     }
 
-    /// Shows people how a slot fares.
-    pub(super) fn update_row(&self, index: usize) {
-        let Some(member) = self.members.get(index) else { return };
+    /// Something is new of a slot.
+    pub(super) fn changed(&mut self, index: usize) {
+        if let Some(member) = self.members.get_mut(index) {
+            member.changed = true;
+        }
+    }
+
+    /// Shows people how a slot fares, if that is new.
+    fn update_row(&mut self, index: usize) {
+        let Some(member) = self.members.get_mut(index).filter(|member| member.changed) else { return };
+        member.changed = false;
         self.board.edit(index, |row| {
             row.name = member.name.clone();
             row.pid = member.hand.as_ref().map(|hand| hand.process.id());
@@ -482,7 +591,7 @@ impl Supervisor {
                 Some(phase) => phase.as_str(),
             };
             row.task = member.slot.task().cloned();
-            row.running = member.slot.running();
+            row.running = member.slot.given() - member.slot.not_started();
             row.tasks = member.slot.tasks();
             row.memory = member.slot.memory().map_or(0, |(_, memory)| memory);
             row.failed_starts = member.slot.failures();
@@ -491,9 +600,10 @@ impl Supervisor {
 
     /// Which child runs this request, and under which id. Two requests may have the same task id; their identities differ.
     fn place_of(&self, request: usize) -> Option<(usize, TaskId)> {
-        let runs = |job: &&Job| identity(&job.request) == request;
+        let runs = |given: &&Given| identity(&given.job.request) == request;
         let mut members = self.members.iter().enumerate();
-        members.find_map(|(index, member)| Some((index, member.jobs.iter().find(runs)?.request.id.clone())))
+        members
+            .find_map(|(index, member)| Some((index, member.jobs.iter().find(runs)?.job.request.id.clone())))
     }
 }
 

@@ -183,7 +183,7 @@ impl Child {
             ending,
             left,
             runtime: run.runtime,
-            memory: resident_memory(),
+            memory: Some(resident_memory()),
         };
         match self.sender.send(&done(ending, left), body) {
             // What it left may be what is too large, and is nothing that counts after a failure.

@@ -22,7 +22,7 @@ fn ready(now: Instant) -> Slot {
     slot.spawned(now);
     slot.reached(Phase::Init);
     assert!(!slot.is_open());
-    slot.ready(1);
+    slot.ready(1, 0);
     slot
 }
 
@@ -33,7 +33,7 @@ fn is_idle(slot: &Slot) -> bool {
 /// A child that takes three tasks and runs two of them.
 fn shared(now: Instant) -> Slot {
     let mut slot = ready(now);
-    slot.ready(3);
+    slot.ready(3, 0);
     for name in ["a", "b"] {
         slot.assign(task(name), now);
         assert!(slot.started(&task(name), now));
@@ -49,11 +49,17 @@ fn busy(now: Instant) -> Slot {
     slot
 }
 
+/// If the doom is of a task, of the first that the child was given.
+fn condemn(slot: &mut Slot, doom: Doom, now: Instant) -> Option<Action> {
+    let task = slot.task().cloned();
+    slot.condemn(doom, task.as_ref(), now)
+}
+
 #[test]
 fn a_child_is_killed_only_once_it_confirmed_its_task() {
     let now = Instant::now();
     let mut slot = busy(now);
-    assert_eq!(slot.condemn(Doom::Revoked, now), Some(Action::Confirm(task("t"))));
+    assert_eq!(condemn(&mut slot, Doom::Revoked, now), Some(Action::Confirm(task("t"))));
     assert!(!slot.is_open(), "dispatch stops before any signal");
     assert_eq!(slot.confirmed(&task("other"), now), None);
     assert_eq!(slot.confirmed(&task("t"), now), Some(Action::Terminate));
@@ -68,7 +74,7 @@ fn a_child_is_killed_only_once_it_confirmed_its_task() {
 fn a_task_that_ended_before_the_signal_saves_its_child() {
     let now = Instant::now();
     let mut slot = busy(now);
-    slot.condemn(Doom::HardLimit, now);
+    condemn(&mut slot, Doom::HardLimit, now);
     assert!(slot.done(&task("t"), now));
     assert!(is_idle(&slot));
     assert_eq!(slot.confirmed(&task("t"), now), None);
@@ -79,8 +85,8 @@ fn a_task_that_ended_before_the_signal_saves_its_child() {
 fn a_child_that_was_told_to_end_is_not_reopened_by_a_lifted_sentence() {
     let now = Instant::now();
     let mut slot = busy(now);
-    slot.condemn(Doom::End, now);
-    slot.condemn(Doom::Revoked, now);
+    condemn(&mut slot, Doom::End, now);
+    condemn(&mut slot, Doom::Revoked, now);
     slot.done(&task("t"), now);
     assert!(!slot.is_open());
     assert_eq!(slot.died(Ending::Exit(0), false, now).unwrap().reason, DeathReason::Ended);
@@ -90,7 +96,7 @@ fn a_child_that_was_told_to_end_is_not_reopened_by_a_lifted_sentence() {
 fn a_child_that_does_not_answer_is_killed_all_the_same() {
     let now = Instant::now();
     let mut slot = busy(now);
-    slot.condemn(Doom::HardLimit, now);
+    condemn(&mut slot, Doom::HardLimit, now);
     assert_eq!(slot.tick(now + RULES.answer), Some(Action::Terminate));
     assert_eq!(slot.tick(now + RULES.answer), None);
     assert_eq!(slot.tick(now + RULES.answer + RULES.grace), Some(Action::Kill));
@@ -99,7 +105,7 @@ fn a_child_that_does_not_answer_is_killed_all_the_same() {
 #[test]
 fn an_idle_child_cannot_be_killed_for_a_task() {
     let mut slot = ready(Instant::now());
-    assert_eq!(slot.condemn(Doom::Revoked, Instant::now()), None);
+    assert_eq!(condemn(&mut slot, Doom::Revoked, Instant::now()), None);
     assert!(is_idle(&slot));
 }
 
@@ -107,11 +113,11 @@ fn an_idle_child_cannot_be_killed_for_a_task() {
 fn a_worse_sentence_replaces_a_milder_one_and_never_the_reverse() {
     let now = Instant::now();
     let mut slot = busy(now);
-    assert_eq!(slot.condemn(Doom::End, now), Some(Action::Stop));
-    assert_eq!(slot.condemn(Doom::RecycleTasks { tasks: 1 }, now), None);
-    assert_eq!(slot.condemn(Doom::HardLimit, now), Some(Action::Confirm(task("t"))));
-    assert_eq!(slot.condemn(Doom::Shutdown, now), Some(Action::Kill));
-    assert_eq!(slot.condemn(Doom::End, now), None);
+    assert_eq!(condemn(&mut slot, Doom::End, now), Some(Action::Stop));
+    assert_eq!(condemn(&mut slot, Doom::RecycleTasks { tasks: 1 }, now), None);
+    assert_eq!(condemn(&mut slot, Doom::HardLimit, now), Some(Action::Confirm(task("t"))));
+    assert_eq!(condemn(&mut slot, Doom::Shutdown, now), Some(Action::Kill));
+    assert_eq!(condemn(&mut slot, Doom::End, now), None);
     assert_eq!(slot.died(Ending::Signal(9), false, now).unwrap().reason, DeathReason::Shutdown);
 }
 
@@ -119,7 +125,7 @@ fn a_worse_sentence_replaces_a_milder_one_and_never_the_reverse() {
 fn a_child_that_does_not_end_when_told_to_is_killed() {
     let now = Instant::now();
     let mut slot = busy(now);
-    slot.condemn(Doom::End, now);
+    condemn(&mut slot, Doom::End, now);
     assert_eq!(slot.tick(now + RULES.leave), None, "its task may take any time");
     slot.done(&task("t"), now);
     assert_eq!(slot.tick(now + RULES.leave), Some(Action::Terminate));
@@ -131,7 +137,7 @@ fn a_child_that_does_not_end_when_told_to_is_killed() {
 fn an_exit_in_the_midst_of_a_task_is_not_the_end_it_was_told_to_make() {
     let now = Instant::now();
     let mut slot = busy(now);
-    slot.condemn(Doom::End, now);
+    condemn(&mut slot, Doom::End, now);
     assert_eq!(slot.died(Ending::Exit(0), false, now).unwrap().reason, DeathReason::Exit(0));
 }
 
@@ -200,7 +206,7 @@ fn a_child_has_its_own_time_to_start_whatever_it_says_meanwhile() {
 fn a_child_takes_as_many_tasks_as_it_said_and_none_twice() {
     let now = Instant::now();
     let mut slot = shared(now);
-    assert_eq!((slot.capacity(), slot.running()), (3, 2));
+    assert_eq!((slot.capacity(), slot.given()), (3, 2));
     assert!(!slot.takes(&task("a")) && slot.takes(&task("c")));
     slot.assign(task("c"), now);
     assert!(!slot.takes(&task("d")));
@@ -213,9 +219,9 @@ fn a_child_takes_as_many_tasks_as_it_said_and_none_twice() {
 fn a_child_with_several_tasks_does_not_end_for_one_of_them() {
     let now = Instant::now();
     let mut slot = shared(now);
-    assert_eq!(slot.condemn(Doom::HardLimit, now), None);
+    assert_eq!(condemn(&mut slot, Doom::HardLimit, now), None);
     slot.done(&task("a"), now);
-    assert_eq!(slot.condemn(Doom::Revoked, now), None, "not even for the last that it runs now");
+    assert_eq!(condemn(&mut slot, Doom::Revoked, now), None, "not even for the last that it runs now");
     assert!(slot.is_open() && slot.next_deadline() == Some(now + RULES.silence));
 }
 
@@ -223,7 +229,7 @@ fn a_child_with_several_tasks_does_not_end_for_one_of_them() {
 fn a_child_that_is_to_end_has_time_until_its_last_task_is_done() {
     let now = Instant::now();
     let mut slot = shared(now);
-    assert_eq!(slot.condemn(Doom::RecycleTasks { tasks: 9 }, now), Some(Action::Stop));
+    assert_eq!(condemn(&mut slot, Doom::RecycleTasks { tasks: 9 }, now), Some(Action::Stop));
     assert_eq!((slot.capacity(), slot.takes(&task("c"))), (0, false));
     slot.done(&task("a"), now);
     assert_eq!(slot.tick(now + RULES.leave), None, "the other may take any time");
@@ -248,7 +254,7 @@ fn a_task_beyond_its_hard_limit_has_its_own_time_to_clean_up() {
     for (doom, grace) in [(Doom::HardLimit, RULES.hard_grace), (Doom::Revoked, RULES.grace)] {
         let now = Instant::now();
         let mut slot = busy(now);
-        slot.condemn(doom, now);
+        condemn(&mut slot, doom, now);
         assert_eq!(slot.confirmed(&task("t"), now), Some(Action::Terminate));
         assert_eq!(slot.tick(now + grace - Duration::from_millis(1)), None);
         assert_eq!(slot.tick(now + grace), Some(Action::Kill));
@@ -265,7 +271,7 @@ fn a_child_that_keeps_still_instead_of_stopping_a_task_is_killed_and_only_that_t
     assert_eq!((slot.is_blocked(now), slot.next_deadline()), (None, Some(now + RULES.react)));
     let later = now + RULES.react;
     assert_eq!(slot.is_blocked(later), Some(RULES.react));
-    assert_eq!(slot.condemn(Doom::Blocked(RULES.react), later), Some(Action::Kill));
+    assert_eq!(condemn(&mut slot, Doom::Blocked(RULES.react), later), Some(Action::Kill));
     assert_eq!((slot.is_blocked(later), slot.next_deadline()), (None, None));
     let death = slot.died(Ending::Signal(9), false, later).unwrap();
     let reasons: Vec<_> = death.runs.into_iter().map(|lost| lost.reason).collect();
@@ -285,4 +291,35 @@ fn a_child_that_answers_lives_on_even_if_its_task_does_not_stop() {
     // What it dies of later has nothing to do with it.
     let death = slot.died(Ending::Signal(11), false, now).unwrap();
     assert_eq!(death.runs[0].reason, DeathReason::Signal(11));
+}
+
+#[test]
+fn what_is_given_ahead_is_not_what_the_child_dies_of() {
+    let now = Instant::now();
+    let mut slot = ready(now);
+    slot.ready(1, 2);
+    for id in ["a", "b", "c"] {
+        assert!(slot.takes(&task(id)));
+        slot.assign(task(id), now);
+    }
+    assert!(!slot.takes(&task("d")), "it is full");
+    assert!(slot.started(&task("a"), now));
+    assert_eq!((slot.given(), slot.not_started(), slot.has_started(&task("b"))), (3, 2, false));
+    slot.unassign(&task("c"));
+    assert_eq!(slot.condemn(Doom::HardLimit, Some(&task("a")), now), Some(Action::Confirm(task("a"))));
+    // The end of another task than the one it is to die of changes nothing.
+    assert!(slot.done(&task("b"), now));
+    assert_eq!(slot.confirmed(&task("b"), now), None);
+    assert_eq!(slot.confirmed(&task("a"), now), Some(Action::Terminate));
+}
+
+#[test]
+fn nothing_overtakes_a_task_that_comes_another_way() {
+    let now = Instant::now();
+    let mut slot = ready(now);
+    slot.ready(1, 2);
+    slot.assign_alone(task("large"), now);
+    assert!(!slot.takes(&task("b")));
+    assert!(slot.started(&task("large"), now));
+    assert!(slot.takes(&task("b")));
 }

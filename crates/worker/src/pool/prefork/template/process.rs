@@ -16,6 +16,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use super::super::ahead::Ahead;
 use super::super::child::connection::Receiver;
 use super::super::frame::{self, DEFAULT_LIMIT};
 use super::super::process::Process;
@@ -28,6 +29,9 @@ use crate::telling::{Telling, Told, What};
 
 /// How long a template may take to end once its socket is closed.
 const LEAVES: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// How many descriptors a child is given at most.
+const MOST_DESCRIPTORS: usize = 4;
 
 /// How long a template may take to fork before it counts as gone.
 const FORKS: Duration = Duration::from_secs(60);
@@ -129,8 +133,11 @@ impl TemplateProcess {
         let (out, err) = (io::stdout(), io::stderr());
         let Birth { number, index, ref name, jobs } = *birth;
         let head = ToTemplate::Fork { number, index, name, runs, jobs };
-        self.say_with(&head, &[theirs.as_fd(), out.as_fd(), err.as_fd()])?;
-        drop(theirs);
+        let (ahead, of_child) = (runs == Runs::Prefork).then(Ahead::new).transpose()?.unzip();
+        let mut descriptors = vec![theirs.as_fd(), out.as_fd(), err.as_fd()];
+        descriptors.extend(of_child.iter().map(AsFd::as_fd));
+        self.say_with(&head, &descriptors)?;
+        drop((theirs, of_child));
         self.socket.set_read_timeout(Some(FORKS))?;
         let heard = self.hear();
         self.socket.set_read_timeout(None)?;
@@ -139,7 +146,7 @@ impl TemplateProcess {
                 let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("it forked no process"))?;
                 // What the child prints goes where this process prints to.
                 let (stdout, stderr) = (io::pipe()?.0.into(), io::pipe()?.0.into());
-                Ok(Spawned { process: Process::adopt_pid(pid)?, socket, stdout, stderr, name })
+                Ok(Spawned { process: Process::adopt_pid(pid)?, socket, stdout, stderr, ahead, name })
             }
             FromTemplate::ForkFailed { number, why } if number == birth.number => Err(io::Error::other(why)),
             other => Err(unexpected(&other)),
@@ -197,9 +204,9 @@ impl TemplateProcess {
     }
 
     /// The same, with descriptors.
-    fn say_with(&mut self, head: &ToTemplate<'_>, descriptors: &[BorrowedFd<'_>; 3]) -> io::Result<()> {
+    fn say_with(&mut self, head: &ToTemplate<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let encoded = encode(head, Bytes::new())?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(descriptors));
         let pieces = [IoSlice::new(&encoded.start)];

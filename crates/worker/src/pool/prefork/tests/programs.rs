@@ -284,7 +284,7 @@ fn child_that_dies_in_the_midst_of_a_frame() {
             ending: TaskEnding::Success,
             left: None,
             runtime: Duration::ZERO,
-            memory: 0,
+            memory: Some(0),
         };
         if task.as_str() != "large" {
             say(done);
