@@ -226,11 +226,12 @@ class Child:
     def run(self, head, body, trace):
         size = head["headers"]
         task, began, outcome = head["id"], time.monotonic(), None
+        # Before the parent knows that it runs, and may have something to say of it.
+        self.is_announced, self.limited = False, None
         self.outbox.append(frames.started(task))
         self.flush()
         message = json.loads(body[:size])
         request = self.request(head, message)
-        self.is_announced, self.limited = False, None
         if self.hand_over:
             self.hand_over.begin(task)
         self.current = task
