@@ -113,11 +113,11 @@ impl Consumer {
             RequestState::Reserved => !needs_preparation(entry),
             _ => return,
         };
+        let acks = entry.acks_before_start();
+        if state == RequestState::Reserved && request.acks_early && self.fails_unrun(key, &request) {
+            return;
+        }
         if !prepared {
-            let acks = entry.acks_before_start();
-            if acks && self.fails_unrun(key, &request) {
-                return;
-            }
             let Some(entry) = self.table.get_mut(key) else { return };
             if entry.step(Step::Prepare).is_ok() {
                 // The latest delivery: those before it went back with their lease.
