@@ -119,9 +119,12 @@ class Child:
 
     def prepare(self):
         """Makes ready what tasks find in a child of the stock pool."""
+        from billiard import util
         from celery.concurrency import prefork
 
         self.take_name()
+        # Celery lets go of connections that its parent has opened.
+        util._run_after_forkers()
         prefork.process_initializer(self.app, self.node)
         if self.welcome["takes_results"]:
             self.hand_over = results.HandOver.of(self.app)

@@ -7,9 +7,22 @@ import threading
 _SQLITE = b"SQLite format 3\0"
 
 
-def reasons(ours):
-    """What stands against a fork, in words. `ours` are descriptors of the template's own."""
-    return [*_threads(), *_open_things(set(ours))]
+def reasons(ours, known):
+    """What stands against a fork, in words. `ours` are descriptors of the template's own, `known` sockets that do no harm."""
+    return [*_threads(), *_open_things(set(ours), known)]
+
+
+def sockets():
+    """The sockets that are open, each by its number in the system."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            status = os.fstat(int(name))
+        except OSError:
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            found.add(status.st_ino)
+    return found
 
 
 def _threads():
@@ -20,14 +33,14 @@ def _threads():
             yield f"the thread {thread.name}"
 
 
-def _open_things(ours):
+def _open_things(ours, known):
     for name in sorted(os.listdir("/proc/self/fd"), key=int):
         descriptor = int(name)
         # The first three lead to whoever started the worker.
         if descriptor <= 2 or descriptor in ours:
             continue
         try:
-            said = _what(descriptor)
+            said = None if os.fstat(descriptor).st_ino in known else _what(descriptor)
         except OSError:
             # Among them is the one that listed the folder.
             continue

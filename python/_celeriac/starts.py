@@ -1,4 +1,5 @@
 """Whether children are forked or spawned."""
+import contextlib
 import logging
 
 from _celeriac import forkable
@@ -19,6 +20,8 @@ class Starts:
     def __init__(self, worker):
         self.wanted = worker.start_method or _set_by_application(worker.app.conf)
         self.known = []
+        # Sockets that Celery itself has opened here, and opens anew in a child.
+        self.of_celery = set()
 
     def spawns(self, runs, ours):
         """Whether a child that runs tasks like this is to be spawned. `ours` are descriptors of the template's own."""
@@ -26,11 +29,20 @@ class Starts:
             return False
         if self.wanted == "spawn":
             return True
-        reasons = forkable.reasons(ours)
+        reasons = forkable.reasons(ours, self.of_celery)
         if reasons != self.known:
             self.known = reasons
             self.tell(reasons)
         return bool(reasons) and self.wanted != "fork"
+
+    @contextlib.contextmanager
+    def of_celery_are_known(self):
+        """What is connected meanwhile is the result backend of the application, which its children connect anew."""
+        before = forkable.sockets()
+        try:
+            yield
+        finally:
+            self.of_celery = (self.of_celery | forkable.sockets() - before) & forkable.sockets()
 
     def tell(self, reasons):
         if not reasons:

@@ -86,7 +86,9 @@ class Template:
                 self.send_signal(head["name"], head.get("data") or {})
                 self.say(type="signalled", name=head["name"])
             elif head["type"] == "tell":
-                self.say(type="told", done=self.told.hear(head, frame[1]))
+                with self.starts.of_celery_are_known():
+                    done = self.told.hear(head, frame[1])
+                self.say(type="told", done=done)
 
     def say(self, **head):
         self.channel.sendall(frames.encode(head))

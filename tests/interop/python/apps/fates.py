@@ -145,7 +145,7 @@ def halfway():
 
 
 # Where a process is while it writes to a socket that takes no more.
-_SENDS = ("say", "send_packed_command")
+_SENDS = ("send", "send_packed_command")
 
 def sleeps():
     time.sleep(60)

@@ -31,6 +31,7 @@ async fn a_lost_child_means_for_its_task_what_the_application_says() {
     ] {
         assert!(log.contains(record), "{record}\n{log}");
     }
+    assert!(!log.contains("children are spawned"), "its result backend is no reason to: {log}");
 }
 
 #[tokio::test]
