@@ -175,7 +175,8 @@ impl Supervisor {
         self.take_all_back(index);
         let Some(member) = self.members.get_mut(index) else { return };
         let Some(death) = member.slot.died(remains.ending, oom_kill, now) else { return };
-        let (child, jobs) = (member.name.clone(), std::mem::take(&mut member.jobs).into_iter().map(|given| given.job));
+        let (child, jobs) =
+            (member.name.clone(), std::mem::take(&mut member.jobs).into_iter().map(|given| given.job));
         let whole = ChildDeath {
             child,
             pid: self.let_go(index).unwrap_or(0),
