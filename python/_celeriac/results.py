@@ -3,7 +3,9 @@
 from celery.backends.base import DisabledBackend
 
 # Result backends that write what our stores read.
-_OUR_BACKENDS = {("celery.backends.redis", "RedisBackend"), ("celery.backends.redis", "SentinelBackend")}
+_OUR_BACKENDS = {
+    ("celery.backends.redis", "RedisBackend"), ("celery.backends.redis", "SentinelBackend"), ("celeriac.backend", "SqliteBackend"),
+}
 
 
 def keeps_results_here(app, backend):

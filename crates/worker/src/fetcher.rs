@@ -5,6 +5,7 @@ use celeriac_store::{Consumer, Delivery, Error, Store};
 use tokio::sync::mpsc;
 
 use crate::consumer::Input;
+use crate::stamps::Stamp;
 use crate::trouble::Trouble;
 
 /// One delivery, with what the store knows of its task.
@@ -14,6 +15,8 @@ pub(crate) struct Arrival {
     pub delivery: Delivery,
     /// Whether its task has been revoked.
     pub revoked: bool,
+    /// The stamp by which it has, if it was not by its id.
+    pub stamp: Option<Stamp>,
 }
 
 /// Fetches as much as the loop asks for, once for each time it asks.
@@ -71,18 +74,23 @@ fn in_protocol_2(delivery: Delivery) -> Delivery {
 
 /// What the store knows of the tasks of these deliveries.
 async fn look_up(store: &Store, trouble: &Trouble, deliveries: Vec<Delivery>) -> Vec<Arrival> {
-    let unchecked: Vec<TaskId> =
-        deliveries.iter().filter(|delivery| delivery.revoked.is_none()).filter_map(id).collect();
+    let unchecked = deliveries.iter().filter(|delivery| delivery.revoked.is_none()).filter_map(id);
+    // The store marks what was revoked by its id. Few messages are stamped.
+    let stamps: Vec<Vec<Stamp>> =
+        deliveries.iter().map(|delivery| Stamp::of(&delivery.message.headers)).collect();
+    let unchecked: Vec<TaskId> = unchecked.chain(stamps.iter().flatten().map(Stamp::id)).collect();
     let revoked = match unchecked.is_empty() {
         true => Vec::new(),
         false => ask_what_is_revoked(store, trouble, &unchecked).await,
     };
-    let arrival = |delivery: Delivery| {
+    let arrival = |(delivery, stamps): (Delivery, Vec<Stamp>)| {
         let task_id = id(&delivery);
         let is_revoked = || task_id.as_ref().is_some_and(|id| revoked.contains(id));
-        Arrival { revoked: delivery.revoked.unwrap_or_else(is_revoked), delivery }
+        let by_id = delivery.revoked.unwrap_or_else(is_revoked);
+        let stamp = stamps.into_iter().find(|stamp| !by_id && revoked.contains(&stamp.id()));
+        Arrival { revoked: by_id, stamp, delivery }
     };
-    deliveries.into_iter().map(arrival).collect()
+    deliveries.into_iter().zip(stamps).map(arrival).collect()
 }
 
 /// Asks until the store answers.

@@ -285,7 +285,8 @@ pub(crate) fn settle(delivery: &Delivery, settle: Settle) -> Finish {
     Finish { delivery: Some(delivery.tag), settle, result: None, follow_ups: Vec::new(), workflow: None }
 }
 
-fn revoked_exception(revoked: Revoked) -> Value {
+/// Why a revoked task has no value.
+pub(crate) fn revoked_exception(revoked: Revoked) -> Value {
     exception("TaskRevokedError", Some("celery.exceptions"), revoked.reason())
 }
 

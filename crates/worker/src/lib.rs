@@ -33,6 +33,8 @@ mod request;
 mod retry;
 mod run;
 mod shutdown;
+mod signum;
+mod stamps;
 mod table;
 mod telling;
 #[cfg(test)]

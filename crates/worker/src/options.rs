@@ -183,6 +183,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn remote_control_is_heard_unless_it_is_not_wanted() {
+        let mut settings = Settings::default();
+        assert_eq!(Options::from_settings(&settings, "w").control_exchange.as_deref(), Some("celery"));
+        settings.set("control_exchange", "tea").unwrap();
+        assert_eq!(Options::from_settings(&settings, "w").control_exchange.as_deref(), Some("tea"));
+        settings.set("worker_enable_remote_control", "false").unwrap();
+        assert_eq!(Options::from_settings(&settings, "w").control_exchange, None);
+    }
+
+    #[test]
     fn whatever_the_store_takes_a_worker_decodes() {
         let mut settings = Settings::default();
         assert_eq!(Options::from_settings(&settings, "w").max_body_bytes, 256 << 20);

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use crate::pool::PoolKind;
 use crate::request::{IllegalStep, Request, RequestState, Step};
+use crate::signum::Signum;
+use crate::stamps::Stamp;
 use crate::telling::Telling;
 use crate::timers::TimerId;
 
@@ -57,6 +59,8 @@ pub(crate) struct Entry {
     pub owes_ack: bool,
     /// Since when it runs, and where.
     pub started: Option<Started>,
+    /// The signal by which its process is told to end, should that be.
+    pub signal: Signum,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
     pub tag: DeliveryTag,
     /// What the code of its application is told once its outcome is durable.
@@ -89,6 +93,7 @@ impl Entry {
             acknowledged: None,
             owes_ack: false,
             started: None,
+            signal: Signum::TERM,
             tag,
             telling: None,
             parked: Vec::new(),
@@ -164,6 +169,12 @@ impl Table {
     pub(crate) fn runs_of(&self, id: &TaskId) -> Vec<Key> {
         // Revocations are rare, so they may look at every entry; an index by id would cost every task.
         self.entries.keys().filter(|key| key.id == *id).cloned().collect()
+    }
+
+    /// All requests whose messages bear this stamp.
+    pub(crate) fn stamped(&self, stamp: &Stamp) -> Vec<Key> {
+        let bears = |entry: &Entry| stamp.is_on(&entry.request.delivery.message.headers);
+        self.entries.iter().filter(|(_, entry)| bears(entry)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Finds the request that this delivery repeats, and makes that one responsible for it.

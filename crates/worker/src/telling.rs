@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::outcome::Failure;
 use crate::request::Request;
+use crate::signum::Signum;
 
 /// Something that the template is to tell the code of its application.
 #[derive(Clone, Debug)]
@@ -82,6 +83,14 @@ impl Telling {
 }
 
 impl What {
+    /// The same; the process of a revoked task was told to end by this signal.
+    pub(crate) fn terminated_by(mut self, signal: Signum) -> Self {
+        if let Self::Revoked { signum: Some(signum), .. } = &mut self {
+            *signum = signal.number();
+        }
+        self
+    }
+
     /// The signal that is sent.
     pub(crate) fn signal(&self) -> Option<&'static str> {
         Some(match self {

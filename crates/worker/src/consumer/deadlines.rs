@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use celeriac_protocol::TaskId;
 use celeriac_store::Revocation;
 
 use crate::consumer::Consumer;
 use crate::outcome::{Outcome, Revoked};
 use crate::pool::{Kill, StopReason};
-use crate::request::RequestState;
+use crate::request::{Request, RequestState};
+use crate::stamps::Stamp;
 use crate::table::Key;
 
 impl Consumer {
@@ -28,23 +30,45 @@ impl Consumer {
     }
 
     pub(super) fn revoked(&mut self, revocation: &Revocation) {
-        for key in self.table.runs_of(&revocation.task_id) {
-            let Some(entry) = self.table.get_mut(&key) else { continue };
-            match entry.state {
-                RequestState::Reserved | RequestState::Preparing => {
-                    tracing::info!(task_id = %key.id(), task_name = %entry.request.name(), "revoked before it started");
-                    let pool = entry.pool;
-                    self.suspects.forget(&key);
-                    if let Some(lane) = self.lane(pool) {
-                        lane.waiting.retain(|waiting| *waiting != key);
-                    }
-                    self.end(&key, Outcome::Revoked(Revoked::BeforeStart));
+        let reason = revocation.terminate.then_some(StopReason::Revoked);
+        match Stamp::of_id(&revocation.task_id) {
+            None => drop(self.stop_task(&revocation.task_id, reason)),
+            Some(stamp) => {
+                for key in self.table.stamped(&stamp) {
+                    self.stop_request(&key, reason, Some(&stamp));
                 }
-                RequestState::Submitted | RequestState::Running if revocation.terminate => {
-                    self.kill(&key, StopReason::Revoked);
-                }
-                _ => {}
             }
+        }
+    }
+
+    /// Discards what has not started of this task, and stops what has if there is a reason for that. Says whether the worker
+    /// had it.
+    pub(super) fn stop_task(&mut self, id: &TaskId, reason: Option<StopReason>) -> bool {
+        let runs = self.table.runs_of(id);
+        runs.iter().map(|key| self.stop_request(key, reason, None)).filter(|stopped| *stopped).count() > 0
+    }
+
+    fn stop_request(&mut self, key: &Key, reason: Option<StopReason>, stamp: Option<&Stamp>) -> bool {
+        let Some(entry) = self.table.get_mut(key) else { return false };
+        match (entry.state, reason) {
+            (RequestState::Reserved | RequestState::Preparing, _) => {
+                let (request, pool) = (Arc::clone(&entry.request), entry.pool);
+                self.suspects.forget(key);
+                if let Some(lane) = self.lane(pool) {
+                    lane.waiting.retain(|waiting| waiting != key);
+                }
+                log_discarded(&request, stamp);
+                self.end(key, Outcome::Revoked(Revoked::BeforeStart));
+                true
+            }
+            (RequestState::Submitted | RequestState::Running, Some(reason)) => {
+                if let StopReason::Terminated(signal) = reason {
+                    entry.signal = signal;
+                }
+                self.kill(key, reason);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -59,8 +83,10 @@ impl Consumer {
         let killed = lane.pool.kill(&request, reason);
         let outcome = match (killed, reason) {
             (Kill::Pending, _) => return,
-            (Kill::Stopped, StopReason::Revoked) => Outcome::Revoked(Revoked::WhileRunning),
-            (Kill::Unable, StopReason::Revoked) => {
+            (Kill::Stopped, StopReason::Revoked | StopReason::Terminated(_)) => {
+                Outcome::Revoked(Revoked::WhileRunning)
+            }
+            (Kill::Unable, StopReason::Revoked | StopReason::Terminated(_)) => {
                 tracing::warn!(task_id = %key.id(), task_name = %request.name(), "revoked; code on a thread cannot be stopped, it was asked to");
                 return;
             }
@@ -73,4 +99,13 @@ impl Consumer {
             self.end(key, outcome);
         }
     }
+}
+
+/// Says that a task does not run, in the words that users of Celery look for; with the stamp because of which that is.
+///
+/// Source: `Request.revoked`, `celery/worker/request.py`, Celery 5.7.0.
+pub(super) fn log_discarded(request: &Request, stamp: Option<&Stamp>) {
+    let (id, name) = (&request.id, request.name());
+    let stamp = stamp.map_or_else(String::new, |stamp| format!(" (revoked by header: {})", stamp.shown()));
+    tracing::info!(task_id = %id, task_name = %name, "Discarding revoked task: {name}[{id}]{stamp}");
 }

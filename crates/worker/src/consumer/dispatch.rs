@@ -7,6 +7,7 @@ use celeriac_protocol::{State, Value};
 use celeriac_store::{DeliveryTag, Finish, Settle, Settled};
 use tokio::time::Instant;
 
+use crate::consumer::deadlines::log_discarded;
 use crate::consumer::{Consumer, Deadline};
 use crate::finisher::Item;
 use crate::outcome::{Outcome, Revoked};
@@ -103,7 +104,7 @@ impl Consumer {
         let Some(entry) = self.table.get_mut(key) else { return };
         let (request, state) = (Arc::clone(&entry.request), entry.state);
         if state == RequestState::Reserved && self.has_expired(&request) {
-            tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?Revoked::Expired, "discarded");
+            log_discarded(&request, None);
             return self.end(key, Outcome::Revoked(Revoked::Expired));
         }
         let Some(entry) = self.table.get_mut(key) else { return };

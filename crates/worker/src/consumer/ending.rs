@@ -75,6 +75,7 @@ impl Consumer {
         }
         let (request, tag, acknowledged) = (Arc::clone(&entry.request), entry.tag, entry.acknowledged);
         let owes_ack = std::mem::take(&mut entry.owes_ack);
+        let by = entry.signal;
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
         self.told(&request, &outcome, acknowledged.is_some());
@@ -83,7 +84,7 @@ impl Consumer {
         let finish = settled_by_end(finish, tag, acknowledged, owes_ack);
         let item = Item { ended, ..Item::last(Some(key.clone()), finish) };
         match what {
-            Some(what) => self.send_and_tell(item, Telling::of(&request, what)),
+            Some(what) => self.send_and_tell(item, Telling::of(&request, what.terminated_by(by))),
             None => self.send_item(item),
         }
     }
@@ -217,7 +218,7 @@ impl Consumer {
         for delivery in parked {
             if self.phase.is_working() {
                 let revoked = delivery.revoked.unwrap_or(false);
-                self.arrive(Arrival { delivery, revoked }, self.now());
+                self.arrive(Arrival { delivery, revoked, stamp: None }, self.now());
             } else {
                 self.send_item(Item::last(None, settle(&delivery, Settle::Release)));
             }

@@ -9,6 +9,7 @@ use celeriac_store::{Delivery, Settle};
 
 use crate::admission::{Admission, admit, over_limit};
 use crate::consumer::Consumer;
+use crate::consumer::deadlines::log_discarded;
 use crate::consumer::readiness::HELD_BACK;
 use crate::fetcher::Arrival;
 use crate::finish::{Refusal, postpone, settle};
@@ -35,11 +36,11 @@ impl Consumer {
 
     /// Takes in a delivery, or settles it.
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
-        let Arrival { delivery, revoked } = arrival;
+        let Arrival { delivery, revoked, stamp } = arrival;
         if self.repeats(&delivery) {
             return;
         }
-        match admit(&self.app, &delivery, revoked, now) {
+        match admit(&self.app, &delivery, revoked || stamp.is_some(), now) {
             Admission::Run { .. } if delivery.deliveries > self.options.delivery_limit => {
                 let refusal = over_limit(&delivery, self.options.delivery_limit);
                 self.refuse(delivery, refusal, now);
@@ -60,9 +61,7 @@ impl Consumer {
             },
             Admission::Revoked { id, task, why } => {
                 let request = Request::new(id, task, Arc::new(delivery), &self.options);
-                if request.task.body.python().is_none() {
-                    tracing::info!(task_id = %request.id, task_name = %request.name(), why = ?why, "discarded");
-                }
+                log_discarded(&request, stamp.as_ref());
                 self.told(&request, &Outcome::Revoked(why), false);
                 let what = self.what_python_hears(&request, &Outcome::Revoked(why), false);
                 let (finish, ended) = self.rules.finish(&request, Outcome::Revoked(why), false, now);

@@ -14,11 +14,9 @@ use crate::finisher::Item;
 use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
 use crate::pool::prefork::ANSWERS;
 use crate::request::{Request, RequestState, Stores};
+use crate::signum::Signum;
 use crate::table::Key;
 use crate::telling::{Raised, Telling, Told, What};
-
-/// By which a child is told to end.
-const SIGTERM: i32 = 15;
 
 impl Consumer {
     pub(super) fn log_soft_limit(&self, request: &Request, limit: Duration) {
@@ -78,9 +76,6 @@ impl Consumer {
                 let raised = raised(&Failure::lost_with_worker());
                 tracing::error!(task_id = %id, task_name = %name, "Task handler raised error: {raised}");
             }
-            Outcome::Revoked(Revoked::BeforeStart | Revoked::Expired) => {
-                tracing::info!(task_id = %id, task_name = %name, "Discarding revoked task: {name}[{id}]");
-            }
             _ => {}
         }
     }
@@ -139,7 +134,7 @@ impl Consumer {
                 Some(What::Revoked {
                     reason: why.reason(),
                     terminated,
-                    signum: terminated.then_some(SIGTERM),
+                    signum: terminated.then_some(Signum::TERM.number()),
                     expired: *why == Revoked::Expired,
                     stores,
                     stores_result,

@@ -6,6 +6,7 @@ use celeriac_protocol::Value;
 
 use crate::consumer::Consumer;
 use crate::control::{Held, Question};
+use crate::pool::StopReason;
 use crate::shutdown::Asked;
 
 impl Consumer {
@@ -13,6 +14,11 @@ impl Consumer {
         match question {
             // Who asked may have lost patience.
             Question::Requests(answer) => drop(answer.send(self.held())),
+            Question::Terminate(ids, signal, answer) => {
+                let reason = StopReason::Terminated(signal);
+                let stopped = ids.into_iter().filter(|id| self.stop_task(id, Some(reason))).collect();
+                drop(answer.send(stopped));
+            }
             Question::Shutdown => self.asked(Asked::ONCE),
         }
     }

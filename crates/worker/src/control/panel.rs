@@ -72,6 +72,9 @@ impl Panel {
             "query_task" => self.query_task(command).await?,
             "registered" | "dump_tasks" => self.registered(command),
             "active_queues" => self.active_queues(),
+            "revoke" => self.revoke(command).await?,
+            "terminate" => self.terminate(command).await?,
+            "revoke_by_stamped_headers" => self.revoke_by_stamped_headers(command).await?,
             "enable_events" | "disable_events" => self.no_events(),
             "heartbeat" => Value::Null,
             "shutdown" => {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_protocol::Timestamp;
+use celeriac_protocol::{TaskId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::panel::Refusal;
 use crate::consumer::Input;
 use crate::request::{Request, RequestState};
+use crate::signum::Signum;
 
 /// How long the loop may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Question {
     /// All requests that the worker holds.
     Requests(oneshot::Sender<Vec<Held>>),
+    /// Stops these tasks, those that run with this signal, and answers which of them the worker has.
+    Terminate(Vec<TaskId>, Signum, oneshot::Sender<Vec<TaskId>>),
     /// A warm shutdown, as SIGTERM asks for.
     Shutdown,
 }
@@ -50,6 +53,11 @@ impl Inquirer {
     /// All requests that the worker holds.
     pub(super) async fn requests(&self) -> Result<Vec<Held>, Refusal> {
         self.ask(Question::Requests).await
+    }
+
+    /// Stops these tasks, and says which of them the worker has.
+    pub(super) async fn terminate(&self, ids: Vec<TaskId>, signal: Signum) -> Result<Vec<TaskId>, Refusal> {
+        self.ask(|answer| Question::Terminate(ids, signal, answer)).await
     }
 
     /// Begins a warm shutdown.

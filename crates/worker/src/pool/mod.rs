@@ -19,6 +19,7 @@ use crate::death::ChildDeath;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::request::Request;
+use crate::signum::Signum;
 
 pub(crate) use asynchronous::AsyncPool;
 pub use prefork::run_if_child;
@@ -118,6 +119,8 @@ pub(crate) enum StopReason {
     HardTimeLimit(Duration),
     /// It was revoked.
     Revoked,
+    /// It was revoked, and its process is to get this signal. Where it has none of its own, as [`StopReason::Revoked`].
+    Terminated(Signum),
     /// The worker stops.
     Shutdown,
 }
@@ -127,7 +130,7 @@ impl From<StopReason> for Reason {
         match reason {
             StopReason::SoftTimeLimit(_) => Self::SoftTimeLimit,
             StopReason::HardTimeLimit(_) => Self::HardTimeLimit,
-            StopReason::Revoked => Self::Revoked,
+            StopReason::Revoked | StopReason::Terminated(_) => Self::Revoked,
             StopReason::Shutdown => Self::Shutdown,
         }
     }

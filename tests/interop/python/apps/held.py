@@ -2,6 +2,7 @@
 import os
 import signal
 import socket
+import time
 
 from celery import Celery
 
@@ -21,6 +22,12 @@ def slow(address):
 @app.task(name="held.add")
 def add(x, y):
     return x + y
+
+
+@app.task(name="held.nap")
+def nap():
+    time.sleep(0.001)
+    return "napped"
 
 
 @app.task(name="held.catches")

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::harness::{Broker, DEADLINE, Program};
 
 const NODE: &str = "apps@control";
@@ -21,7 +23,7 @@ struct Controlled {
 impl Controlled {
     /// A worker that hosts `apps/held.py`.
     async fn of_python() -> Self {
-        Self::start("held", &["-A", "held"]).await
+        Self::start("held", OF_PYTHON).await
     }
 
     /// A worker whose tasks are in Rust.
@@ -56,6 +58,17 @@ impl Controlled {
             .stdout(Stdio::null())
             .stderr(log);
         (folder, Program::start(worker))
+    }
+
+    /// Ends the worker, and starts another one on the same server.
+    async fn restart(&mut self, app: &[&str]) {
+        self.worker.signal(Signal::TERM);
+        let (folder, worker) = Self::worker(&self.broker, app);
+        let before = std::mem::replace(&mut self.worker, worker);
+        self.folder = folder;
+        let (status, _) = before.ended().await;
+        assert!(status.success(), "{status}");
+        self.drive("ping").await;
     }
 
     fn log(&self) -> String {
@@ -102,4 +115,47 @@ async fn a_worker_is_shut_down_from_afar() {
     let (status, _) = worker.worker.ended().await;
     assert!(status.success(), "{status}");
     assert!(fs::read_to_string(log).unwrap().contains("Got shutdown from remote"));
+}
+
+const OF_PYTHON: &[&str] = &["-A", "held"];
+
+#[tokio::test]
+async fn tasks_of_an_application_are_revoked_by_celery() {
+    let mut worker = Controlled::of_python().await;
+    worker.drive("revoke").await;
+    assert!(
+        worker.log().contains("Discarding revoked task: held.add[not-yet-sent]"),
+        "users look for this line: {}",
+        worker.log()
+    );
+    worker.drive("terminate").await;
+    worker.drive("signals").await;
+    worker.drive("stamps").await;
+    assert!(
+        worker.log().contains(" (revoked by header: {'monitoring_id': 'stamp-1'})"),
+        "users look for this line: {}",
+        worker.log()
+    );
+    worker.drive("workflows").await;
+    worker.restart(OF_PYTHON).await;
+    worker.drive("sent_again").await;
+}
+
+#[tokio::test]
+async fn tasks_in_rust_are_revoked_by_celery() {
+    let mut worker = Controlled::of_rust().await;
+    worker.drive("revoke").await;
+    worker.drive("terminate").await;
+    worker.drive("stamps").await;
+    worker.drive("workflows").await;
+    worker.restart(&[]).await;
+    worker.drive("sent_again").await;
+}
+
+/// `CANCELS` sets how many; each that hits costs the start of a process.
+#[tokio::test]
+async fn no_cancel_ever_hits_another_task() {
+    let worker = Controlled::of_python().await;
+    worker.drive("races").await;
+    assert!(!worker.log().contains("WorkerLostError"), "{}", worker.log());
 }

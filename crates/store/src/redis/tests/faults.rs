@@ -1,5 +1,6 @@
 //! Connections that break, or look as if they had not.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celeriac_faults::{Ending, Proxy, Server, Weather};
@@ -14,7 +15,7 @@ use crate::redis::door::LONGEST_PAUSE;
 use crate::redis::link::SILENCE;
 use crate::redis::pushes::PING_EVERY;
 use crate::{Broker, ConnectOptions, Error, Revocation, RevocationWatch, Settled, Store, Subscription};
-use celeriac_protocol::TaskId;
+use celeriac_protocol::{Message, TaskId};
 
 const LEASE: Duration = Duration::from_secs(60);
 /// A lease that is over at once, unless it is renewed all the time.
@@ -344,4 +345,26 @@ async fn a_connection_that_was_closed_while_nobody_used_it_is_nobodys_error() {
         .await;
         store.publish(vec![call(id)].into()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_listener_hears_broadcasts_again_after_its_connection_was_lost() {
+    let place = Place::new().await;
+    let mut listener = place.far.broadcasts().unwrap().listen("celery.pidbox").await.unwrap();
+    place.proxy.end(Ending::Close);
+    let near = Arc::clone(place.near.broadcasts().unwrap());
+    // What is said while nobody listens is lost, so it is said until it is heard.
+    let speaking = tokio::spawn(async move {
+        loop {
+            near.broadcast("celery.pidbox", Message::default()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    soon("a broadcast", async {
+        while let Err(error) = listener.next().await {
+            passes(&error).await;
+        }
+    })
+    .await;
+    speaking.abort();
 }

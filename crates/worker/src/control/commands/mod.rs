@@ -4,5 +4,6 @@ mod events;
 mod greetings;
 mod queues;
 mod registered;
+mod revoke;
 mod shutdown;
 mod tasks;

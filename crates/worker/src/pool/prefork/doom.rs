@@ -3,18 +3,28 @@
 use std::time::Duration;
 
 use crate::death::{DeathReason, Ending};
+use crate::signum::Signum;
 
 /// What this worker had decided about a child before it died.
 ///
 /// `GivenUp` ends a child for its task, as the worker will not wait for that any longer; `Shutdown` kills whatever it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Doom {
-    Silent { phase: &'static str, silence: Duration, hung_in: Option<Box<str>> },
+    Silent {
+        phase: &'static str,
+        silence: Duration,
+        hung_in: Option<Box<str>>,
+    },
     Blocked(Duration),
     HardLimit,
-    Revoked,
-    RecycleTasks { tasks: u64 },
-    RecycleMemory { grown: u64 },
+    /// By this signal.
+    Revoked(Signum),
+    RecycleTasks {
+        tasks: u64,
+    },
+    RecycleMemory {
+        grown: u64,
+    },
     End,
     GivenUp,
     Shutdown,
@@ -65,7 +75,7 @@ impl Doom {
     pub(super) fn severity(&self) -> u8 {
         match self {
             Doom::RecycleTasks { .. } | Doom::RecycleMemory { .. } | Doom::End => 0,
-            Doom::HardLimit | Doom::Revoked | Doom::GivenUp => 1,
+            Doom::HardLimit | Doom::Revoked(_) | Doom::GivenUp => 1,
             Doom::Silent { .. }
             | Doom::Blocked(_)
             | Doom::Shutdown
@@ -84,13 +94,20 @@ impl Doom {
         self.severity() > 0
     }
 
+    /// What the child gets first.
+    pub(super) fn signal(&self) -> Signum {
+        if let Doom::Revoked(signal) = self { *signal } else { Signum::TERM }
+    }
+
     fn explains(&self, ending: Ending) -> bool {
         match ending {
             Ending::Unknown => true,
             // A child that is being killed may also end by itself in its last moment.
             Ending::Exit(_) if self.kills() => true,
             Ending::Exit(code) => code == 0,
-            Ending::Signal(signal) => self.kills() && [SIGKILL, SIGTERM].contains(&signal),
+            Ending::Signal(signal) => {
+                self.kills() && [SIGKILL, SIGTERM, self.signal().number()].contains(&signal)
+            }
         }
     }
 
@@ -99,7 +116,7 @@ impl Doom {
             Doom::Silent { phase, silence, hung_in } => DeathReason::Silent { phase, silence, hung_in },
             Doom::Blocked(time) => DeathReason::Blocked(time),
             Doom::HardLimit => DeathReason::HardLimit,
-            Doom::Revoked => DeathReason::Revoked,
+            Doom::Revoked(_) => DeathReason::Revoked,
             Doom::RecycleTasks { tasks } => DeathReason::RecycledTasks { tasks },
             Doom::RecycleMemory { grown } => DeathReason::RecycledMemory { grown },
             Doom::End => DeathReason::Ended,
@@ -133,7 +150,7 @@ mod tests {
             (doomed(silent, kill), "silent"),
             (doomed(Doom::Blocked(Duration::from_secs(5)), kill), "blocked"),
             (doomed(Doom::HardLimit, Ending::Signal(SIGTERM)), "hard-time-limit"),
-            (doomed(Doom::Revoked, kill), "revoked"),
+            (doomed(Doom::Revoked(Signum::TERM), kill), "revoked"),
             (doomed(Doom::RecycleTasks { tasks: 7 }, Ending::Exit(0)), "recycled-tasks"),
             (doomed(Doom::RecycleMemory { grown: 1 << 20 }, Ending::Exit(0)), "recycled-memory"),
             (doomed(Doom::End, Ending::Exit(0)), "ended"),

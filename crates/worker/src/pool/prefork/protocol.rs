@@ -193,7 +193,7 @@ impl From<StopReason> for Reason {
         match reason {
             StopReason::SoftTimeLimit(limit) => Self::SoftTimeLimit { limit },
             StopReason::HardTimeLimit(limit) => Self::HardTimeLimit { limit },
-            StopReason::Revoked => Self::Revoked,
+            StopReason::Revoked | StopReason::Terminated(_) => Self::Revoked,
             StopReason::Shutdown => Self::Shutdown,
         }
     }

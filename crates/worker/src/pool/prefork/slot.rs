@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::backoff;
 use super::doom::{self, Doom, Evidence};
 use crate::death::{DeathReason, Ending};
+use crate::signum::Signum;
 
 /// How soon a child that seems to have been silent for too long is looked at again. What it said while this worker was
 /// busy with something else, such as a huge result, has been heard by then.
@@ -51,6 +52,8 @@ pub(super) enum Action {
     Terminate,
     /// Send SIGKILL.
     Kill,
+    /// Send this signal, which is about this task.
+    Signal(TaskId, Signum),
 }
 
 /// How far a child has come.
@@ -173,6 +176,13 @@ struct Sentence {
     struck: bool,
     /// The milder sentence that stands again should this one be lifted.
     milder: Option<Doom>,
+}
+
+impl Sentence {
+    /// Whether it was about a task that did not end by it, and nothing more will come of it.
+    fn is_spent(&self) -> bool {
+        self.doom.is_of_its_task() && !self.struck && self.next.is_none()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -391,7 +401,9 @@ impl Slot {
         let severity = doom.severity();
         let outweighs = |standing: &Sentence| {
             // To be killed at once outweighs to be killed soon.
-            standing.doom.severity() >= severity && !(severity == doom::DEADLY && standing.next.is_some())
+            standing.doom.severity() >= severity
+                && !(severity == doom::DEADLY && standing.next.is_some())
+                && !standing.is_spent()
         };
         if child.sentence.as_ref().is_some_and(outweighs) {
             return None;
@@ -451,16 +463,46 @@ impl Slot {
 
     /// Carries out what has become due.
     pub(super) fn tick(&mut self, now: Instant) -> Option<Action> {
+        self.reprieve(now);
         match self.sentence_mut()?.next {
             Some((due, blow)) if due <= now => Some(self.strike(blow, now)),
             _ => None,
         }
     }
 
+    /// A child that has not confirmed its task gets no signal that it may survive: who knows what it would interrupt.
+    fn reprieve(&mut self, now: Instant) {
+        let Some(child) = self.child_mut() else { return };
+        let is_late = |next: Option<(Instant, Blow)>| next.is_some_and(|(due, _)| due <= now);
+        let reprieved =
+            child.sentence.take_if(|it| !it.struck && !it.doom.signal().is_final() && is_late(it.next));
+        if let Some(Sentence { milder, .. }) = reprieved {
+            child.sentence =
+                milder.map(|doom| Sentence { doom, task: None, next: None, struck: false, milder: None });
+        }
+    }
+
+    /// Sends the signal that was asked for. One that a process may survive is sent once, and the task ends as it ends.
+    fn strike_with(&mut self, id: TaskId, signal: Signum, now: Instant) -> Action {
+        let grace = self.rules.grace;
+        if let Some(sentence) = self.sentence_mut() {
+            sentence.struck = signal.is_final();
+            sentence.next = (sentence.struck && signal != Signum::KILL).then_some((now + grace, Blow::Kill));
+        }
+        Action::Signal(id, signal)
+    }
+
     fn strike(&mut self, blow: Blow, now: Instant) -> Action {
         let Rules { grace, hard_grace, leave, .. } = self.rules;
         let is_overdue = self.sentence_mut().is_some_and(|sentence| sentence.doom == Doom::HardLimit);
         let grace = if is_overdue { hard_grace } else { grace };
+        let signal = self.sentence_mut().map_or(Signum::TERM, |sentence| sentence.doom.signal());
+        if matches!(blow, Blow::Terminate)
+            && signal != Signum::TERM
+            && let Some(id) = self.sentence_mut().and_then(|sentence| sentence.task.clone())
+        {
+            return self.strike_with(id, signal, now);
+        }
         let (next, action) = match blow {
             Blow::GiveUp | Blow::Terminate => (Some((now + grace, Blow::Kill)), Action::Terminate),
             Blow::Kill => (None, Action::Kill),

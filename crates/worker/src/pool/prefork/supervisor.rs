@@ -23,13 +23,14 @@ use super::link::{From, Link, News, NewsSender, ORDERS, Order};
 use super::oom::OomKills;
 use super::options::{Options, Stopping};
 use super::process::Process;
-use super::protocol::{self, JobHead, ToChild};
+use super::protocol::{self, JobHead, Reason, ToChild};
 use super::slot::{Action, Phase, Slot};
 use super::spawner::{Birth, Spawned, Spawner};
 use crate::finish::python::says_redelivered;
 use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
 use crate::pool::slot::identity;
 use crate::pool::{Events, Job, PoolEvent, PoolKind, StopReason};
+use crate::signum::Signum;
 
 /// How many news of all children may wait. A link with more waits, and so does its child.
 const NEWS: usize = 256;
@@ -403,7 +404,7 @@ impl Supervisor {
         if let Some(at) = self.waiting.iter().position(|job| identity(&job.request) == request) {
             let Some(job) = self.waiting.remove(at) else { return };
             let outcome = match reason {
-                StopReason::Revoked => Outcome::Revoked(Revoked::BeforeStart),
+                StopReason::Revoked | StopReason::Terminated(_) => Outcome::Revoked(Revoked::BeforeStart),
                 _ => Outcome::Returned,
             };
             return self.finish(job, outcome, Duration::ZERO);
@@ -411,7 +412,8 @@ impl Supervisor {
         let Some((index, id)) = self.place_of(request) else { return };
         let doom = match reason {
             StopReason::HardTimeLimit(_) | StopReason::SoftTimeLimit(_) => Doom::HardLimit,
-            StopReason::Revoked => Doom::Revoked,
+            StopReason::Revoked => Doom::Revoked(Signum::TERM),
+            StopReason::Terminated(signal) => Doom::Revoked(signal),
             // Which all of its tasks are told now.
             StopReason::Shutdown if self.options.stopping != Stopping::Child => Doom::Shutdown,
             StopReason::Shutdown => Doom::GivenUp,
@@ -473,6 +475,16 @@ impl Supervisor {
             Action::Stop => self.say(index, &ToChild::Stop, Bytes::new()),
             Action::Terminate => self.signal(index, Signal::TERM),
             Action::Kill => self.signal(index, Signal::KILL),
+            Action::Signal(id, Signum::USR1) if self.options.kind() == PoolKind::Python => {
+                // To a stock child this signal is its soft time limit; to ours, that something has been said.
+                let reason = Reason::SoftTimeLimit { limit: Duration::ZERO };
+                self.announce(index, &ToChild::Cancel { id, reason });
+            }
+            Action::Signal(_, signal) => {
+                if let Some(signal) = Signal::from_named_raw(signal.number()) {
+                    self.signal(index, signal);
+                }
+            }
         }
     }
 

@@ -59,7 +59,7 @@ fn condemn(slot: &mut Slot, doom: Doom, now: Instant) -> Option<Action> {
 fn a_child_is_killed_only_once_it_confirmed_its_task() {
     let now = Instant::now();
     let mut slot = busy(now);
-    assert_eq!(condemn(&mut slot, Doom::Revoked, now), Some(Action::Confirm(task("t"))));
+    assert_eq!(condemn(&mut slot, Doom::Revoked(Signum::TERM), now), Some(Action::Confirm(task("t"))));
     assert!(!slot.is_open(), "dispatch stops before any signal");
     assert_eq!(slot.confirmed(&task("other"), now), None);
     assert_eq!(slot.confirmed(&task("t"), now), Some(Action::Terminate));
@@ -86,7 +86,7 @@ fn a_child_that_was_told_to_end_is_not_reopened_by_a_lifted_sentence() {
     let now = Instant::now();
     let mut slot = busy(now);
     condemn(&mut slot, Doom::End, now);
-    condemn(&mut slot, Doom::Revoked, now);
+    condemn(&mut slot, Doom::Revoked(Signum::TERM), now);
     slot.done(&task("t"), now);
     assert!(!slot.is_open());
     assert_eq!(slot.died(Ending::Exit(0), false, now).unwrap().reason, DeathReason::Ended);
@@ -105,7 +105,7 @@ fn a_child_that_does_not_answer_is_killed_all_the_same() {
 #[test]
 fn an_idle_child_cannot_be_killed_for_a_task() {
     let mut slot = ready(Instant::now());
-    assert_eq!(condemn(&mut slot, Doom::Revoked, Instant::now()), None);
+    assert_eq!(condemn(&mut slot, Doom::Revoked(Signum::TERM), Instant::now()), None);
     assert!(is_idle(&slot));
 }
 
@@ -221,7 +221,11 @@ fn a_child_with_several_tasks_does_not_end_for_one_of_them() {
     let mut slot = shared(now);
     assert_eq!(condemn(&mut slot, Doom::HardLimit, now), None);
     slot.done(&task("a"), now);
-    assert_eq!(condemn(&mut slot, Doom::Revoked, now), None, "not even for the last that it runs now");
+    assert_eq!(
+        condemn(&mut slot, Doom::Revoked(Signum::TERM), now),
+        None,
+        "not even for the last that it runs now"
+    );
     assert!(slot.is_open() && slot.next_deadline() == Some(now + RULES.silence));
 }
 
@@ -251,7 +255,7 @@ fn every_task_of_a_child_dies_with_it() {
 
 #[test]
 fn a_task_beyond_its_hard_limit_has_its_own_time_to_clean_up() {
-    for (doom, grace) in [(Doom::HardLimit, RULES.hard_grace), (Doom::Revoked, RULES.grace)] {
+    for (doom, grace) in [(Doom::HardLimit, RULES.hard_grace), (Doom::Revoked(Signum::TERM), RULES.grace)] {
         let now = Instant::now();
         let mut slot = busy(now);
         condemn(&mut slot, doom, now);
@@ -266,8 +270,8 @@ fn a_child_that_keeps_still_instead_of_stopping_a_task_is_killed_and_only_that_t
     let now = Instant::now();
     let mut slot = shared(now);
     assert_eq!(slot.urge(&task("b"), Doom::HardLimit, now), Some(Action::Confirm(task("b"))));
-    assert_eq!(slot.urge(&task("b"), Doom::Revoked, now), None, "once is enough");
-    assert_eq!(slot.urge(&task("other"), Doom::Revoked, now), None);
+    assert_eq!(slot.urge(&task("b"), Doom::Revoked(Signum::TERM), now), None, "once is enough");
+    assert_eq!(slot.urge(&task("other"), Doom::Revoked(Signum::TERM), now), None);
     assert_eq!((slot.is_blocked(now), slot.next_deadline()), (None, Some(now + RULES.react)));
     let later = now + RULES.react;
     assert_eq!(slot.is_blocked(later), Some(RULES.react));
@@ -282,9 +286,9 @@ fn a_child_that_keeps_still_instead_of_stopping_a_task_is_killed_and_only_that_t
 fn a_child_that_answers_lives_on_even_if_its_task_does_not_stop() {
     let now = Instant::now();
     let mut slot = shared(now);
-    slot.urge(&task("a"), Doom::Revoked, now);
+    slot.urge(&task("a"), Doom::Revoked(Signum::TERM), now);
     assert_eq!(slot.confirmed(&task("a"), now), None);
-    slot.urge(&task("b"), Doom::Revoked, now);
+    slot.urge(&task("b"), Doom::Revoked(Signum::TERM), now);
     slot.done(&task("b"), now);
     assert_eq!(slot.is_blocked(now + Duration::from_secs(3600)), None);
     assert!(slot.is_open());
@@ -322,4 +326,41 @@ fn nothing_overtakes_a_task_that_comes_another_way() {
     assert!(!slot.takes(&task("b")));
     assert!(slot.started(&task("large"), now));
     assert!(slot.takes(&task("b")));
+}
+
+#[test]
+fn a_signal_that_was_asked_for_takes_the_place_of_the_first() {
+    let now = Instant::now();
+    for (signal, then) in [(libc::SIGQUIT, Some(Action::Kill)), (libc::SIGKILL, None)] {
+        let signal = Signum::of(&i64::from(signal).into()).unwrap();
+        let mut slot = busy(now);
+        assert_eq!(condemn(&mut slot, Doom::Revoked(signal), now), Some(Action::Confirm(task("t"))));
+        assert_eq!(slot.confirmed(&task("t"), now), Some(Action::Signal(task("t"), signal)));
+        assert_eq!(slot.tick(now + RULES.grace), then);
+        let death = slot.died(Ending::Signal(signal.number()), false, now).unwrap();
+        assert_eq!(death.reason, DeathReason::Revoked);
+    }
+}
+
+#[test]
+fn a_signal_that_may_be_survived_is_sent_once_and_to_nobody_else() {
+    let now = Instant::now();
+    let mut slot = busy(now);
+    condemn(&mut slot, Doom::Revoked(Signum::USR1), now);
+    assert_eq!(slot.confirmed(&task("t"), now), Some(Action::Signal(task("t"), Signum::USR1)));
+    assert_eq!(slot.tick(now + RULES.grace * 100), None);
+    // It has survived; another one may end it.
+    assert_eq!(condemn(&mut slot, Doom::HardLimit, now), Some(Action::Confirm(task("t"))));
+    assert!(slot.done(&task("t"), now) && is_idle(&slot));
+
+    let mut silent = busy(now);
+    condemn(&mut silent, Doom::Revoked(Signum::USR1), now);
+    assert_eq!(silent.tick(now + RULES.answer), None, "it has not confirmed");
+    assert!(silent.is_open() && silent.done(&task("t"), now));
+
+    let mut killed = busy(now);
+    condemn(&mut killed, Doom::Revoked(Signum::USR1), now);
+    killed.confirmed(&task("t"), now);
+    let death = killed.died(Ending::Signal(libc::SIGUSR1), false, now).unwrap();
+    assert_eq!(death.reason, DeathReason::Revoked);
 }
