@@ -47,6 +47,11 @@ impl Pace {
         self.ended += ended;
     }
 
+    /// Whether so many jobs were ended within the last span, or the one that has begun.
+    pub(crate) fn is_at_least(&self, jobs: usize, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < SPAN * 2 && self.last.max(self.ended) >= jobs
+    }
+
     /// The jobs of the last span.
     pub(crate) fn per_span(&self) -> usize {
         self.last
@@ -128,6 +133,8 @@ mod tests {
         assert_eq!(pace.per_span(), 0);
         pace.count(1, start + SPAN);
         assert_eq!(pace.per_span(), 50);
+        assert!(pace.is_at_least(50, start + SPAN) && !pace.is_at_least(51, start + SPAN));
+        assert!(!pace.is_at_least(50, start + SPAN * 3), "nothing has ended since");
         pace.count(1, start + SPAN * 5);
         assert_eq!(pace.per_span(), 0, "long ago");
     }

@@ -9,6 +9,7 @@ use celeriac_protocol::{TaskId, TaskName, TimeLimits};
 use celeriac_store::Delivery;
 
 use crate::Options;
+use crate::stamps::Stamp;
 
 /// One delivered task inside a worker.
 ///
@@ -96,6 +97,12 @@ impl Request {
     /// How often it has been retried before.
     pub(crate) fn retries(&self) -> u32 {
         self.delivery.message.headers.retries
+    }
+
+    /// Whether something besides its id may keep it from running while it waits: its expiry, or one of its stamps.
+    pub(crate) fn may_be_discarded(&self) -> bool {
+        let headers = &self.delivery.message.headers;
+        headers.expires.is_some() || !Stamp::of(headers).is_empty()
     }
 
     /// Claims the right to say how this request ended; true for the first caller only.

@@ -105,6 +105,15 @@ impl Entry {
         self.request.delivery.deliveries > 1 || self.tag != self.request.delivery.tag
     }
 
+    /// Whether it runs, as far as people are concerned; a child of an application may have it and not have begun.
+    pub(crate) fn is_running(&self) -> bool {
+        match self.state {
+            RequestState::Running => true,
+            RequestState::Submitted => self.pool != PoolKind::Python,
+            _ => false,
+        }
+    }
+
     /// Takes a step, if its state allows it.
     pub(crate) fn step(&mut self, step: Step) -> Result<(), IllegalStep> {
         self.state = self.state.next(step)?;
@@ -143,6 +152,11 @@ impl Table {
     /// Adds a request that waits for a slot.
     pub(crate) fn insert(&mut self, key: Key, entry: Entry) {
         self.entries.insert(key, entry);
+    }
+
+    /// The entry of this key.
+    pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key)
     }
 
     /// The request of this key.

@@ -95,6 +95,22 @@ def soft_limits():
         assert name in ("SoftTimeLimitExceeded", "WorkerLostError") and "SoftTimeLimitExceeded" in name + text, (name, text)
 
 
+def a_long_one_among_short_ones():
+    """Children are given short tasks ahead, and none of these waits for the long one that is among them."""
+    import moods
+
+    first = [moods.waits_for.delay(os.path.abspath("first")) for _ in range(2)]
+    short = [moods.add.delay(n, 1) for n in range(1000)]
+    long = moods.waits_for.delay(os.path.abspath("second"))
+    short += [moods.add.delay(n, 1) for n in range(1000)]
+    open("first", "w").close()
+    assert [result.get(timeout=DEADLINE) for result in first] == ["seen"] * 2
+    assert [result.get(timeout=DEADLINE) for result in short] == [n + 1 for n in range(1000)] * 2
+    assert not long.ready()
+    open("second", "w").close()
+    assert long.get(timeout=DEADLINE) == "seen"
+
+
 def lost_and_found():
     import moods
 

@@ -7,7 +7,7 @@ use celeriac_store::Revocation;
 
 use crate::consumer::Consumer;
 use crate::outcome::{Outcome, Revoked};
-use crate::pool::{Kill, StopReason};
+use crate::pool::{Kill, PoolKind, StopReason};
 use crate::request::{Request, RequestState};
 use crate::stamps::Stamp;
 use crate::table::Key;
@@ -67,6 +67,14 @@ impl Consumer {
                 }
                 self.kill(key, reason);
                 true
+            }
+            // It may wait for a child yet.
+            (RequestState::Submitted, None) if entry.pool == PoolKind::Python => {
+                let request = Arc::clone(&entry.request);
+                if let Some(lane) = self.lane(PoolKind::Python) {
+                    lane.pool.withdraw(&request);
+                }
+                false
             }
             _ => false,
         }

@@ -17,6 +17,9 @@ use crate::request::{Request, RequestState, Step};
 use crate::table::{Entry, Key, Started};
 use crate::timers::after;
 
+/// How many tasks a slot has ended in a tenth of a second where tasks are so short that the next may wait beside it.
+const SHORT: usize = 10;
+
 /// A pool, and what waits for it.
 pub(crate) struct Lane {
     /// The pool.
@@ -65,6 +68,11 @@ impl Lane {
     fn has_room(&self) -> bool {
         !self.waiting.is_empty() && self.pool.free() > self.preparing
     }
+
+    /// Whether its tasks are so short that the next ones may wait in the pool.
+    fn is_fast(&self) -> bool {
+        self.pace.is_at_least(self.pool.size().saturating_mul(SHORT), Instant::now())
+    }
 }
 
 impl Consumer {
@@ -94,10 +102,21 @@ impl Consumer {
         self.next_suspect();
         for lane in 0..self.lanes.len() {
             while self.lanes[lane].has_room() {
+                let Some(key) = self.lanes[lane].waiting.front() else { break };
+                if !self.may_start(lane, key) {
+                    break;
+                }
                 let Some(key) = self.lanes[lane].waiting.pop_front() else { break };
                 self.start(lane, &key);
             }
         }
+    }
+
+    /// Whether a request may be given to its pool. What could be discarded while it waits there waits here.
+    fn may_start(&self, lane: usize, key: &Key) -> bool {
+        let lane = &self.lanes[lane];
+        lane.pool.idle() > lane.preparing
+            || (lane.is_fast() && self.table.get(key).is_none_or(|entry| !entry.request.may_be_discarded()))
     }
 
     fn start(&mut self, lane: usize, key: &Key) {

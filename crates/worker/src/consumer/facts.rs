@@ -135,7 +135,7 @@ impl Consumer {
         let running: Vec<Value> = self
             .table
             .iter()
-            .filter(|(_, entry)| matches!(entry.state, RequestState::Submitted | RequestState::Running))
+            .filter(|(_, entry)| entry.is_running())
             .take(LISTED)
             .map(|(_, entry)| Self::running_task(entry))
             .collect();

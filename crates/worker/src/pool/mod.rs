@@ -79,6 +79,11 @@ pub(crate) trait Pool: Send {
     /// How many jobs it takes now. Rises only by [`PoolEvent::Finished`] and [`PoolEvent::Capacity`].
     fn free(&self) -> usize;
 
+    /// How many jobs would start now, and not wait for others to end. Not more than [`Pool::free`].
+    fn idle(&self) -> usize {
+        self.free()
+    }
+
     /// Whether no job can run, now or once others have ended, until something outside of the worker changes: no slot has
     /// come up, because what it needs could not be built or started. Changes with [`PoolEvent::Capacity`],
     /// [`PoolEvent::ChildDied`] and [`PoolEvent::Resources`].
@@ -93,6 +98,10 @@ pub(crate) trait Pool: Send {
 
     /// Asks the task of this request to stop: fires its cancellation token. The task may go on.
     fn ask(&mut self, request: &Request, reason: StopReason);
+
+    /// The task of this request was revoked: it ends with [`PoolEvent::Finished`] unless it has started, for which it may
+    /// have to wait. To be called for pools in which a job waits only.
+    fn withdraw(&mut self, _request: &Request) {}
 
     /// Stops the task of this request by force, and says what came of it.
     fn kill(&mut self, request: &Request, reason: StopReason) -> Kill;

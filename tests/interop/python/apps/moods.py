@@ -70,6 +70,16 @@ def hasty():
     return "slept"
 
 
+@app.task
+def waits_for(path):
+    """Until there is this file."""
+    until = time.monotonic() + 60
+    while not os.path.exists(path):
+        assert time.monotonic() < until, path
+        time.sleep(0.01)
+    return "seen"
+
+
 @app.task(time_limit=0.5)
 def endless():
     time.sleep(30)

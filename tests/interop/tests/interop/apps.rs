@@ -236,6 +236,13 @@ async fn a_rust_program_hosts_an_application_beside_its_own_tasks() {
 }
 
 #[tokio::test]
+async fn no_short_task_waits_for_a_long_one_while_a_child_is_free() {
+    let host = Host::start("moods").await;
+    host.drive("a_long_one_among_short_ones").await;
+    host.end().await;
+}
+
+#[tokio::test]
 async fn a_template_that_dies_hurts_nobody_and_is_replaced() {
     let host = Host::start("moods").await;
     kill_process(host.template(), Signal::KILL).unwrap();

@@ -57,6 +57,8 @@ pub(crate) struct Prefork {
     size: usize,
     /// How many jobs could be running now.
     capacity: Arc<AtomicUsize>,
+    /// How many of them would be running at once.
+    at_once: Arc<AtomicUsize>,
     /// How many jobs were submitted and are not known to have finished.
     busy: usize,
     commands: mpsc::UnboundedSender<Command>,
@@ -83,6 +85,7 @@ impl Prefork {
             kind,
             size,
             capacity: supervisor.capacity(),
+            at_once: supervisor.at_once(),
             busy: 0,
             commands,
             board: supervisor.board(),
@@ -108,6 +111,14 @@ impl Pool for Prefork {
 
     fn free(&self) -> usize {
         self.capacity.load(Ordering::Acquire).saturating_sub(self.busy)
+    }
+
+    fn idle(&self) -> usize {
+        self.at_once.load(Ordering::Acquire).saturating_sub(self.busy)
+    }
+
+    fn withdraw(&mut self, request: &Request) {
+        self.command(Command::Withdraw(identity(request)));
     }
 
     fn is_held_up(&self) -> bool {

@@ -306,6 +306,11 @@ impl Slot {
         if self.is_open() { self.child().map_or(0, |child| child.jobs + child.ahead) } else { 0 }
     }
 
+    /// How many of them would run at once.
+    pub(super) fn at_once(&self) -> usize {
+        if self.is_open() { self.child().map_or(0, |child| child.jobs) } else { 0 }
+    }
+
     /// Whether the child has nothing to do and could be given something.
     pub(super) fn is_idle(&self) -> bool {
         self.is_open() && self.given() == 0

@@ -46,6 +46,8 @@ pub(super) enum Command {
     Ask(usize, StopReason),
     /// To the request of this identity.
     Kill(usize, StopReason),
+    /// The request of this identity is not to run, unless it does.
+    Withdraw(usize),
     Close {
         force: bool,
     },
@@ -69,6 +71,7 @@ pub(super) struct Supervisor {
     /// Jobs for which there was a child when they were submitted, but not any more.
     waiting: VecDeque<Job>,
     capacity: Arc<AtomicUsize>,
+    at_once: Arc<AtomicUsize>,
     events: Events,
     news: NewsSender,
     spawned: mpsc::UnboundedSender<(From, io::Result<Spawned>)>,
@@ -173,6 +176,7 @@ impl Supervisor {
             given: 0,
             waiting: VecDeque::new(),
             capacity: Arc::new(AtomicUsize::new(0)),
+            at_once: Arc::new(AtomicUsize::new(0)),
             events,
             news,
             spawned,
@@ -184,6 +188,11 @@ impl Supervisor {
     /// How many jobs could be running now, for the loop of the worker to read.
     pub(super) fn capacity(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.capacity)
+    }
+
+    /// How many of them would be running at once.
+    pub(super) fn at_once(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.at_once)
     }
 
     pub(super) fn board(&self) -> Board {
@@ -224,6 +233,7 @@ impl Supervisor {
             Command::Submit(job) => self.waiting.push_back(job),
             Command::Ask(request, reason) => self.ask(request, reason),
             Command::Kill(request, reason) => self.kill(request, reason, now),
+            Command::Withdraw(request) => drop(self.withdraw(request, StopReason::Revoked)),
             Command::Close { force } => self.close(force, now),
         }
     }
@@ -239,6 +249,8 @@ impl Supervisor {
         (0..self.members.len()).for_each(|index| self.update_row(index));
         let open = self.members.iter().map(|member| member.slot.capacity()).sum();
         let before = self.capacity.swap(open, Ordering::AcqRel);
+        let at_once = self.members.iter().map(|member| member.slot.at_once()).sum();
+        self.at_once.store(at_once, Ordering::Release);
         for event in self.outbox.drain(..) {
             self.events.send(event);
         }
@@ -388,26 +400,28 @@ impl Supervisor {
         self.say_so(index, what, Bytes::new(), hears_signals);
     }
 
-    /// Whether this task has been given to a child that has not taken it: then it waits again.
-    fn take_back_waiting(&mut self, request: usize) {
+    /// Ends a request that waits, here or in what a child was given ahead. Whether it did.
+    fn withdraw(&mut self, request: usize, reason: StopReason) -> bool {
         if let Some((index, id)) = self.place_of(request)
             && self.members.get(index).is_some_and(|member| !member.slot.has_started(&id))
         {
             self.take_all_back(index);
         }
+        let at = self.waiting.iter().position(|job| identity(&job.request) == request);
+        let Some(job) = at.and_then(|at| self.waiting.remove(at)) else { return false };
+        let outcome = match reason {
+            StopReason::Revoked | StopReason::Terminated(_) => Outcome::Revoked(Revoked::BeforeStart),
+            _ => Outcome::Returned,
+        };
+        self.finish(job, outcome, Duration::ZERO);
+        true
     }
 
     /// Stops one task by force: its child, if that runs nothing else; else its child is asked to stop it. Only where the
     /// worker ends all are killed.
     fn kill(&mut self, request: usize, reason: StopReason, now: Instant) {
-        self.take_back_waiting(request);
-        if let Some(at) = self.waiting.iter().position(|job| identity(&job.request) == request) {
-            let Some(job) = self.waiting.remove(at) else { return };
-            let outcome = match reason {
-                StopReason::Revoked | StopReason::Terminated(_) => Outcome::Revoked(Revoked::BeforeStart),
-                _ => Outcome::Returned,
-            };
-            return self.finish(job, outcome, Duration::ZERO);
+        if self.withdraw(request, reason) {
+            return;
         }
         let Some((index, id)) = self.place_of(request) else { return };
         let doom = match reason {
