@@ -22,7 +22,7 @@ use rustix::net::{
 use super::frame::Encoded;
 
 /// How many jobs a child has at most besides the one that it runs.
-pub(super) const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 16;
 
 /// The end of this socket that belongs to the child, which is to inherit it, and both ends as the parent keeps them.
 #[derive(Debug)]

@@ -13,10 +13,11 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep_until};
 
 use super::capture::{Capture, Stream};
 use super::frame::{self, Encoded};
+use super::patience::Patience;
 use super::process::Process;
 use super::protocol::FromChild;
 use super::spawner::Spawned;
@@ -28,6 +29,9 @@ pub(super) const ORDERS: usize = 64;
 
 /// How much is read from a child before others have their turn.
 const PIECE: usize = 64 << 10;
+
+/// How much is made room for as long as that has been enough: what was read is kept until it has been heard.
+const USUAL: usize = 8 << 10;
 
 /// How often bytes that are not yet a frame are reported as a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
@@ -74,6 +78,9 @@ pub(super) struct Link {
     death: AsyncFd<OwnedFd>,
     socket: UnixStream,
     can_read: bool,
+    patience: Patience,
+    /// Whether the last reading filled what it had room for.
+    has_more: bool,
     received: BytesMut,
     sending: VecDeque<Bytes>,
     outputs: [Capture; 2],
@@ -90,6 +97,7 @@ impl Link {
         from: From,
         name: Box<str>,
         spawned: Spawned,
+        gets_ahead: bool,
         limit: usize,
         news: NewsSender,
     ) -> io::Result<(Self, Arc<Process>)> {
@@ -102,6 +110,8 @@ impl Link {
             process: Arc::clone(&process),
             socket: UnixStream::from_std(spawned.socket)?,
             can_read: true,
+            patience: Patience::new(gets_ahead, Instant::now()),
+            has_more: false,
             received: BytesMut::new(),
             sending: VecDeque::new(),
             outputs: [Capture::new(spawned.stdout, Stream::Out)?, Capture::new(spawned.stderr, Stream::Err)?],
@@ -118,6 +128,7 @@ impl Link {
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             let [out, err] = &self.outputs;
+            let rest = self.patience.until();
             tokio::select! {
                 dead = self.death.readable() => {
                     // An error here could only mean that the runtime ends, and with it everything.
@@ -130,7 +141,8 @@ impl Link {
                 }
                 Some(order) = orders.recv(), if self.sending.len() < 4 => self.take(order),
                 _ = self.socket.writable(), if !self.sending.is_empty() => self.write(),
-                _ = self.socket.readable(), if self.can_read => self.read().await,
+                _ = self.socket.readable(), if self.can_read && rest.is_none() => self.read().await,
+                () = sleep_until(rest.unwrap_or(self.said_alive)), if rest.is_some() => self.patience.is_over(),
                 () = out.readable(), if out.is_open() => self.outputs[0].log(&self.name, self.task.as_deref(), false),
                 () = err.readable(), if err.is_open() => self.outputs[1].log(&self.name, self.task.as_deref(), false),
             }
@@ -168,10 +180,15 @@ impl Link {
     }
 
     async fn read(&mut self) {
-        self.received.reserve(PIECE);
+        self.patience.has_read(Instant::now());
+        self.received.reserve(if self.has_more { PIECE } else { USUAL });
+        let room = self.received.capacity() - self.received.len();
         match self.socket.try_read_buf(&mut self.received) {
             Ok(0) => self.can_read = false,
-            Ok(_) => self.tell_frames().await,
+            Ok(read) => {
+                self.has_more = read == room;
+                self.tell_frames().await;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.can_read = false,
         }

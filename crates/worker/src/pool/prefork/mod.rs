@@ -6,7 +6,7 @@
 //!
 //! - both sides: [`frame`] cuts the socket into frames, [`protocol`] says what is in them;
 //! - the parent: [`supervisor`] decides and [`hearing`] listens, by the rules of [`slot`], [`doom`] and [`recycle`];
-//!   [`spawner`] starts children, [`link`] carries, what is to come next lies [`ahead`], [`capture`] logs what they print, [`process`], [`sys`] and
+//!   [`spawner`] starts children, [`link`] carries, with [`patience`], what is to come next lies [`ahead`], [`capture`] logs what they print, [`process`], [`sys`] and
 //!   [`oom`] ask the kernel, [`board`] is for people;
 //! - the child: [`child`]; children of a Celery application are forked by a Python process, the [`template`].
 
@@ -21,6 +21,7 @@ mod hearing;
 mod link;
 mod oom;
 mod options;
+mod patience;
 mod process;
 mod protocol;
 mod recycle;

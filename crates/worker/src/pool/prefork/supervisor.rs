@@ -561,7 +561,9 @@ impl Supervisor {
         }
         let mut spawned = spawned;
         member.ahead = spawned.as_mut().ok().and_then(|spawned| spawned.ahead.take());
-        let linked = spawned.and_then(|spawned| Link::new(from, member.name.clone(), spawned, limit, news));
+        let linked = spawned.and_then(|spawned| {
+            Link::new(from, member.name.clone(), spawned, member.ahead.is_some(), limit, news)
+        });
         match linked {
             Ok((link, process)) => {
                 // Each job may be one order, and to stop it another.
