@@ -119,7 +119,7 @@ impl Consumer {
             headers: request.delivery.message.headers.clone(),
         });
         if request.task.body.python().is_some() {
-            self.tell_python(Telling::of(request, What::Received));
+            self.tell_python_of(request, What::Received);
         }
         self.queue_up(key, &request.task, pool);
     }

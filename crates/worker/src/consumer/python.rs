@@ -178,6 +178,15 @@ impl Consumer {
         }
     }
 
+    /// The same of a request. Nothing is put together unless somebody listens: this is done for every task.
+    pub(super) fn tell_python_of(&self, request: &Request, what: What) {
+        if let Some(template) = &self.options.template
+            && template.cares_for(&what)
+        {
+            drop(template.tell(Telling::of(request, what)));
+        }
+    }
+
     /// Makes an outcome durable and tells the code of the application of it: once it is durable, if the engine does that;
     /// else the result backend of the application does, and the message is settled when it has.
     pub(super) fn send_and_tell(&mut self, mut item: Item, telling: Telling) {

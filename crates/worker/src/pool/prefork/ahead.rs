@@ -24,7 +24,7 @@ use super::frame::Encoded;
 /// How many jobs a child has at most besides the one that it runs.
 pub(super) const AHEAD: usize = 16;
 
-/// The end of this socket that belongs to the child, which is to inherit it, and both ends as the parent keeps them.
+/// Both ends of this socket, as the parent keeps them beside the one that the child has.
 #[derive(Debug)]
 pub(super) struct Ahead {
     ours: OwnedFd,

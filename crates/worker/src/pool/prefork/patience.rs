@@ -1,7 +1,7 @@
 //! When a child is read: at once, unless it says so much that a little patience saves most of the work.
 //!
-//! A child that has its next jobs ahead does not wait for its parent. Where it ends one after the other in less than a
-//! millisecond, being woken for each would cost the parent more than the task itself.
+//! A child that has its next jobs ahead does not wait for its parent. Where it ends one after the other within
+//! moments, being woken for each would cost the parent as much as all else that it does for the task.
 
 use std::time::Duration;
 
