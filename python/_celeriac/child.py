@@ -81,8 +81,8 @@ class Child:
         # Whether the parent has said something since it was last heard, and whether it is being heard.
         self.is_announced = self.is_hearing = False
 
-    def say(self, body=b"", **head):
-        self.send(frames.encode(head, body))
+    def say(self, what, **details):
+        self.send(frames.encode({what: details}))
 
     def send(self, *pieces):
         with self.sending:
@@ -96,7 +96,7 @@ class Child:
 
     def start(self):
         """Greets the parent, and does what a child of the stock pool does before its first task."""
-        self.say(type="hello", version=frames.VERSION, pid=os.getpid())
+        self.say("hello", version=frames.VERSION, pid=os.getpid())
         frame = self.reader.read()
         # The worker may have ended meanwhile.
         if frame is None or frame[0]["type"] == "stop":
@@ -105,14 +105,14 @@ class Child:
         beat = self.welcome["beat"]
         seconds = beat["secs"] + beat["nanos"] / 1e9
         self.start_beat(seconds)
-        self.say(type="phase", phase="import")
+        self.say("phase", phase="import")
         self.app = self.load()
         # kombu counts priorities the other way on Redis, and the parent has turned them.
         self.is_turned = self.app.connection_for_read().get_transport_cls().driver_type == "redis"
-        self.say(type="phase", phase="init")
+        self.say("phase", phase="init")
         self.prepare()
         self.handle_signals()
-        self.say(type="ready", jobs=self.birth["jobs"], memory=linux.resident_memory())
+        self.say("ready", jobs=self.birth["jobs"], memory=linux.resident_memory())
 
     def start_beat(self, seconds):
         threading.Thread(target=self.beat, args=(seconds,), name="celeriac-beat", daemon=True).start()
@@ -183,7 +183,7 @@ class Child:
             # It is about a task that has ended.
             return
         elif head["type"] == "confirm":
-            self.say(type="confirmed", id=head["id"])
+            self.say("confirmed", id=head["id"])
         elif head["type"] == "cancel":
             self.cancel(head["reason"])
 
@@ -199,7 +199,7 @@ class Child:
         while True:
             native.sleep(seconds)
             try:
-                self.say(type="beat", memory=linux.resident_memory())
+                self.say("beat", memory=linux.resident_memory())
             except OSError:
                 os._exit(0)
             if self.current is not None and self.reader.has_more(0):
@@ -317,7 +317,7 @@ def plain(message, body):
     return decompress(body, compression)
 
 
-SUCCEEDED = {"outcome": "handled", "state": "success"}
+SUCCEEDED = {"handled": {"state": "success"}}
 
 
 def ended(info):
@@ -329,18 +329,19 @@ def ended(info):
     if isinstance(error, ExceptionWithTraceback):
         error = error.exc
     if isinstance(error, Retry):
-        return {"outcome": "handled", "state": "retry"}
+        return {"handled": {"state": "retry"}}
     if isinstance(error, Reject):
-        return {"outcome": "rejected", "requeue": bool(error.requeue), "reason": str(error.reason)}
+        return {"rejected": {"requeue": bool(error.requeue), "reason": str(error.reason)}}
     if isinstance(error, Ignore):
-        return {"outcome": "handled", "state": "ignored"}
-    return {"outcome": "handled", "state": "failure"}
+        return {"handled": {"state": "ignored"}}
+    return {"handled": {"state": "failure"}}
 
 
 def escaped(error):
     """What left the tracer, which no task should let out."""
     kind = type(error)
-    return {
-        "outcome": "escaped", "exc_type": kind.__name__, "exc_module": kind.__module__, "message": str(error),
+    details = {
+        "exc_type": kind.__name__, "exc_module": kind.__module__, "message": str(error),
         "traceback": "".join(traceback.format_exception(kind, error, error.__traceback__)),
     }
+    return {"escaped": details}

@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 
-VERSION = 3
+VERSION = 4
 
 _PREFIX = struct.Struct(">II")
 _MOST_DESCRIPTORS = 8
@@ -26,12 +26,12 @@ def encoded(head, body=b""):
 
 def started(task):
     """The frame that says that a task runs from now on. Written out, because there is one for each task; so is the next."""
-    return encoded(b'{"type":"started","id":%s}' % json.dumps(task).encode())
+    return encoded(b'{"started":{"id":%s}}' % json.dumps(task).encode())
 
 
 def done(task, ending, seconds, memory, body):
     """The frame that says how a task has ended."""
-    head = b'{"type":"done","id":%s,"ending":%s,"left":null,"runtime":{"secs":%d,"nanos":%d},"memory":%s}' % (
+    head = b'{"done":{"id":%s,"ending":%s,"left":null,"runtime":{"secs":%d,"nanos":%d},"memory":%s}}' % (
         json.dumps(task).encode(), json.dumps(ending).encode(), int(seconds), int(seconds % 1 * 1e9),
         b"null" if memory is None else b"%d" % memory,
     )

@@ -79,7 +79,7 @@ class Many(Child):
             if run is not None:
                 self.stop(run, head["reason"])
         elif kind == "confirm" and head["id"] in self.running:
-            self.say(type="confirmed", id=head["id"])
+            self.say("confirmed", id=head["id"])
 
     def make_run(self):
         return Run()
@@ -100,7 +100,7 @@ class Many(Child):
             size = head["headers"]
             message = json.loads(body[:size])
             request = self.request(head, message)
-            self.say(type="started", id=task)
+            self.say("started", id=task)
             failed, value, seconds = self.trace(
                 run, fast_trace_task, head["task"], task, request, plain(message, body[size:]),
                 message.get("content-type", "application/json"), message.get("content-encoding", "utf-8"),
@@ -149,5 +149,5 @@ class Many(Child):
 def ending_of(reason):
     """How a task ends that its child has stopped for this reason."""
     if reason["why"] == "hard-time-limit":
-        return {"outcome": "time-limit-exceeded", "limit": reason["limit"]}
-    return {"outcome": "revoked"}
+        return {"time-limit-exceeded": {"limit": reason["limit"]}}
+    return "revoked"

@@ -110,7 +110,9 @@ class Template:
             head["name"] = head["name"].replace("ForkPoolWorker", "SpawnPoolWorker")
         try:
             signals.worker_before_create_process.send(sender=self.worker)
+            # What has been loaded is never collected in a child: looking at it would give each a copy of its own.
             gc.collect()
+            gc.freeze()
             sys.stdout.flush()
             sys.stderr.flush()
             pid = self.spawn(head, descriptors) if spawns else self.fork_child(head, descriptors)

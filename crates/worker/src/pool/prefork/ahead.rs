@@ -13,16 +13,16 @@
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, recv, sendmsg,
     socketpair,
 };
 
 use super::frame::Encoded;
+use super::sys::retried;
 
 /// How many jobs a child has at most besides the one that it runs.
-pub(super) const AHEAD: usize = 16;
+pub(super) const AHEAD: usize = 32;
 
 /// Both ends of this socket, as the parent keeps them beside the one that the child has.
 #[derive(Debug)]
@@ -61,18 +61,10 @@ impl Ahead {
     }
 }
 
-fn retried<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            result => return result,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use rustix::io::Errno;
 
     use super::*;
 

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::capture::{Capture, Stream};
+use super::channel::{Channel, Moved};
 use super::frame::{self, Encoded};
 use super::patience::Patience;
 use super::process::Process;
@@ -27,11 +27,8 @@ use crate::request::Request;
 /// How many orders may wait for one child. Each job, cancellation or credit is one.
 pub(super) const ORDERS: usize = 64;
 
-/// How much is read from a child before others have their turn.
-const PIECE: usize = 64 << 10;
-
-/// How much is made room for as long as that has been enough: what was read is kept until it has been heard.
-const USUAL: usize = 8 << 10;
+/// How much of what a child has said on a beat is read at once, in pieces.
+const PIECES: usize = 16;
 
 /// How often bytes that are not yet a frame are reported as a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
@@ -76,11 +73,9 @@ pub(super) struct Link {
     name: Box<str>,
     process: Arc<Process>,
     death: AsyncFd<OwnedFd>,
-    socket: UnixStream,
+    channel: Channel,
     can_read: bool,
     patience: Patience,
-    /// Whether the last reading filled what it had room for.
-    has_more: bool,
     received: BytesMut,
     sending: VecDeque<Bytes>,
     outputs: [Capture; 2],
@@ -97,21 +92,19 @@ impl Link {
         from: From,
         name: Box<str>,
         spawned: Spawned,
-        gets_ahead: bool,
+        patience: Patience,
         limit: usize,
         news: NewsSender,
     ) -> io::Result<(Self, Arc<Process>)> {
-        spawned.socket.set_nonblocking(true)?;
         let process = Arc::new(spawned.process);
         let link = Self {
             from,
             name,
             death: process.watch()?,
             process: Arc::clone(&process),
-            socket: UnixStream::from_std(spawned.socket)?,
+            channel: Channel::new(spawned.socket.into())?,
             can_read: true,
-            patience: Patience::new(gets_ahead, Instant::now()),
-            has_more: false,
+            patience,
             received: BytesMut::new(),
             sending: VecDeque::new(),
             outputs: [Capture::new(spawned.stdout, Stream::Out)?, Capture::new(spawned.stderr, Stream::Err)?],
@@ -140,9 +133,11 @@ impl Link {
                     }
                 }
                 Some(order) = orders.recv(), if self.sending.len() < 4 => self.take(order),
-                _ = self.socket.writable(), if !self.sending.is_empty() => self.write(),
-                _ = self.socket.readable(), if self.can_read && rest.is_none() => self.read().await,
-                () = sleep_until(rest.unwrap_or(self.said_alive)), if rest.is_some() => self.patience.is_over(),
+                () = self.channel.writable(), if !self.sending.is_empty() => self.write(),
+                () = self.channel.readable(), if self.can_read && rest.is_none() => self.read(1).await,
+                () = sleep_until(rest.unwrap_or(self.said_alive)), if self.can_read && rest.is_some() => {
+                    self.read(PIECES).await;
+                }
                 () = out.readable(), if out.is_open() => self.outputs[0].log(&self.name, self.task.as_deref(), false),
                 () = err.readable(), if err.is_open() => self.outputs[1].log(&self.name, self.task.as_deref(), false),
             }
@@ -167,11 +162,11 @@ impl Link {
     /// Writes as much as the child takes now.
     fn write(&mut self) {
         while let Some(next) = self.sending.front_mut() {
-            match self.socket.try_write(next) {
-                Ok(written) => next.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            match self.channel.write(next) {
+                Moved::Bytes(written) => next.advance(written),
+                Moved::Nothing => return self.attend(),
                 // The child closed its end: it is about to die, which its pidfd will tell.
-                Err(_) => self.sending.clear(),
+                Moved::Over => self.sending.clear(),
             }
             if self.sending.front().is_some_and(Bytes::is_empty) {
                 self.sending.pop_front();
@@ -179,44 +174,68 @@ impl Link {
         }
     }
 
-    async fn read(&mut self) {
-        self.patience.has_read(Instant::now());
-        self.received.reserve(if self.has_more { PIECE } else { USUAL });
-        let room = self.received.capacity() - self.received.len();
-        match self.socket.try_read_buf(&mut self.received) {
-            Ok(0) => self.can_read = false,
-            Ok(read) => {
-                self.has_more = read == room;
-                self.tell_frames().await;
+    /// Notices again at once what the child does.
+    fn attend(&mut self) {
+        match self.channel.watch() {
+            Ok(()) => self.patience.end(),
+            Err(error) => {
+                tracing::warn!(child = &*self.name, %error, "a child cannot be watched: it is read from time to time");
+                self.patience.go_on(Instant::now());
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.can_read = false,
         }
     }
 
-    /// Tells every complete frame among what was received.
-    async fn tell_frames(&mut self) {
-        let mut told = false;
+    /// Reads so many pieces, and decides when to read next.
+    async fn read(&mut self, pieces: usize) {
+        let mut frames = 0;
+        for _ in 0..pieces {
+            match self.channel.read(&mut self.received) {
+                Moved::Bytes(_) => frames += self.tell_frames().await,
+                Moved::Nothing => break,
+                Moved::Over => self.can_read = false,
+            }
+            if !self.channel.has_more() || !self.can_read {
+                break;
+            }
+        }
+        let was_left_alone = self.patience.until().is_some();
+        // What waits to be written needs to be noticed.
+        if self.sending.is_empty() {
+            self.patience.has_read(Instant::now(), frames);
+        }
+        match (was_left_alone, self.patience.until()) {
+            (true, None) => self.attend(),
+            (false, Some(_)) => self.channel.leave_alone(),
+            _ => {}
+        }
+    }
+
+    /// Tells every complete frame among what was received, and how many there were.
+    async fn tell_frames(&mut self) -> usize {
+        let (mut told, mut has_logged) = (0, false);
         while self.can_read {
             match frame::decode(&mut self.received, self.limit) {
-                Ok(Some(frame)) => self.tell_frame(&frame).await,
+                Ok(Some(frame)) => self.tell_frame(&frame, &mut has_logged).await,
                 Ok(None) => break,
                 Err(error) => self.give_up(error.to_string()).await,
             }
-            told = true;
+            told += 1;
         }
-        if !told && self.said_alive.elapsed() >= SIGN_OF_LIFE {
+        if told == 0 && self.said_alive.elapsed() >= SIGN_OF_LIFE {
             self.said_alive = Instant::now();
             self.tell(News::Alive).await;
         }
+        told
     }
 
-    async fn tell_frame(&mut self, frame: &frame::Frame) {
+    async fn tell_frame(&mut self, frame: &frame::Frame, has_logged: &mut bool) {
         match serde_json::from_slice::<FromChild>(&frame.head) {
             Ok(head) => {
                 if matches!(head, FromChild::Done { .. }) {
-                    // Whatever the task printed is in the pipes by now, and is not to pass for the next task's.
-                    self.log_outputs();
+                    // Whatever the task printed was in the pipes before this was read, and is not to pass for the next task's.
+                    if !std::mem::replace(has_logged, true) {
+                        self.log_outputs();
+                    }
                     self.task = None;
                 }
                 self.tell(News::Frame(head, frame.body.clone())).await;
@@ -238,17 +257,8 @@ impl Link {
 
     /// Tells what the dead child still had sent, and then that it is dead.
     async fn finish(&mut self, remains: Remains) {
-        let mut piece = vec![0; PIECE];
-        while self.can_read {
-            // Not through the runtime, which may not have noticed yet that there is something to read.
-            match rustix::io::read(&self.socket, &mut piece) {
-                Ok(length) if length > 0 => {
-                    self.received.extend_from_slice(&piece[..length]);
-                    self.tell_frames().await;
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(_) | Err(_) => break,
-            }
+        while self.can_read && matches!(self.channel.read(&mut self.received), Moved::Bytes(_)) {
+            self.tell_frames().await;
         }
         self.log_outputs();
         self.tell(News::Exited(remains)).await;

@@ -14,6 +14,7 @@ mod ahead;
 mod backoff;
 mod board;
 mod capture;
+mod channel;
 mod child;
 mod doom;
 mod frame;

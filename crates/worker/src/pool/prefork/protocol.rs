@@ -27,7 +27,7 @@ use crate::outcome::Failure;
 use crate::pool::StopReason;
 
 /// The version of this protocol. A child of another version is not used.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// What a parent says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,9 +89,9 @@ pub(super) struct JobHead {
     pub(super) headers: usize,
 }
 
-/// What a child says.
+/// What a child says. The name of each stands in front of the rest, so that it is read in one go.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum FromChild {
     /// The first frame.
     Hello { version: u32, pid: u32 },
@@ -128,7 +128,7 @@ pub(super) enum StartPhase {
 
 /// How a task ended, its value left to the body of the frame.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum TaskEnding {
     Success,
     Failure {
@@ -283,5 +283,7 @@ mod tests {
         let json = serde_json::to_string(&cancel).unwrap();
         assert_eq!(json, r#"{"type":"cancel","id":"t","reason":{"why":"revoked"}}"#);
         assert_eq!(serde_json::to_string(&ToChild::Stop).unwrap(), r#"{"type":"stop"}"#);
+        let started = FromChild::Started { id: "t".into() };
+        assert_eq!(serde_json::to_string(&started).unwrap(), r#"{"started":{"id":"t"}}"#);
     }
 }

@@ -22,6 +22,7 @@ use super::doom::Doom;
 use super::link::{From, Link, News, NewsSender, ORDERS, Order};
 use super::oom::OomKills;
 use super::options::{Options, Stopping};
+use super::patience::Patience;
 use super::process::Process;
 use super::protocol::{self, JobHead, Reason, ToChild};
 use super::slot::{Action, Phase, Slot};
@@ -64,6 +65,8 @@ pub(super) struct Supervisor {
     pub(super) is_closing: bool,
     app: App,
     spawner: Spawner,
+    /// Since when it has kept children.
+    began: Instant,
     /// How many children have ever been started.
     started: u32,
     /// How many jobs have ever been given.
@@ -172,6 +175,7 @@ impl Supervisor {
             is_closing: false,
             app,
             spawner,
+            began: now,
             started: 0,
             given: 0,
             waiting: VecDeque::new(),
@@ -562,7 +566,8 @@ impl Supervisor {
         let mut spawned = spawned;
         member.ahead = spawned.as_mut().ok().and_then(|spawned| spawned.ahead.take());
         let linked = spawned.and_then(|spawned| {
-            Link::new(from, member.name.clone(), spawned, member.ahead.is_some(), limit, news)
+            let patience = Patience::new(member.ahead.is_some(), self.began);
+            Link::new(from, member.name.clone(), spawned, patience, limit, news)
         });
         match linked {
             Ok((link, process)) => {

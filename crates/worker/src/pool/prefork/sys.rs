@@ -1,9 +1,10 @@
-//! The only unsafe code of the pool: two calls that have no safe form.
+//! Calls of the system: the only unsafe code of the pool, two that have no safe form, and how a call is repeated.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 
@@ -21,6 +22,16 @@ pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the runtime must be able to rely on the descriptor staying open, and the same, as long as it is
     // registered; an `OwnedFd` that it owns does.
     Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+/// Calls again what a signal has interrupted.
+pub(super) fn retried<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
 }
 
 /// What the kernel keeps of a dead process until its parent asks.
