@@ -180,10 +180,8 @@ impl Consumer {
 
     /// The same of a request. Nothing is put together unless somebody listens: this is done for every task.
     pub(super) fn tell_python_of(&self, request: &Request, what: What) {
-        if let Some(template) = &self.options.template
-            && template.cares_for(&what)
-        {
-            drop(template.tell(Telling::of(request, what)));
+        if self.options.template.as_ref().is_some_and(|template| template.cares_for(&what)) {
+            self.tell_python(Telling::of(request, what));
         }
     }
 

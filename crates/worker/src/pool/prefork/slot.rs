@@ -18,6 +18,14 @@ use super::doom::{self, Doom, Evidence};
 use crate::death::{DeathReason, Ending};
 use crate::signum::Signum;
 
+mod child;
+mod sentence;
+
+use child::{Child, Run, Urged};
+use sentence::{Blow, Sentence};
+
+pub(super) use child::Phase;
+
 /// How soon a child that seems to have been silent for too long is looked at again. What it said while this worker was
 /// busy with something else, such as a huge result, has been heard by then.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
@@ -56,27 +64,6 @@ pub(super) enum Action {
     Signal(TaskId, Signum),
 }
 
-/// How far a child has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The process exists; `main` has not yet reached the child's role.
-    Starting,
-    /// It builds resources and runs `worker_process_init`.
-    Init,
-    /// It takes tasks.
-    Ready,
-}
-
-impl Phase {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Phase::Starting => "starting",
-            Phase::Init => "initializing",
-            Phase::Ready => "ready",
-        }
-    }
-}
-
 /// One slot of the pool and the child that is in it.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -96,101 +83,6 @@ enum Life {
     Alive(Box<Child>),
     /// No child, and none will come.
     Closed,
-}
-
-#[derive(Debug)]
-struct Child {
-    phase: Phase,
-    /// How many tasks it runs at once.
-    jobs: usize,
-    /// How many more it may be given ahead.
-    ahead: usize,
-    /// The tasks it was given, those that were assigned first in front.
-    runs: Vec<Run>,
-    /// Those among them that it was told to stop and has said nothing of since.
-    urged: Vec<Urged>,
-    sentence: Option<Sentence>,
-    born: Instant,
-    heard: Instant,
-    /// When to look again whether it is silent, once it seemed to be.
-    suspected: Option<Instant>,
-    start_memory: u64,
-    memory: u64,
-    tasks: u64,
-    said: Option<Box<str>>,
-}
-
-/// When a child that gives no sign of life is taken to be hung.
-struct Silent {
-    since: Instant,
-    at: Instant,
-}
-
-impl Child {
-    /// Whether it is being killed whatever it does.
-    fn is_struck(&self) -> bool {
-        self.sentence.as_ref().is_some_and(|sentence| sentence.doom.severity() == doom::DEADLY)
-    }
-
-    fn run(&self, id: &TaskId) -> Option<&Run> {
-        self.runs.iter().find(|run| run.id == *id)
-    }
-
-    /// When it will have been silent for too long, unless it is being killed already.
-    ///
-    /// A child that starts is not heard of, whatever its program does before it becomes a child.
-    fn silent_from(&self, rules: Rules) -> Option<Silent> {
-        let (since, limit) = match self.phase {
-            Phase::Starting => (self.born, rules.start),
-            Phase::Init | Phase::Ready => (self.heard, rules.silence),
-        };
-        (!self.is_struck()).then(|| Silent { since, at: self.suspected.unwrap_or(since + limit) })
-    }
-}
-
-#[derive(Debug)]
-struct Run {
-    id: TaskId,
-    /// When it was assigned, and then when the child said that it started.
-    since: Instant,
-    /// Whether nothing may be given ahead until it has started.
-    alone: bool,
-    started: bool,
-}
-
-/// A task that a child of several was told to stop.
-#[derive(Debug)]
-struct Urged {
-    id: TaskId,
-    why: Doom,
-    since: Instant,
-}
-
-/// The decision that a child is to end, and how it is carried out.
-#[derive(Debug)]
-struct Sentence {
-    doom: Doom,
-    /// The task that it is about, if it is about one.
-    task: Option<TaskId>,
-    next: Option<(Instant, Blow)>,
-    struck: bool,
-    /// The milder sentence that stands again should this one be lifted.
-    milder: Option<Doom>,
-}
-
-impl Sentence {
-    /// Whether it was about a task that did not end by it, and nothing more will come of it.
-    fn is_spent(&self) -> bool {
-        self.doom.is_of_its_task() && !self.struck && self.next.is_none()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Blow {
-    /// It was told to end, and has not.
-    GiveUp,
-    Terminate,
-    Kill,
 }
 
 /// How a child ended, as far as its slot can tell.
@@ -228,21 +120,7 @@ impl Slot {
 
     /// The child was started.
     pub(super) fn spawned(&mut self, now: Instant) {
-        self.life = Life::Alive(Box::new(Child {
-            phase: Phase::Starting,
-            jobs: 1,
-            ahead: 0,
-            runs: Vec::new(),
-            urged: Vec::new(),
-            sentence: None,
-            born: now,
-            heard: now,
-            suspected: None,
-            start_memory: 0,
-            memory: 0,
-            tasks: 0,
-            said: None,
-        }));
+        self.life = Life::Alive(Box::new(Child::new(now)));
     }
 
     /// The child could not be started: tried again later.
@@ -318,11 +196,7 @@ impl Slot {
 
     /// Whether the child can be given this task now: not beside another run of the same, which it could not tell apart.
     pub(super) fn takes(&self, id: &TaskId) -> bool {
-        let takes = |child: &Child| {
-            let has_room = child.runs.len() < child.jobs + child.ahead;
-            has_room && child.runs.iter().all(|run| run.id != *id && (run.started || !run.alone))
-        };
-        self.is_open() && self.child().is_some_and(takes)
+        self.is_open() && self.child().is_some_and(|child| child.takes(id))
     }
 
     /// How many tasks the child was given and has not ended.
@@ -383,11 +257,8 @@ impl Slot {
         child.runs.remove(at);
         child.urged.retain(|urged| urged.id != *id);
         child.tasks += 1;
-        let lifts =
-            |it: &mut Sentence| it.doom.is_of_its_task() && !it.struck && it.task.as_ref() == Some(id);
-        if let Some(lifted) = child.sentence.take_if(lifts) {
-            let again = |doom| Sentence { doom, task: None, next: None, struck: false, milder: None };
-            child.sentence = lifted.milder.map(again);
+        if let Some(sentence) = child.sentence.take_if(|it| it.may_be_lifted_by(id)) {
+            child.sentence = sentence.lifted();
         }
         let is_idle = child.runs.is_empty();
         if let Some(mild) = child.sentence.as_mut().filter(|sentence| is_idle && !sentence.doom.kills()) {
@@ -403,14 +274,7 @@ impl Slot {
     pub(super) fn condemn(&mut self, doom: Doom, task: Option<&TaskId>, now: Instant) -> Option<Action> {
         let Rules { answer, leave, .. } = self.rules;
         let child = self.child_mut()?;
-        let severity = doom.severity();
-        let outweighs = |standing: &Sentence| {
-            // To be killed at once outweighs to be killed soon.
-            standing.doom.severity() >= severity
-                && !(severity == doom::DEADLY && standing.next.is_some())
-                && !standing.is_spent()
-        };
-        if child.sentence.as_ref().is_some_and(outweighs) {
+        if child.sentence.as_ref().is_some_and(|standing| standing.outweighs(doom.severity())) {
             return None;
         }
         let task = task.filter(|id| child.jobs == 1 && child.run(id).is_some());
@@ -460,9 +324,7 @@ impl Slot {
             child.urged.retain(|urged| urged.id != *id);
         }
         let runs = self.child().is_some_and(|child| child.run(id).is_some());
-        let asked = self.sentence_mut().is_some_and(|sentence| {
-            sentence.doom.is_of_its_task() && !sentence.struck && sentence.task.as_ref() == Some(id)
-        });
+        let asked = self.sentence_mut().is_some_and(|sentence| sentence.may_be_lifted_by(id));
         (runs && asked).then(|| self.strike(Blow::Terminate, now))
     }
 
@@ -481,9 +343,8 @@ impl Slot {
         let is_late = |next: Option<(Instant, Blow)>| next.is_some_and(|(due, _)| due <= now);
         let reprieved =
             child.sentence.take_if(|it| !it.struck && !it.doom.signal().is_final() && is_late(it.next));
-        if let Some(Sentence { milder, .. }) = reprieved {
-            child.sentence =
-                milder.map(|doom| Sentence { doom, task: None, next: None, struck: false, milder: None });
+        if let Some(sentence) = reprieved {
+            child.sentence = sentence.lifted();
         }
     }
 

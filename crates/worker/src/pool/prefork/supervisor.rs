@@ -2,33 +2,30 @@
 //!
 //! It alone decides; links carry, slots keep the rules. It never waits for any one child.
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use celeriac_app::{App, signals};
 use celeriac_protocol::TaskId;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::ahead::Ahead;
 use super::board::Board;
 use super::doom::Doom;
 use super::link::{From, Link, News, NewsSender, ORDERS, Order};
+use super::member::{Given, Hand, Member};
 use super::oom::OomKills;
 use super::options::{Options, Stopping};
 use super::patience::Patience;
-use super::process::Process;
-use super::protocol::{self, JobHead, Reason, ToChild};
-use super::slot::{Action, Phase, Slot};
+use super::protocol::{self, Reason, ToChild};
+use super::slot::{Action, Phase};
 use super::spawner::{Birth, Spawned, Spawner};
-use crate::finish::python::says_redelivered;
-use crate::outcome::{Failure, FailureCode, Outcome, Revoked};
+use crate::outcome::{Outcome, Revoked};
 use crate::pool::slot::identity;
 use crate::pool::{Events, Job, PoolEvent, PoolKind, StopReason};
 use crate::signum::Signum;
@@ -70,69 +67,14 @@ pub(super) struct Supervisor {
     /// How many children have ever been started.
     started: u32,
     /// How many jobs have ever been given.
-    given: u64,
+    pub(super) given: u64,
     /// Jobs for which there was a child when they were submitted, but not any more.
-    waiting: VecDeque<Job>,
+    pub(super) waiting: VecDeque<Job>,
     capacity: Arc<AtomicUsize>,
     at_once: Arc<AtomicUsize>,
     events: Events,
     news: NewsSender,
     spawned: mpsc::UnboundedSender<(From, io::Result<Spawned>)>,
-}
-
-/// One slot, its child, and what the child is doing.
-pub(super) struct Member {
-    pub(super) slot: Slot,
-    /// Counts the children of all slots; a child is known by it.
-    pub(super) number: u32,
-    pub(super) name: Box<str>,
-    /// What it was given and has not ended, in that order.
-    pub(super) jobs: Vec<Given>,
-    /// What it was given ahead, if it is such a child.
-    ahead: Option<Ahead>,
-    hand: Option<Hand>,
-    /// Whether people are not shown yet how it fares.
-    changed: bool,
-}
-
-impl Member {
-    /// The job of this id that the child runs.
-    pub(super) fn job(&self, id: &TaskId) -> Option<&Job> {
-        self.jobs.iter().map(|given| &given.job).find(|job| job.request.id == *id)
-    }
-
-    /// The same, which it runs no more.
-    pub(super) fn take_job(&mut self, id: &TaskId) -> Option<Job> {
-        let at = self.jobs.iter().position(|given| given.job.request.id == *id)?;
-        Some(self.jobs.remove(at).job)
-    }
-
-    /// Whether it may be given jobs ahead.
-    pub(super) fn gets_ahead(&self) -> bool {
-        self.ahead.is_some()
-    }
-
-    /// Takes a job back that the child has not taken yet: the one that it would take next.
-    fn take_back(&mut self) -> Option<Job> {
-        let number = self.ahead.as_ref()?.take_back()?;
-        let at = self.jobs.iter().position(|given| given.number == number)?;
-        let job = self.jobs.remove(at).job;
-        self.slot.unassign(&job.request.id);
-        Some(job)
-    }
-}
-
-/// A job that a child was given.
-pub(super) struct Given {
-    /// By which it is known in the socket for what is given ahead.
-    number: u64,
-    pub(super) job: Job,
-}
-
-/// How the supervisor reaches a living child.
-struct Hand {
-    orders: mpsc::Sender<Order>,
-    process: Arc<Process>,
 }
 
 /// The ends that the supervisor listens on.
@@ -154,15 +96,7 @@ impl Supervisor {
         let now = Instant::now();
         let (news, news_inbox) = mpsc::channel(NEWS);
         let (spawned, spawned_inbox) = mpsc::unbounded_channel();
-        let empty = || Member {
-            slot: Slot::new(options.rules(), now),
-            number: 0,
-            name: Box::default(),
-            jobs: Vec::new(),
-            ahead: None,
-            hand: None,
-            changed: false,
-        };
+        let empty = || Member::new(options.rules(), now);
         let oom_kills = match &options.oom_counter {
             Some(counter) => OomKills::at(Some(counter.clone())),
             None => OomKills::of_this_group(),
@@ -293,98 +227,6 @@ impl Supervisor {
         if let Some((index, doom)) = first {
             self.condemn(index, doom, now);
         }
-    }
-
-    /// Gives waiting jobs to children that take them.
-    fn dispatch(&mut self, now: Instant) {
-        let mut at = 0;
-        while let Some(job) = self.waiting.get(at) {
-            match self.fittest(&job.request.id) {
-                Some(index) => {
-                    let Some(job) = self.waiting.remove(at) else { return };
-                    if let Err(job) = self.assign(index, job, now) {
-                        return self.waiting.insert(at, job);
-                    }
-                }
-                // It may be another run of what the only free child has: then the next is not.
-                None if self.options.jobs > 1 => at += 1,
-                None => return,
-            }
-        }
-    }
-
-    /// Gives idle children what others were given ahead and have not taken.
-    fn level(&mut self, now: Instant) {
-        while let Some(idle) = self.members.iter().position(|member| member.slot.is_idle()) {
-            let mut richest: Vec<_> = (0..self.members.len()).collect();
-            richest.retain(|index| self.members[*index].slot.not_started() > 0);
-            richest.sort_by_key(|index| Reverse(self.members[*index].slot.not_started()));
-            let Some(job) = richest.into_iter().find_map(|index| self.members[index].take_back()) else {
-                return;
-            };
-            if let Err(job) = self.assign(idle, job, now) {
-                return self.waiting.push_front(job);
-            }
-        }
-    }
-
-    /// Takes back what a child was given ahead: it waits for another one, before all others.
-    pub(super) fn take_all_back(&mut self, index: usize) {
-        let Some(member) = self.members.get_mut(index) else { return };
-        let taken: Vec<Job> = std::iter::from_fn(|| member.take_back()).collect();
-        for job in taken.into_iter().rev() {
-            self.waiting.push_front(job);
-        }
-    }
-
-    /// The child that takes a job of this id: one that is not to be replaced soon, and of those the one that runs the fewest.
-    fn fittest(&self, id: &TaskId) -> Option<usize> {
-        let limits = self.options.limits;
-        let is_due = |member: &Member| limits.due(member.slot.tasks(), member.slot.memory()).is_some();
-        // Beside the one that it runs, a child is given no more than it will run before it is replaced.
-        let served =
-            |slot: &Slot| limits.max_tasks.is_some_and(|most| slot.tasks() + slot.given() as u64 >= most);
-        let takes = |slot: &Slot| slot.takes(id) && (slot.given() == 0 || !served(slot));
-        let takers = self.members.iter().enumerate().filter(|(_, member)| takes(&member.slot));
-        takers.min_by_key(|(_, member)| (is_due(member), member.slot.given())).map(|(index, _)| index)
-    }
-
-    /// Gives a job to a child; gives it back if there is no room for it beside what the child has.
-    fn assign(&mut self, index: usize, job: Job, now: Instant) -> Result<(), Job> {
-        let frame = match encode_job(&job, self.options.frame_limit) {
-            Ok(frame) => frame,
-            Err(error) => {
-                let failure = Failure {
-                    code: Some(FailureCode::TooLarge),
-                    exc_type: "MessageTooLarge".into(),
-                    exc_module: None,
-                    message: format!(
-                        "the message cannot be handed to a child process: {error}; raise store_message_limit"
-                    )
-                    .into(),
-                    traceback: None,
-                };
-                self.finish(job, Outcome::Failure(failure), Duration::ZERO);
-                return Ok(());
-            }
-        };
-        self.given += 1;
-        let number = self.given;
-        let Some(member) = self.members.get_mut(index) else { return Err(job) };
-        if member.ahead.as_ref().is_some_and(|ahead| ahead.give(number, &frame)) {
-            member.slot.assign(job.request.id.clone(), now);
-            member.jobs.push(Given { number, job });
-            return Ok(());
-        }
-        if member.ahead.is_some() && member.slot.given() > 0 {
-            return Err(job);
-        }
-        member.slot.assign_alone(job.request.id.clone(), now);
-        // Of several tasks nobody knows whose lines those are that the child prints.
-        let starts = (self.options.jobs == 1).then(|| Arc::clone(&job.request));
-        member.jobs.push(Given { number, job });
-        self.order(index, Order { frame, starts, is_announced: false, is_last: false });
-        Ok(())
     }
 
     /// Asks one task to stop, if a child runs it.
@@ -527,7 +369,7 @@ impl Supervisor {
         }
     }
 
-    fn order(&mut self, index: usize, order: Order) {
+    pub(super) fn order(&mut self, index: usize, order: Order) {
         let Some(hand) = self.members.get(index).and_then(|member| member.hand.as_ref()) else { return };
         // If its link has ended, the child is dead and that news is on its way.
         if let Err(mpsc::error::TrySendError::Full(_)) = hand.orders.try_send(order) {
@@ -614,21 +456,7 @@ impl Supervisor {
     fn update_row(&mut self, index: usize) {
         let Some(member) = self.members.get_mut(index).filter(|member| member.changed) else { return };
         member.changed = false;
-        self.board.edit(index, |row| {
-            row.name = member.name.clone();
-            row.pid = member.hand.as_ref().map(|hand| hand.process.id());
-            row.phase = match member.slot.phase() {
-                None => "down",
-                Some(Phase::Ready) if !member.slot.is_open() => "leaving",
-                Some(Phase::Ready) if member.slot.task().is_some() => "busy",
-                Some(phase) => phase.as_str(),
-            };
-            row.task = member.slot.task().cloned();
-            row.running = member.slot.given() - member.slot.not_started();
-            row.tasks = member.slot.tasks();
-            row.memory = member.slot.memory().map_or(0, |(_, memory)| memory);
-            row.failed_starts = member.slot.failures();
-        });
+        self.board.edit(index, |row| member.show(row));
     }
 
     /// Which child runs this request, and under which id. Two requests may have the same task id; their identities differ.
@@ -638,23 +466,4 @@ impl Supervisor {
         members
             .find_map(|(index, member)| Some((index, member.jobs.iter().find(runs)?.job.request.id.clone())))
     }
-}
-
-fn encode_job(job: &Job, limit: usize) -> Result<super::frame::Encoded, super::frame::Error> {
-    let delivery = &job.request.delivery;
-    let headers = delivery.message.encode_head();
-    let head = JobHead {
-        id: job.request.id.clone(),
-        task: job.request.name().clone(),
-        queue: delivery.queue.as_str().into(),
-        deliveries: delivery.deliveries,
-        redelivered: delivery.redelivered || says_redelivered(&delivery.message),
-        hard: job.request.limits.hard,
-        soft: job.request.limits.soft,
-        headers: headers.len(),
-    };
-    let mut body = BytesMut::with_capacity(headers.len() + delivery.message.body.len());
-    body.extend_from_slice(&headers);
-    body.extend_from_slice(&delivery.message.body);
-    protocol::encode(&ToChild::Job(head), body.freeze(), limit)
 }
