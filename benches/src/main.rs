@@ -4,6 +4,7 @@
 //! machine falls on all of them alike.
 
 mod ceiling;
+mod hosted;
 mod machine;
 mod peers;
 mod place;
@@ -33,6 +34,9 @@ struct Arguments {
     /// Also other systems on Redis, in turn with ours.
     #[arg(long)]
     peers: bool,
+    /// Also a Celery application, on ours and on Celery's own worker in turn.
+    #[arg(long)]
+    hosted: bool,
     /// Only scenarios whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -103,6 +107,12 @@ fn measure(arguments: &Arguments) -> Result<()> {
                 figures.extend(peer.measure(name)?);
             }
         }
+        for name in
+            hosted::SCENARIOS.iter().filter(|name| arguments.hosted && wanted(&format!("hosted-{name}")))
+        {
+            eprintln!("run {run} of {}: a hosted application, {name}", arguments.runs);
+            figures.extend(hosted::measure(name)?);
+        }
     }
     let text = write_up(arguments, &report::series(figures));
     println!("{text}");
@@ -143,6 +153,11 @@ fn write_up(arguments: &Arguments, all: &[report::Series]) -> String {
         text += "\n## Beside other systems on Redis\n\n";
         text += &report::comparison(all, scenarios::COMPARED, Kind::Redis.name(), &names);
         text += include_str!("../peers/fairness.md");
+    }
+    if arguments.hosted {
+        text += "\n## A Celery application, beside Celery's own worker on Redis\n\n";
+        text += &report::comparison(all, hosted::COMPARED, hosted::OURS, &[hosted::STOCK]);
+        text += include_str!("../peers/celery/hosted.md");
     }
     text
 }

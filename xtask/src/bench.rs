@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measures, with what that needs installed.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::run::{self, Failure, Result};
@@ -17,7 +18,34 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         install_peers()?;
         command.env("CELERIAC_BENCH_PEERS", run::root().join("target/peers"));
     }
+    if arguments.iter().any(|argument| argument == "--hosted") {
+        let missing =
+            |program: &str| Failure(format!("{program} is missing: a Celery application cannot be measured"));
+        if !programs::ensure("redis-server", &["--version"], "redis-server")? {
+            return Err(missing("redis-server"));
+        }
+        command.env("CELERIAC_PYTHON", python::celery(CELERY)?.ok_or_else(|| missing("python3"))?);
+        command.env("CELERIAC_BENCH_PROGRAM", build_program()?);
+    }
     run::run(&mut command)
+}
+
+/// The program `celeriac` as it is shipped, with Redis.
+fn build_program() -> Result<PathBuf> {
+    let mut build = Command::new(env!("CARGO"));
+    build.args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "celeriac",
+        "--bin",
+        "celeriac",
+        "--features",
+        "redis",
+    ]);
+    run::run(build.current_dir(run::root()))?;
+    Ok(run::root().join("target/release/celeriac"))
 }
 
 /// Puts the other systems below `target/peers`, in the versions that are pinned in the repository.

@@ -13,6 +13,11 @@ def nothing():
     return None
 
 
+@app.task(ignore_result=True)
+def ignored():
+    return None
+
+
 @app.task
 def ten_milliseconds():
     time.sleep(0.010)
