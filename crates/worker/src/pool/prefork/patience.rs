@@ -15,10 +15,10 @@ const BRISK: Duration = Duration::from_millis(1);
 const ENOUGH: u8 = 16;
 
 /// The time between two beats: less than what the child has ahead takes it.
-const BEAT: Duration = Duration::from_millis(3);
+const BEAT: Duration = Duration::from_millis(6);
 
 /// How many frames on a beat show that the child is as quick as before: two for each task.
-const WORTH_IT: usize = 6;
+const WORTH_IT: usize = 12;
 
 /// Whether and until when a child is left alone.
 #[derive(Debug)]
