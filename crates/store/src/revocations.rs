@@ -26,6 +26,9 @@ pub trait Revocations: Send + Sync {
     /// Which of these tasks are revoked, in the order asked.
     async fn revoked(&self, ids: &[TaskId]) -> Result<Vec<TaskId>>;
 
+    /// The tasks that are revoked, at most so many: those that are remembered longest from now, first.
+    async fn list(&self, limit: usize) -> Result<Vec<TaskId>>;
+
     /// Starts watching: every revocation made from now on comes out of the watch.
     async fn watch(&self) -> Result<Box<dyn RevocationWatch>>;
 }

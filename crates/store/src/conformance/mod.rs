@@ -231,6 +231,7 @@ macro_rules! store_laws {
 
             revoking: {
                 a_revoked_task_is_known_to_all,
+                revocations_are_listed_while_they_count,
                 a_task_revoked_before_it_is_sent_comes_marked,
                 a_task_revoked_while_lent_comes_again_marked if fetch_checks_revocations,
                 a_revoked_task_leaves_its_queue_and_the_schedule if random_access,

@@ -18,6 +18,20 @@ pub async fn a_revoked_task_is_known_to_all(store: &StoreUnderTest) {
     assert_eq!(store.revocations().revoked(&[]).await.unwrap(), []);
 }
 
+/// Whoever asks learns all that is revoked, what is remembered longest first, and no more than was asked for.
+pub async fn revocations_are_listed_while_they_count(store: &StoreUnderTest) {
+    let long = Revocation { expires_after: LEASE * 100_000, ..revocation("long") };
+    let short = Revocation { expires_after: LEASE, ..revocation("short") };
+    let uuid = "0b1c8f4e-8d6e-4b0e-9c3a-3f1f0a5d7e21";
+    store.revocations().revoke(vec![short, long, revocation(uuid)]).await.unwrap();
+    let elsewhere = store.elsewhere().await;
+    assert_eq!(elsewhere.revocations().list(9).await.unwrap(), task_ids(&["long", uuid, "short"]));
+    assert_eq!(store.revocations().list(2).await.unwrap(), task_ids(&["long", uuid]));
+    assert_eq!(store.revocations().list(0).await.unwrap(), []);
+    store.advance(LEASE + MOMENT).await;
+    assert_eq!(store.revocations().list(9).await.unwrap(), task_ids(&["long", uuid]));
+}
+
 /// A task may be revoked before it is sent; then its message comes marked.
 pub async fn a_task_revoked_before_it_is_sent_comes_marked(store: &StoreUnderTest) {
     store.revocations().revoke(vec![revocation("revoked")]).await.unwrap();

@@ -59,6 +59,14 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
         self.values.iter().map(|(key, (value, _))| (key, value))
     }
 
+    /// Up to so many keys, those first whose values are kept longest.
+    pub(super) fn longest(&self, limit: usize) -> Vec<K> {
+        let mut kept: Vec<(Timestamp, &K)> =
+            self.values.iter().map(|(key, (_, until))| (*until, key)).collect();
+        kept.sort_unstable_by(|one, other| other.cmp(one));
+        kept.into_iter().take(limit).map(|(_, key)| key.clone()).collect()
+    }
+
     /// Removes what has expired by now.
     pub(super) fn sweep(&mut self, now: Timestamp) {
         while self.deadlines.first().is_some_and(|(until, _)| *until <= now) {

@@ -17,6 +17,10 @@ impl Revocations for MemoryStore {
         Ok(self.read(|state| ids.iter().filter(|id| state.revoked.contains(id)).cloned().collect()))
     }
 
+    async fn list(&self, limit: usize) -> Result<Vec<TaskId>> {
+        Ok(self.change(|state, _| state.revoked.longest(limit)))
+    }
+
     async fn watch(&self) -> Result<Box<dyn RevocationWatch>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.change(|state, _| state.revocation_watches.push(sender));

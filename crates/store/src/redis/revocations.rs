@@ -11,7 +11,7 @@ use redis::streams::StreamRangeReply;
 
 use super::publish::decode;
 use super::pushes::{Listening, Topic};
-use super::script::{REVOKE, REVOKED, UNSCHEDULE, read};
+use super::script::{REVOCATIONS, REVOKE, REVOKED, UNSCHEDULE, read};
 use super::{RedisStore, Shared};
 use crate::{Result, Revocation, RevocationWatch, Revocations};
 
@@ -49,6 +49,14 @@ impl Revocations for RedisStore {
         });
         let answers: Vec<u8> = read(call.run("ask what is revoked", &shared.link).await?, &shared.link)?;
         Ok(ids.iter().zip(answers).filter(|(_, revoked)| *revoked == 1).map(|(id, _)| id.clone()).collect())
+    }
+
+    async fn list(&self, limit: usize) -> Result<Vec<TaskId>> {
+        let shared = &self.shared;
+        let mut call = shared.plain_script(&REVOCATIONS);
+        call.arg(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found: Vec<String> = read(call.run("list revocations", &shared.link).await?, &shared.link)?;
+        Ok(found.into_iter().map(TaskId::new).collect())
     }
 
     async fn watch(&self) -> Result<Box<dyn RevocationWatch>> {

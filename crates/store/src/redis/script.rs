@@ -47,6 +47,7 @@ scripts! {
     RESTORE = "restore.lua";
     REPLY = "reply.lua";
     REQUEUE = "requeue.lua";
+    REVOCATIONS = "revocations.lua";
     REVOKE = "revoke.lua";
     REVOKED = "revoked.lua";
     STARTED = "started.lua";

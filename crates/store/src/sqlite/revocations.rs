@@ -56,6 +56,17 @@ impl Revocations for SqliteStore {
         Ok(ids.iter().zip(found).filter(|(_, is_revoked)| *is_revoked).map(|(id, _)| id.clone()).collect())
     }
 
+    async fn list(&self, limit: usize) -> Result<Vec<TaskId>> {
+        let now = self.shared.options.clock.now().as_micros();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = self.shared.reader.call("list revocations", move |connection| {
+            let mut list = statement(connection, include_str!("sql/revoked_list.sql"))?;
+            let rows = list.query_map(params![now, limit], |row| row.get::<_, TaskKey>(0))?;
+            rows.map(|key| Ok(key?.id())).collect::<rusqlite::Result<Vec<TaskId>>>()
+        });
+        found.await
+    }
+
     async fn watch(&self) -> Result<Box<dyn RevocationWatch>> {
         let changed = self.shared.wake.listen(Topic::Revoked);
         let last = self.shared.reader.call("read revocations", |connection| {
