@@ -4,7 +4,7 @@ import json
 from celery import signals
 from celery.app.task import Task
 
-from _celeriac import command, coroutines, pools, results, unsupported
+from _celeriac import command, commands, coroutines, pools, results, unsupported
 
 
 # What the parent decides; everything else is between the task and its child.
@@ -28,6 +28,8 @@ def describe(app, parent):
         "tasks": [_task(name, task, pool) for name, task in app.tasks.items()],
         "listened_to": listened_to(),
         "keeps_results_here": results.keeps_results_here(app, app.backend),
+        "commands": commands.added(),
+        "stats": commands.facts(app, parent),
         "unsupported": list(unsupported.of(app, parent, pool)),
     }
 

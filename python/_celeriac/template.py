@@ -56,7 +56,7 @@ class Template:
         self.channel, self.reader, self.parent = channel, reader, parent
         import celery
 
-        from _celeriac import command, describe, starts, told
+        from _celeriac import command, commands, describe, starts, told
 
         # For an option of the command line, not for the setting; before anything of the application is imported.
         celery.maybe_patch_concurrency(["celery", *start["argv"]])
@@ -70,6 +70,7 @@ class Template:
         self.starts = starts.Starts(self.worker)
         self.worker.after_setup()
         self.told = told.Told(self.app, self.worker)
+        self.commands = commands.Commands(self.app, self.worker)
         description = json.dumps(describe.describe(self.app, self.worker)).encode()
         channel.sendall(frames.encode({"type": "app"}, description))
 
@@ -89,6 +90,9 @@ class Template:
                 with self.starts.of_celery_are_known():
                     done = self.told.hear(head, frame[1])
                 self.say(type="told", done=done)
+            elif head["type"] == "command":
+                came, reply = self.commands.obey(head["method"], json.loads(frame[1]))
+                self.channel.sendall(frames.encode({"type": "obeyed", "came": came}, reply))
 
     def say(self, **head):
         self.channel.sendall(frames.encode(head))

@@ -8,8 +8,6 @@ Source: celery/worker/request.py, `Request`, and celery/worker/consumer/consumer
 import importlib
 import json
 import logging
-import signal
-import threading
 
 from celery import signals, states
 from celery.exceptions import Retry
@@ -18,18 +16,14 @@ from celery.utils.serialization import create_exception_cls
 from kombu import Message
 from kombu.serialization import prepare_accept_content
 
+from _celeriac.alarm import Alarm, Overdue
+
 # How long one piece of user code may take, and how long a result backend, in seconds. The parent waits longer than all of
 # them together, and then ends this process.
 _HOOK = 3
 _BACKEND = 10
-# How soon what has caught the interruption is interrupted again.
-_AGAIN = 0.5
 
 log = logging.getLogger("celery.worker.request")
-
-
-class Overdue(BaseException):
-    """Something has taken too long."""
 
 
 class Told:
@@ -182,7 +176,7 @@ class Telling:
     def bounded(self, seconds, what, function, *args, **kwargs):
         """Calls user code. Says whether it has returned, in time."""
         try:
-            with _Alarm(seconds):
+            with Alarm(seconds):
                 function(*args, **kwargs)
             return True
         except Overdue:
@@ -212,27 +206,3 @@ class _Current:
 
     def __exit__(self, *_):
         self.task.request_stack.pop()
-
-
-class _Alarm:
-    """Interrupts what runs in it after so many seconds, again and again until it ends."""
-
-    def __init__(self, seconds):
-        self.seconds = seconds
-        self.is_set = False
-
-    def __enter__(self):
-        # Signals are the main thread's, and this process has no other.
-        assert threading.current_thread() is threading.main_thread()
-        self.before = signal.signal(signal.SIGALRM, self.ring)
-        self.is_set = True
-        signal.setitimer(signal.ITIMER_REAL, self.seconds, _AGAIN)
-
-    def ring(self, *_):
-        if self.is_set:
-            raise Overdue
-
-    def __exit__(self, *_):
-        self.is_set = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self.before)

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
-use crate::control::{Inquirer, LogicalClock, Mailbox, Panel};
+use crate::control::{Inquirer, LogicalClock, Mailbox, MemorySamples, Panel};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
 use crate::finish::Rules;
@@ -270,6 +270,8 @@ impl Worker<'_> {
             store: self.store.clone(),
             inquirer: Inquirer::new(inputs.clone()),
             clock: LogicalClock::default(),
+            since: Instant::now(),
+            memory: MemorySamples::default(),
         };
         Some(Mailbox { broadcasts, exchange, panel, trouble: trouble.clone() })
     }

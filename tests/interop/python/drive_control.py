@@ -112,12 +112,110 @@ def tasks():
     until("nothing is active", lambda: inspect("active") == [])
 
 
+# What a stock worker replies, as types: see `WorkController.stats` and `TaskPool._get_info` of Celery 5.7.0.
+STATS = {
+    "total": dict, "pid": int, "clock": str, "uptime": int, "pool": dict, "broker": dict, "prefetch_count": int, "rusage": dict,
+}
+POOL = {
+    "implementation": str, "max-concurrency": int, "processes": list, "max-tasks-per-child": str,
+    "put-guarded-by-semaphore": bool, "timeouts": list, "writes": dict,
+}
+RUSAGE = (
+    "utime stime maxrss ixrss idrss isrss minflt majflt nswap inblock oublock msgsnd msgrcv nsignals nvcsw nivcsw"
+).split()
+
+
+def types(of):
+    return {name: type(value) for name, value in of.items()}
+
+
+def stats():
+    assert total(add()) == 3
+    told = inspect("stats")
+    assert types(told) == STATS, told
+    assert told["total"][f"{FAMILY}.add"] >= 1, told
+    os.kill(told["pid"], 0)
+    assert int(told["clock"]) > 0
+    assert types(told["pool"]) == POOL, told
+    assert told["pool"]["timeouts"] == [0, 0] and told["pool"]["max-tasks-per-child"] == "N/A", told
+    assert sorted(told["rusage"]) == sorted(RUSAGE) and told["rusage"]["maxrss"] > 0, told
+    broker = app.connection_for_read().info()
+    broker.pop("password")
+    assert {name: told["broker"][name] for name in ("hostname", "port", "virtual_host", "transport")} == {
+        name: broker[name] for name in ("hostname", "port", "virtual_host", "transport")
+    }, told
+    assert sorted(told["broker"]) == sorted(broker), told
+    if FAMILY == "held":
+        assert told["pool"]["implementation"] == "celery.concurrency.prefork:TaskPool", told
+        assert told["pool"]["max-concurrency"] == 2 == len(told["pool"]["processes"]), told
+        assert sorted(told["pool"]["writes"]) == ["all", "avg", "inqueues", "raw", "strategy", "total"], told
+        assert told["prefetch_count"] == 8, told
+
+
+def settings():
+    conf = inspect("conf")
+    assert all(isinstance(name, str) and not name.startswith("__") for name in conf), conf
+    everything = inspect("conf", with_defaults=True)
+    assert len(everything) > len(conf), everything
+    assert everything["worker_prefetch_multiplier"] == 4 and everything["task_default_queue"] == "celery", everything
+    assert isinstance(everything["broker_url"], str)
+    assert inspect("report")["ok"].lstrip().startswith("software -> "), inspect("report")
+    replies = app.control.broadcast("dump_conf", **ASK)
+    assert told(replies) == conf
+
+
+def registered():
+    names = inspect("registered")
+    assert all(isinstance(name, str) and not name.startswith("celery.") for name in names), names
+    assert names == sorted(names), names
+    assert f"{FAMILY}.slow" in names, names
+    assert f"{FAMILY}.slow [name={FAMILY}.slow]" in inspect("registered", "name")
+    assert told(app.control.broadcast("dump_tasks", **ASK)) == names
+    builtins = told(app.control.broadcast("registered", arguments={"builtins": True}, **ASK))
+    assert set(names) < set(builtins) or FAMILY != "held", builtins
+    if FAMILY == "held":
+        assert "held.add [rate_limit=1000/s]" in names, names
+        assert "held.add [max_retries=3 acks_late=False]" in inspect("registered", "max_retries", "acks_late")
+
+
+def revocations():
+    app.control.revoke(["listed-1", "listed-2"], **ASK)
+    app.control.broadcast("revoke_by_stamped_headers", arguments={"headers": {"monitoring_id": "listed"}}, **ASK)
+    ids = inspect("revoked")
+    assert {"listed-1", "listed-2"} <= set(ids), ids
+    assert all(isinstance(id, str) and "stamp" not in id for id in ids), ids
+    assert told(app.control.broadcast("dump_revoked", **ASK)) == ids
+
+
+def memory():
+    assert inspect("memsample").endswith(("KB", "MB", "GB"))
+    dump = inspect("memdump")
+    assert dump.startswith("- rss (sample):") and "- rss (end): " in dump, dump
+    assert "objgraph" in inspect("objgraph")["error"] if FAMILY == "held" else "objects" in inspect("objgraph")["error"]
+
+
+def commands():
+    """Those of the application."""
+    assert told(app.control.broadcast("doubled", arguments={"factor": 21}, **ASK)) == {"ok": f"{NODE} 42 of held"}
+    assert told(app.control.broadcast("doubled", **ASK)) == {"ok": f"{NODE} 4 of held"}
+    assert told(app.control.broadcast("raises", **ASK)) == {"error": "ValueError('as it does')"}
+    assert "state.consumer.pool" in told(app.control.broadcast("pools", **ASK))["error"]
+    said = told(app.control.broadcast("doubled", arguments={"other": 1}, **ASK))
+    assert said["error"].startswith("TypeError("), said
+    assert inspect("ping") == {"ok": "pong"}
+
+
+def command_that_ends():
+    app.control.broadcast("told_to_end")
+
+
 def errors():
     replies = app.control.broadcast("query_task", reply=True, timeout=10, limit=1)
     assert replies == [{NODE: {"error": "TypeError(\"query_task() missing 1 required positional argument: 'ids'\")"}}], replies
     assert inspect("ping") == {"ok": "pong"}
     assert app.control.enable_events(reply=True, timeout=10, limit=1) == [{NODE: {"error": "event dispatcher unavailable"}}]
     assert app.control.heartbeat(reply=True, timeout=10, limit=1) == [{NODE: None}]
+    assert app.control.autoscale(3, 1, reply=True, timeout=10, limit=1) == [{NODE: {"error": "ValueError('Autoscale not enabled')"}}]
 
 
 def add(*args, **options):

@@ -206,7 +206,7 @@ impl Consumer {
         if entry.acks_at_start() {
             self.owing_acks.push(Key::of(request));
         }
-        self.totals.count_start(&request.delivery.message.headers, now);
+        self.totals.count_start(request.name(), &request.delivery.message.headers, now);
         if let Some(soft) = request.limits.soft {
             entry.timers.push(self.timers.set(after(at, soft), Deadline::Soft(Key::of(request))));
         }

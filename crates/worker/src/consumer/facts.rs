@@ -1,11 +1,12 @@
 //! What a worker says of itself, for those who inspect it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use celeriac_app::resource::ResourceHealth;
 use celeriac_app::sent_at;
 use celeriac_app::signals::{self, Heartbeat};
-use celeriac_protocol::{Headers, State, Timestamp, Value};
+use celeriac_protocol::{Headers, State, TaskName, Timestamp, Value};
 use celeriac_store::WorkerRecord;
 
 use crate::consumer::{Consumer, Lane};
@@ -15,8 +16,10 @@ use crate::shutdown::Phase;
 use crate::table::Entry;
 
 /// What has happened since the worker started.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
+    /// How often each task has started.
+    started: HashMap<TaskName, u64>,
     succeeded: u64,
     failed: u64,
     retried: u64,
@@ -75,7 +78,11 @@ impl Totals {
     }
 
     /// Counts the start of a request. A retry starts late on purpose, so only first runs tell how soon tasks start.
-    pub(super) fn count_start(&mut self, headers: &Headers, now: Timestamp) {
+    pub(super) fn count_start(&mut self, name: &TaskName, headers: &Headers, now: Timestamp) {
+        match self.started.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(self.started.insert(name.clone(), 1)),
+        }
         if headers.retries == 0 {
             self.response.add(headers, now);
         }
@@ -88,7 +95,12 @@ impl Totals {
         }
     }
 
-    fn to_value(self) -> Value {
+    /// How often each task has started.
+    pub(super) fn started(&self) -> impl Iterator<Item = (&TaskName, u64)> {
+        self.started.iter().map(|(name, count)| (name, *count))
+    }
+
+    fn to_value(&self) -> Value {
         Value::Map(vec![
             ("succeeded".into(), integer(self.succeeded)),
             ("failed".into(), integer(self.failed)),

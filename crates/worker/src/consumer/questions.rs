@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use celeriac_protocol::Value;
 
-use crate::consumer::Consumer;
-use crate::control::{Held, Question};
-use crate::pool::StopReason;
+use crate::consumer::{Consumer, Lane};
+use crate::control::{Held, Numbers, Question};
+use crate::pool::{PoolKind, StopReason};
 use crate::shutdown::Asked;
 
 impl Consumer {
@@ -19,6 +19,7 @@ impl Consumer {
                 let stopped = ids.into_iter().filter(|id| self.stop_task(id, Some(reason))).collect();
                 drop(answer.send(stopped));
             }
+            Question::Numbers(answer) => drop(answer.send(self.numbers())),
             Question::Shutdown => self.asked(Asked::ONCE),
         }
     }
@@ -44,16 +45,46 @@ impl Consumer {
         held
     }
 
+    /// How much the worker has done, and with what. Where it hosts an application, its pool is that of the application.
+    fn numbers(&self) -> Numbers {
+        let kinds = || self.lanes.iter().map(|lane| lane.pool.kind());
+        let is_of_python = |kind| matches!(kind, PoolKind::Python | PoolKind::Loops);
+        let hosts = kinds().any(is_of_python);
+        let counts = |lane: &&Lane| !hosts || is_of_python(lane.pool.kind());
+        let mut numbers = Numbers {
+            started: self.totals.started().map(|(name, count)| (name.clone(), count)).collect(),
+            slots: self.lanes.iter().filter(counts).map(|lane| lane.pool.size()).sum(),
+            children: Vec::new(),
+            busy: 0,
+        };
+        let with_children = self.lanes.iter().filter(counts).filter(|lane| lane.pool.kind().has_children());
+        for row in with_children.flat_map(|lane| rows_of(lane.pool.facts())) {
+            let number =
+                |name: &str| row.get(name).and_then(Value::as_i64).and_then(|it| u64::try_from(it).ok());
+            let running = number("running").unwrap_or(0);
+            if let Some(pid) = number("pid").and_then(|pid| u32::try_from(pid).ok()) {
+                numbers.children.push((pid, number("tasks").unwrap_or(0) + running));
+                numbers.busy += usize::from(running > 0);
+            }
+        }
+        numbers
+    }
+
     /// The processes of the children by their names.
     fn children(&self) -> HashMap<Box<str>, u32> {
-        let mut children = HashMap::new();
-        for lane in self.lanes.iter().filter(|lane| lane.pool.kind().has_children()) {
-            let Value::List(rows) = lane.pool.facts() else { continue };
-            children.extend(rows.iter().filter_map(|row| {
-                let pid = u32::try_from(row.get("pid")?.as_i64()?).ok()?;
-                Some((row.get("name")?.as_str()?.into(), pid))
-            }));
-        }
-        children
+        let pools = self.lanes.iter().filter(|lane| lane.pool.kind().has_children());
+        let of_row = |row: Value| {
+            let pid = u32::try_from(row.get("pid")?.as_i64()?).ok()?;
+            Some((row.get("name")?.as_str()?.into(), pid))
+        };
+        pools.flat_map(|lane| rows_of(lane.pool.facts())).filter_map(of_row).collect()
+    }
+}
+
+/// What a pool tells of each of its members.
+fn rows_of(facts: Value) -> Vec<Value> {
+    match facts {
+        Value::List(rows) => rows,
+        _ => Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`mailbox`] hears commands, finds out whether they are for this worker ([`address`]), and replies;
 //! - [`panel`] knows every command by its name; each family has its file in `commands`;
+//! - where Python objects are needed, the template of the application is asked (`commands/application.rs`);
 //! - [`question`] is what a command wants of the loop, which alone knows what runs.
 //!
 //! Commands are obeyed one after the other, beside the loop, which never waits for them.
@@ -12,8 +13,11 @@ mod commands;
 mod mailbox;
 mod panel;
 mod question;
+#[cfg(unix)]
+mod usage;
 
 pub(crate) use clock::LogicalClock;
+pub(crate) use commands::MemorySamples;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use panel::Panel;
-pub(crate) use question::{Held, Inquirer, Question};
+pub(crate) use question::{Held, Inquirer, Numbers, Question};

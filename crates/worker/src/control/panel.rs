@@ -6,8 +6,10 @@ use celeriac_app::App;
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{Value, repr};
 use celeriac_store::Store;
+use tokio::time::Instant;
 
 use super::clock::LogicalClock;
+use super::commands::MemorySamples;
 use super::question::Inquirer;
 use crate::Options;
 
@@ -18,6 +20,10 @@ pub(crate) struct Panel {
     pub(crate) store: Store,
     pub(crate) inquirer: Inquirer,
     pub(crate) clock: LogicalClock,
+    /// When the worker started.
+    pub(crate) since: Instant,
+    /// What `memsample` has found.
+    pub(crate) memory: MemorySamples,
 }
 
 /// What came of a command.
@@ -33,16 +39,13 @@ pub(crate) enum Answer {
 
 /// A command that failed: an exception in Python, whose `repr` is replied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{kind}({})", repr::repr(&Value::from(&*self.text)))]
-pub(crate) struct Refusal {
-    kind: &'static str,
-    text: Box<str>,
-}
+#[error("{0}")]
+pub(crate) struct Refusal(Box<str>);
 
 impl Refusal {
     /// An exception of this class.
     pub(crate) fn new(kind: &'static str, text: impl Into<Box<str>>) -> Self {
-        Self { kind, text: text.into() }
+        Self(format!("{kind}({})", repr::repr(&Value::String(text.into()))).into())
     }
 
     /// A command without one of its arguments.
@@ -58,10 +61,22 @@ impl From<celeriac_store::Error> for Refusal {
 }
 
 impl Panel {
-    /// Obeys a command. The aliases are those of Celery.
+    /// Obeys a command. What the application has put in the place of one of Celery's comes before that.
+    pub(crate) async fn obey(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
+        if self.options.template.as_ref().is_some_and(|template| template.has_command(&command.method)) {
+            return self.ask_application(command).await;
+        }
+        match self.obey_ours(command).await? {
+            // It may have been added after the application was loaded.
+            Answer::Unknown => self.ask_application(command).await,
+            answer => Ok(answer),
+        }
+    }
+
+    /// Obeys a command of Celery. The aliases are those that it has.
     ///
     /// Source: `celery/worker/control.py`, Celery 5.7.0.
-    pub(crate) async fn obey(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
+    async fn obey_ours(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
         let reply = match &*command.method {
             "ping" => self.ping(),
             "clock" => self.tell_clock(),
@@ -70,13 +85,22 @@ impl Panel {
             "reserved" | "dump_reserved" => self.reserved().await?,
             "scheduled" | "dump_schedule" => self.scheduled().await?,
             "query_task" => self.query_task(command).await?,
-            "registered" | "dump_tasks" => self.registered(command),
+            "registered" | "dump_tasks" => self.registered(command).await?,
+            "stats" => self.stats().await?,
+            "conf" | "dump_conf" => self.conf(command).await?,
+            "report" => self.report(command).await?,
+            "memsample" => self.sample_memory(),
+            "memdump" => self.dump_memory(command),
+            "objgraph" => self.graph_objects(command).await?,
             "active_queues" => self.active_queues(),
+            "revoked" | "dump_revoked" => self.revoked().await?,
             "revoke" => self.revoke(command).await?,
             "terminate" => self.terminate(command).await?,
             "revoke_by_stamped_headers" => self.revoke_by_stamped_headers(command).await?,
             "enable_events" | "disable_events" => self.no_events(),
-            "heartbeat" => Value::Null,
+            "autoscale" => return Err(Refusal::new("ValueError", "Autoscale not enabled")),
+            // Nobody votes here, as in a stock worker without gossip.
+            "heartbeat" | "election" => Value::Null,
             "shutdown" => {
                 self.shutdown(command);
                 return Ok(Answer::Silence);

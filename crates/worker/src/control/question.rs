@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_protocol::{TaskId, Timestamp};
+use celeriac_protocol::{TaskId, TaskName, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::panel::Refusal;
@@ -21,6 +21,8 @@ pub(crate) enum Question {
     Requests(oneshot::Sender<Vec<Held>>),
     /// Stops these tasks, those that run with this signal, and answers which of them the worker has.
     Terminate(Vec<TaskId>, Signum, oneshot::Sender<Vec<TaskId>>),
+    /// How much the worker has done, and with what.
+    Numbers(oneshot::Sender<Numbers>),
     /// A warm shutdown, as SIGTERM asks for.
     Shutdown,
 }
@@ -38,6 +40,19 @@ pub(crate) struct Held {
     pub pid: Option<u32>,
     /// Whether its message has been acknowledged.
     pub acknowledged: bool,
+}
+
+/// How much the worker has done, and with what.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    /// How many tasks have started, by their names.
+    pub started: Vec<(TaskName, u64)>,
+    /// How many tasks run at once.
+    pub slots: usize,
+    /// The processes of the pools, each with how many tasks it has been given; none where tasks run in this one.
+    pub children: Vec<(u32, u64)>,
+    /// How many of them run a task.
+    pub busy: usize,
 }
 
 /// Asks the loop.
@@ -58,6 +73,11 @@ impl Inquirer {
     /// Stops these tasks, and says which of them the worker has.
     pub(super) async fn terminate(&self, ids: Vec<TaskId>, signal: Signum) -> Result<Vec<TaskId>, Refusal> {
         self.ask(|answer| Question::Terminate(ids, signal, answer)).await
+    }
+
+    /// How much the worker has done, and with what.
+    pub(super) async fn numbers(&self) -> Result<Numbers, Refusal> {
+        self.ask(Question::Numbers).await
     }
 
     /// Begins a warm shutdown.

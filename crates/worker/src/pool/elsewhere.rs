@@ -66,6 +66,19 @@ impl std::error::Error for Refused {}
 /// How long a template may take to answer.
 pub(crate) const ANSWERS: Duration = Duration::from_secs(30);
 
+/// What would come of a command of remote control.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Obeyed {
+    /// This is replied.
+    Reply(Value),
+    /// It raised this.
+    Error(Box<str>),
+    /// It wants the worker to end.
+    Shutdown,
+    /// There is no such command.
+    Unknown,
+}
+
 /// A process that there cannot be.
 #[derive(Clone, Debug)]
 pub enum Template {}
@@ -89,6 +102,22 @@ impl Template {
 
     /// Whether there is somebody to tell.
     pub(crate) fn cares_for(&self, _what: &What) -> bool {
+        match *self {}
+    }
+
+    /// # Errors
+    /// None: there is nobody to obey.
+    pub(crate) async fn obey(&self, _method: &str, _arguments: Value) -> io::Result<Obeyed> {
+        match *self {}
+    }
+
+    /// Whether there is such a command.
+    pub(crate) fn has_command(&self, _method: &str) -> bool {
+        match *self {}
+    }
+
+    /// What remote control tells of the application.
+    pub(crate) fn stats(&self, _name: &str) -> Option<&serde_json::Value> {
         match *self {}
     }
 

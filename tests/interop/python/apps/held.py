@@ -5,6 +5,8 @@ import socket
 import time
 
 from celery import Celery
+from celery.exceptions import WorkerShutdown
+from celery.worker.control import control_command, inspect_command
 
 app = Celery("held", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_BROKER_URL"])
 
@@ -19,7 +21,29 @@ def slow(address):
     return "python"
 
 
-@app.task(name="held.add")
+@control_command(args=[("factor", int)], signature="[factor=2]")
+def doubled(state, factor=2):
+    """A command of the application."""
+    return {"ok": f"{state.hostname} {factor * 2} of {state.app.main}"}
+
+
+@inspect_command()
+def raises(state):
+    raise ValueError("as it does")
+
+
+@inspect_command()
+def pools(state):
+    """A command that needs what is not there."""
+    return state.consumer.pool
+
+
+@control_command()
+def told_to_end(state):
+    raise WorkerShutdown(0)
+
+
+@app.task(name="held.add", rate_limit="1000/s")
 def add(x, y):
     return x + y
 

@@ -107,6 +107,35 @@ async fn a_worker_in_rust_tells_what_it_does() {
     worker.drive("errors").await;
 }
 
+/// What a worker of either kind tells of itself.
+const OF_ITSELF: [&str; 5] = ["stats", "settings", "registered", "revocations", "memory"];
+
+#[tokio::test]
+async fn a_worker_of_an_application_tells_of_itself() {
+    let worker = Controlled::of_python().await;
+    for scenario in OF_ITSELF {
+        worker.drive(scenario).await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_in_rust_tells_of_itself() {
+    let worker = Controlled::of_rust().await;
+    for scenario in OF_ITSELF {
+        worker.drive(scenario).await;
+    }
+}
+
+#[tokio::test]
+async fn an_application_has_commands_of_its_own() {
+    let worker = Controlled::of_python().await;
+    worker.drive("commands").await;
+    assert!(worker.log().contains("pidbox command error: ValueError('as it does')"), "{}", worker.log());
+    worker.drive("command_that_ends").await;
+    let (status, _) = worker.worker.ended().await;
+    assert!(status.success(), "{status}");
+}
+
 #[tokio::test]
 async fn a_worker_is_shut_down_from_afar() {
     let worker = Controlled::of_rust().await;

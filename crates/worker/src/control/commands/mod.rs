@@ -1,9 +1,15 @@
 //! The commands, one file for each family.
 
+mod application;
 mod events;
 mod greetings;
+mod memory;
 mod queues;
 mod registered;
 mod revoke;
+mod settings;
 mod shutdown;
+mod stats;
 mod tasks;
+
+pub(crate) use memory::MemorySamples;

@@ -1,4 +1,4 @@
-//! Tasks that shall not run: `revoke`, `terminate`, `revoke_by_stamped_headers`.
+//! Tasks that shall not run: `revoke`, `terminate`, `revoke_by_stamped_headers`, `revoked`.
 //!
 //! A broadcast becomes stored state: every worker of this store knows of it, and those that start later do.
 
@@ -15,6 +15,11 @@ use crate::outcome::Revoked;
 use crate::request::RequestState;
 use crate::signum::Signum;
 use crate::stamps::Stamp;
+
+/// The most revocations that are listed: as many as a stock worker keeps.
+///
+/// Source: `REVOKES_MAX`, `celery/worker/state.py`, Celery 5.7.0.
+const LISTED: usize = 50_000;
 
 /// How long the other workers may take to say what they run.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -55,6 +60,13 @@ impl Panel {
             Some(_) if terminated.is_empty() => ok("terminate: tasks unknown"),
             Some(_) => ok(format!("terminate: {}", listed(&terminated))),
         })
+    }
+
+    /// What is revoked by its id, for all workers of the store.
+    pub(in crate::control) async fn revoked(&self) -> Result<Value, Refusal> {
+        let listed = self.store.revocations().list(LISTED).await?;
+        let ids = listed.iter().filter(|id| Stamp::of_id(id).is_none());
+        Ok(Value::List(ids.map(|id| id.as_str().into()).collect()))
     }
 
     /// Makes these revocations stored state. Nobody else stops a task because of it: whoever runs one has heard this command

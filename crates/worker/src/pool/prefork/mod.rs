@@ -46,7 +46,7 @@ pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
-pub(crate) use self::template::ANSWERS;
+pub(crate) use self::template::{ANSWERS, Obeyed};
 pub use self::template::{
     CommandLine, Description, HostPool, HostPoolKind, HostedTask, Launch, Refused, Template, Unsupported,
 };

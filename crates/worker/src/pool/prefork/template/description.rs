@@ -28,6 +28,12 @@ pub struct Description {
     /// Whether the results of the application are kept by a store of ours.
     #[serde(default = "yes")]
     pub keeps_results_here: bool,
+    /// The commands of remote control that the application has added, or put in the place of Celery's.
+    #[serde(default)]
+    pub commands: Vec<String>,
+    /// What remote control tells of it that does not change: the broker, and the pool.
+    #[serde(default)]
+    pub stats: Value,
     /// What this worker cannot do for the application.
     #[serde(default)]
     pub unsupported: Vec<Unsupported>,

@@ -17,6 +17,8 @@
 //!    signalled {name}            ──▶
 //!                                ◀──     tell {what, id, task, ...} + the message
 //!    told {done}                 ──▶
+//!                                ◀──     command {method} + its arguments
+//!    obeyed {came} + the reply   ──▶
 //! ```
 
 mod backlog;
@@ -31,7 +33,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use celeriac_protocol::{TaskId, TaskName};
+use celeriac_protocol::{TaskId, TaskName, Value};
 use tokio::sync::oneshot;
 
 pub use description::{CommandLine, Description, HostPool, HostPoolKind, HostedTask, Unsupported};
@@ -123,6 +125,10 @@ struct Hand {
     listened_to: Vec<String>,
     /// Whether the results of the application are kept where this worker keeps results.
     keeps_results_here: bool,
+    /// The commands of remote control that the application has added.
+    commands: Vec<String>,
+    /// What remote control tells of it that does not change.
+    stats: serde_json::Value,
 }
 
 /// What the thread of a template is to do.
@@ -130,6 +136,20 @@ enum Order {
     Fork(Birth, Runs, oneshot::Sender<io::Result<Spawned>>),
     Signal { name: &'static str, data: serde_json::Value, sent: mpsc::Sender<()> },
     Tell(Box<Waiting>),
+    Obey { method: Box<str>, arguments: Value, answer: oneshot::Sender<io::Result<Obeyed>> },
+}
+
+/// What came of a command of remote control in the template.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Obeyed {
+    /// This is replied.
+    Reply(Value),
+    /// It raised this, as Python shows it.
+    Error(Box<str>),
+    /// It wants the worker to end.
+    Shutdown,
+    /// There is no such command.
+    Unknown,
 }
 
 impl Template {
@@ -158,7 +178,14 @@ impl Template {
         let description =
             started.recv().map_err(|_| io::Error::other("the template's thread has ended"))??;
         let listened_to = description.listened_to.clone();
-        let hand = Hand { orders, load, listened_to, keeps_results_here: description.keeps_results_here };
+        let hand = Hand {
+            orders,
+            load,
+            listened_to,
+            keeps_results_here: description.keeps_results_here,
+            commands: description.commands.clone(),
+            stats: description.stats.clone(),
+        };
         Ok((Self(Arc::new(hand)), description))
     }
 
@@ -186,6 +213,31 @@ impl Template {
             let _ = self.0.orders.send(Order::Tell(Box::new((telling, answer))));
         }
         told
+    }
+
+    /// Lets the application obey a command of remote control, with these arguments by name.
+    ///
+    /// # Errors
+    /// The template cannot be reached, or takes longer than [`ANSWERS`] with everything that waited before.
+    pub(crate) async fn obey(&self, method: &str, arguments: Value) -> io::Result<Obeyed> {
+        let (answer, obeyed) = oneshot::channel();
+        // Without a thread the answer is dropped.
+        let _ = self.0.orders.send(Order::Obey { method: method.into(), arguments, answer });
+        match tokio::time::timeout(ANSWERS, obeyed).await {
+            Ok(Ok(obeyed)) => obeyed,
+            Ok(Err(_)) => Err(io::Error::other("the template's thread has ended")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the application is too busy to answer")),
+        }
+    }
+
+    /// Whether the application has a command of this name that is none of Celery's.
+    pub(crate) fn has_command(&self, method: &str) -> bool {
+        self.0.commands.iter().any(|name| name == method)
+    }
+
+    /// What remote control tells of the application that does not change, by its name.
+    pub(crate) fn stats(&self, name: &str) -> Option<&serde_json::Value> {
+        self.0.stats.get(name)
     }
 
     /// Whether the application does anything when it is told this.
@@ -216,6 +268,10 @@ impl Server {
             match order {
                 Some(Order::Fork(birth, runs, answer)) => drop(answer.send(self.fork(&birth, runs))),
                 Some(Order::Tell(waiting)) => backlog.add(*waiting),
+                // Who asked may have lost patience.
+                Some(Order::Obey { method, arguments, answer }) => {
+                    drop(answer.send(self.obey(&method, &arguments)));
+                }
                 Some(Order::Signal { name, data, sent }) => {
                     // What has happened before it is told before it.
                     while let Some(waiting) = backlog.next() {
@@ -247,6 +303,14 @@ impl Server {
             self.process = None;
         }
         forked
+    }
+
+    fn obey(&mut self, method: &str, arguments: &Value) -> io::Result<Obeyed> {
+        let obeyed = self.template()?.obey(method, arguments, ANSWERS);
+        if obeyed.as_ref().is_err_and(process::is_gone) {
+            self.process = None;
+        }
+        obeyed
     }
 
     fn tell(&mut self, (telling, answer): Waiting) {

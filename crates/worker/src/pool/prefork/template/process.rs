@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use celeriac_protocol::{TaskId, TaskName};
+use celeriac_protocol::{TaskId, TaskName, Value, json};
 use celeriac_store::Delivery;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -23,7 +23,7 @@ use super::super::process::Process;
 use super::super::protocol::VERSION;
 use super::super::spawner::{Birth, PARENT_VARIABLE, Spawned};
 use super::description::Description;
-use super::{Launch, Refused, Runs, sources};
+use super::{Launch, Obeyed, Refused, Runs, sources};
 use crate::finish::python::says_redelivered;
 use crate::telling::{Telling, Told, What};
 
@@ -50,6 +50,8 @@ enum ToTemplate<'a> {
     Signal { name: &'a str, data: &'a serde_json::Value },
     /// To be told to the code of the application. The body is the headers and properties as JSON, then the message's body.
     Tell(About<'a>),
+    /// To be obeyed: a command of remote control. The body is its arguments by name, as JSON.
+    Command { method: &'a str },
 }
 
 /// A task, and what has become of it.
@@ -69,13 +71,43 @@ struct About<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 enum FromTemplate {
-    Hello { version: u32, why: Option<String> },
+    Hello {
+        version: u32,
+        why: Option<String>,
+    },
     App {},
-    Failed { why: String, code: Option<u8>, traceback: Option<String> },
-    Forked { number: u32, pid: i32, name: Option<Box<str>> },
-    ForkFailed { number: u32, why: String },
+    Failed {
+        why: String,
+        code: Option<u8>,
+        traceback: Option<String>,
+    },
+    Forked {
+        number: u32,
+        pid: i32,
+        name: Option<Box<str>>,
+    },
+    ForkFailed {
+        number: u32,
+        why: String,
+    },
     Signalled {},
-    Told { done: bool },
+    Told {
+        done: bool,
+    },
+    /// With what is replied as JSON, if it is.
+    Obeyed {
+        came: Came,
+    },
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Came {
+    Reply,
+    Error,
+    Shutdown,
+    Unknown,
 }
 
 /// A template process. When this is dropped, it ends.
@@ -183,6 +215,25 @@ impl TemplateProcess {
         self.be_patient(None)?;
         match heard?.0 {
             FromTemplate::Told { done } => Ok(Told { done }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets the application obey a command of remote control, and waits at most this long for its reply.
+    pub(super) fn obey(&mut self, method: &str, arguments: &Value, patience: Duration) -> io::Result<Obeyed> {
+        self.be_patient(Some(patience))?;
+        self.say(&ToTemplate::Command { method }, json::to_bytes(arguments).into())?;
+        let heard = self.hear();
+        self.be_patient(None)?;
+        let (said, body) = heard?;
+        let reply = || json::parse(&body).map_err(io::Error::other);
+        match said {
+            FromTemplate::Obeyed { came: Came::Reply } => Ok(Obeyed::Reply(reply()?)),
+            FromTemplate::Obeyed { came: Came::Error } => {
+                Ok(Obeyed::Error(reply()?.as_str().unwrap_or_default().into()))
+            }
+            FromTemplate::Obeyed { came: Came::Shutdown } => Ok(Obeyed::Shutdown),
+            FromTemplate::Obeyed { came: Came::Unknown } => Ok(Obeyed::Unknown),
             other => Err(unexpected(&other)),
         }
     }

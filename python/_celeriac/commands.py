@@ -1,0 +1,92 @@
+"""Remote control: the commands that need the objects of the application, and those that it has added itself.
+
+Celery's own functions answer the former. Whatever a command does, it ends: what takes too long is interrupted.
+
+Source: celery/worker/control.py and celery/worker/pidbox.py, Celery 5.7.0, and kombu/pidbox.py, `Node.dispatch`, kombu 5.7.0.
+"""
+import logging
+
+from celery.utils.collections import AttributeDict
+from celery.utils.serialization import jsonify
+from celery.worker import control
+from kombu.utils import json
+from kombu.utils.encoding import safe_repr
+from kombu.utils.url import maybe_sanitize_url
+
+from _celeriac.alarm import Alarm, Overdue
+
+# How long a command may take, in seconds. The parent waits longer, and then ends this process.
+_COMMAND = 10
+
+log = logging.getLogger("celery.worker.pidbox")
+
+
+def added():
+    """The names of the commands that are none of Celery's, those included that have taken the place of one."""
+    return [name for name, function in control.Panel.data.items() if getattr(function, "__module__", "") != control.__name__]
+
+
+def facts(app, worker):
+    """What `stats` tells of the application that does not change."""
+    pool = {
+        "implementation": f"{worker.pool_cls.__module__}:{worker.pool_cls.__name__}",
+        "put-guarded-by-semaphore": bool(worker.pool_putlocks),
+    }
+    return {"broker": _broker(app), "pool": pool}
+
+
+def _broker(app):
+    """Source: celery/worker/consumer/connection.py, `Connection.info`, Celery 5.7.0."""
+    try:
+        broker = app.connection_for_read().info()
+    except Exception:
+        # The library of its transport is not needed here.
+        return "N/A"
+    broker.pop("password", None)
+    alternates = broker.get("alternates") or []
+    if isinstance(alternates, str):
+        broker["alternates"] = maybe_sanitize_url(alternates)
+    else:
+        broker["alternates"] = [maybe_sanitize_url(url) if isinstance(url, str) else url for url in alternates]
+    return jsonify(broker, unknown_type_filter=safe_repr)
+
+
+class Commands:
+    """Obeys."""
+
+    def __init__(self, app, worker):
+        self.state = AttributeDict(app=app, hostname=worker.hostname, consumer=Consumer(app, worker), tset=set)
+
+    def obey(self, method, arguments):
+        """What came of a command, in one word, and what is replied, as JSON."""
+        function = control.Panel.data.get(method)
+        if function is None:
+            return "unknown", b""
+        try:
+            with Alarm(_COMMAND):
+                reply = function(self.state, **arguments)
+            return "reply", json.dumps(reply).encode()
+        except SystemExit:
+            return "shutdown", b""
+        except Overdue:
+            error = TimeoutError(f"{method} took longer than {_COMMAND} s and was interrupted")
+            log.error("pidbox command error: %r", error)
+        except BaseException as raised:
+            error = raised
+            log.error("pidbox command error: %r", error, exc_info=True)
+        return "error", json.dumps(repr(error)).encode()
+
+
+class Consumer:
+    """Stands where a command looks for the consumer of the worker, which is no object of Python."""
+
+    event_dispatcher = gossip = None
+
+    def __init__(self, app, worker):
+        self.app, self.hostname, self.controller = app, worker.hostname, worker
+
+    def reset_rate_limits(self):
+        """Does nothing: the parent does it."""
+
+    def __getattr__(self, name):
+        raise AttributeError(f"the consumer of this worker is no object of Python: a command cannot use state.consumer.{name}")
