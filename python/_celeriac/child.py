@@ -14,9 +14,9 @@ import signal
 import sys
 import threading
 import time
-import traceback
 
 from _celeriac import frames, jobs, linux, native, results
+from _celeriac.endings import ending_of, escaped
 
 # How long the handler of SIGUSR1 waits for the frame that the signal announces, and may have overtaken. One that takes
 # longer is heard at the next sign of life.
@@ -259,7 +259,8 @@ class Child:
             # It came before the tracer knew its task, and then stores nothing and says that all went well.
             # Source: celery/app/trace.py, `trace_task`, which handles an error only if there is a `task_request`, Celery 5.7.0.
             return self.done(task, escaped(self.limited), time.monotonic() - began)
-        self.done(task, ended(value) if failed else SUCCEEDED, seconds or time.monotonic() - began, record or b"")
+        ending = ending_of(failed, value, head["shows"])
+        self.done(task, ending, seconds or time.monotonic() - began, record or b"")
 
     def request(self, head, message):
         """What tasks see of their call.
@@ -315,33 +316,3 @@ def plain(message, body):
     from kombu.compression import decompress
 
     return decompress(body, compression)
-
-
-SUCCEEDED = {"handled": {"state": "success"}}
-
-
-def ended(info):
-    """How a task ended that raised, by what Celery's tracer says of it."""
-    from billiard.einfo import ExceptionWithTraceback
-    from celery.exceptions import Ignore, Reject, Retry
-
-    error = info.exception
-    if isinstance(error, ExceptionWithTraceback):
-        error = error.exc
-    if isinstance(error, Retry):
-        return {"handled": {"state": "retry"}}
-    if isinstance(error, Reject):
-        return {"rejected": {"requeue": bool(error.requeue), "reason": str(error.reason)}}
-    if isinstance(error, Ignore):
-        return {"handled": {"state": "ignored"}}
-    return {"handled": {"state": "failure"}}
-
-
-def escaped(error):
-    """What left the tracer, which no task should let out."""
-    kind = type(error)
-    details = {
-        "exc_type": kind.__name__, "exc_module": kind.__module__, "message": str(error),
-        "traceback": "".join(traceback.format_exception(kind, error, error.__traceback__)),
-    }
-    return {"escaped": details}

@@ -81,7 +81,6 @@ def describe(worker):
         **{name: _text(params.get(name)) for name in ("uid", "gid", "umask", "executable")},
         "purge": bool(params.get("purge")),
         "quiet": worker.quiet,
-        "events": bool(worker.task_events),
         "autoscale": list(params["autoscale"]) if params.get("autoscale") else None,
         "beat": bool(params.get("beat")),
         "state_file": worker.statedb or None,

@@ -11,6 +11,7 @@ from _celeriac import command, commands, coroutines, pools, results, unsupported
 _TASK_FIELDS = (
     "acks_late", "reject_on_worker_lost", "ignore_result", "store_errors_even_if_ignored", "rate_limit", "time_limit",
     "soft_time_limit", "retry_on_worker_lost", "max_retries", "default_retry_delay",
+    "send_events",
 )
 # Methods of a task that are called at its end, where it has its own.
 _ENDS = ("on_failure", "after_return")

@@ -6,7 +6,7 @@ raise the soft limit too.
 Source: celery/concurrency/gevent.py and celery/concurrency/eventlet.py, Celery 5.7.0.
 """
 from _celeriac import frames, native
-from _celeriac.many import Many, ending_of
+from _celeriac.many import Many, stopped_for
 
 
 class _Reader(frames.Reader):
@@ -45,7 +45,7 @@ class _Green(Many):
 
             return self.throw(run, SoftTimeLimitExceeded())
         run.blow = self.timeout(reason) if why == "hard-time-limit" else self.exit()
-        run.ending = ending_of(reason)
+        run.ending = stopped_for(reason)
         self.throw(run, run.blow)
 
     def trace(self, run, trace, *arguments):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from _celeriac import coroutines
 from _celeriac.child import Child
-from _celeriac.many import Many, ending_of
+from _celeriac.many import Many, stopped_for
 
 
 class Stopped(BaseException):
@@ -63,5 +63,5 @@ class Loop(Many):
             return
         if why == "soft-time-limit":
             return run.limit()
-        run.blow, run.ending = Stopped(), ending_of(reason)
+        run.blow, run.ending = Stopped(), stopped_for(reason)
         run.cancel()

@@ -9,7 +9,8 @@ import socket
 import time
 
 from _celeriac import native
-from _celeriac.child import Child, SUCCEEDED, ended, escaped, plain
+from _celeriac.child import Child, plain
+from _celeriac.endings import ending_of, escaped
 
 
 class Run:
@@ -105,7 +106,7 @@ class Many(Child):
                 run, fast_trace_task, head["task"], task, request, plain(message, body[size:]),
                 message.get("content-type", "application/json"), message.get("content-encoding", "utf-8"),
             )
-            ending = ended(value) if failed else SUCCEEDED
+            ending = ending_of(failed, value, head["shows"])
         except BaseException as error:
             ending = run.ending if run.ending is not None and error is run.blow else escaped(error)
         self.finish(task, ending, seconds or time.monotonic() - began)
@@ -146,7 +147,7 @@ class Many(Child):
         """Does what the stock pool does when it stops."""
 
 
-def ending_of(reason):
+def stopped_for(reason):
     """How a task ends that its child has stopped for this reason."""
     if reason["why"] == "hard-time-limit":
         return {"time-limit-exceeded": {"limit": reason["limit"]}}

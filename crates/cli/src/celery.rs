@@ -2,6 +2,7 @@
 //! stands for. What each does here is in `docs/celery-worker.md`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 
@@ -99,13 +100,28 @@ impl Options {
             );
         }
         let given = self.arguments();
-        match given.iter().find(|option| !NEEDLESS.contains(&option.as_str())) {
+        let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
+        let is_needed = |option: &String| ![NEEDLESS, OF_EVENTS].concat().contains(&option.as_str());
+        match given.iter().map(|option| name(option)).find(is_needed) {
             Some(option) => {
-                let option = option.split('=').next().unwrap_or(option);
                 wrong(&format!("{option} is for a Celery application, and there is none"), "name it with -A")
             }
             None => Ok(()),
         }
+    }
+
+    /// What those who watch the worker are told.
+    pub(crate) fn set_events(&self, options: &mut celeriac_worker::Options) {
+        if self.task_events {
+            options.task_events.turn(true);
+        }
+        let interval = self.heartbeat_interval.filter(|seconds| *seconds > 0).map(u64::from);
+        options.heartbeat_interval = match interval.map(Duration::from_secs) {
+            _ if self.without_heartbeat => None,
+            Some(interval) => Some(interval),
+            None => options.heartbeat_interval,
+        };
+        options.utc_offset = hours_behind_utc();
     }
 
     /// As arguments of `celery worker`.
@@ -130,8 +146,19 @@ impl Options {
     }
 }
 
+/// As Python counts them.
+///
+/// Source: `utcoffset`, `celery/utils/time.py`, Celery 5.7.0.
+fn hours_behind_utc() -> i64 {
+    let offset = jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now());
+    i64::from(-offset.seconds()).div_euclid(3600)
+}
+
 /// Options that change nothing where there is no Celery application either.
-const NEEDLESS: &[&str] = &["--without-gossip", "--without-mingle", "--without-heartbeat"];
+const NEEDLESS: &[&str] = &["--without-gossip", "--without-mingle"];
+
+/// Options that are for every worker.
+const OF_EVENTS: &[&str] = &["--task-events", "--without-heartbeat", "--heartbeat-interval"];
 
 /// Arguments of `celery worker`.
 #[derive(Default)]

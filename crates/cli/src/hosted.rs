@@ -124,11 +124,6 @@ impl Hosted {
 
     /// Says in the log what this worker cannot do for the application.
     pub(crate) fn warn_of_limits(&self) {
-        if self.command().events {
-            tracing::warn!(
-                "no events about tasks are sent yet: -E and worker_send_task_events change nothing"
-            );
-        }
         if let Some(file) = &self.command().state_file {
             let file = file.display();
             tracing::warn!(
@@ -254,6 +249,7 @@ fn rules(task: &HostedTask) -> PythonRules {
     rules.is_coroutine = task.is_coroutine;
     rules.keeps_results_here = task.keeps_results_here.unwrap_or(rules.keeps_results_here);
     rules.hears_of_its_end = task.hears_of_its_end.unwrap_or(rules.hears_of_its_end);
+    rules.sends_events = task.send_events.unwrap_or(rules.sends_events);
     rules
 }
 

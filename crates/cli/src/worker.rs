@@ -238,6 +238,7 @@ impl Args {
     /// How the worker runs: what the settings say, and what is no setting.
     fn worker_options(&self, settings: &Settings, hosted: Option<&Hosted>) -> Options {
         let mut options = Options::from_settings(settings, self.node_name(hosted));
+        self.celery.set_events(&mut options);
         if let Some(hosted) = hosted {
             options.template = Some(hosted.template.clone());
             options.host_pool = hosted.pool();

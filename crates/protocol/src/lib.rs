@@ -14,6 +14,7 @@ pub mod compression;
 pub mod control;
 mod envelope;
 mod error;
+pub mod events;
 mod exception;
 mod group_records;
 mod headers;

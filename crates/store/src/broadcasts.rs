@@ -1,4 +1,4 @@
-//! What is said to everybody at once, and answered to one: Celery's remote control.
+//! What is said to everybody at once, and answered to one: Celery's remote control, and its events.
 
 use std::time::Duration;
 
@@ -12,12 +12,15 @@ use crate::Result;
 /// Nothing of it is kept: a broadcast reaches those who listen when it is sent, and nobody else.
 #[async_trait]
 pub trait Broadcasts: Send + Sync {
-    /// Listens to a fan-out exchange: what is sent to it after this returns comes out of the listener, in the order in
-    /// which it was sent.
+    /// Listens to what is sent to a fan-out exchange without a routing key: what is sent after this returns comes out of the
+    /// listener, in the order in which it was sent.
     async fn listen(&self, exchange: &str) -> Result<Box<dyn Listener>>;
 
-    /// Sends a message to everybody who listens to this fan-out exchange.
-    async fn broadcast(&self, exchange: &str, message: Message) -> Result<()>;
+    /// The same for what is sent with a routing key, whatever that is.
+    async fn listen_to_keys(&self, exchange: &str) -> Result<Box<dyn Listener>>;
+
+    /// Sends a message to everybody who listens to this fan-out exchange, with a routing key unless that is empty.
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<()>;
 
     /// Puts a message into the queues that are bound to a direct exchange by this routing key, and says whether there
     /// are any: who asked may be gone, and then nothing is left behind. What nobody fetches is gone after `expires`, unless

@@ -36,6 +36,9 @@ pub struct RedisOptions {
     /// What the channels of fan-out exchanges begin with, after [`RedisOptions::global_keyprefix`]; `{db}` in it is the number
     /// of the database. Default: `/{db}.`. With `false` it is empty, as in old releases of kombu.
     pub fanout_prefix: String,
+    /// Whether the routing key of what is sent to a fan-out exchange is part of its channel, so that those who listen may choose.
+    /// Default: true.
+    pub fanout_patterns: bool,
     /// What the sentinels of a `sentinel://` URL call the primary; `?master_name=` in the URL goes first.
     pub master_name: Option<String>,
     /// How to sign in to sentinels.
@@ -88,6 +91,7 @@ impl Default for RedisOptions {
             unacked_key: "unacked".to_owned(),
             unacked_index_key: "unacked_index".to_owned(),
             fanout_prefix: FANOUT_PREFIX.to_owned(),
+            fanout_patterns: true,
             master_name: None,
             sentinel_kwargs: SentinelLogin::default(),
         }
@@ -112,7 +116,6 @@ const MEANINGLESS: &[&str] = &[
     "client_name",
     "connect_retries_timeout",
     "errback",
-    "fanout_patterns",
     "health_check_interval",
     "interval_max",
     "interval_start",
@@ -136,6 +139,7 @@ const MEANINGLESS: &[&str] = &[
 
 /// Options that change what is set here.
 const HONOURED: &[&str] = &[
+    "fanout_patterns",
     "fanout_prefix",
     "global_keyprefix",
     "master_name",
@@ -176,6 +180,9 @@ impl RedisOptions {
             }
             "fanout_prefix" => {
                 self.fanout_prefix = fanout_prefix(value).ok_or_else(|| refuse("true, false or text"))?;
+            }
+            "fanout_patterns" => {
+                self.fanout_patterns = value.as_bool().ok_or_else(|| refuse("true or false"))?;
             }
             "sep" => self.sep = not_empty(value).ok_or_else(|| refuse(NOT_EMPTY))?,
             "unacked_key" => self.unacked_key = not_empty(value).ok_or_else(|| refuse(NOT_EMPTY))?,
@@ -330,6 +337,7 @@ mod tests {
         for (prefix, is) in [("true", "/{db}."), ("false", ""), ("\"f{db}:\"", "f{db}:")] {
             assert_eq!(set("fanout_prefix", prefix).unwrap().fanout_prefix, is);
         }
+        assert!(!set("fanout_patterns", "false").unwrap().fanout_patterns);
         assert_eq!(
             set("queue_order_strategy", "\"sorted\"").unwrap().queue_order_strategy,
             QueueOrder::Sorted
@@ -351,6 +359,7 @@ mod tests {
             ("queue_order_strategy", "\"my.module.Cycle\""),
             ("master_name", "\"\""),
             ("sep", "\"\""),
+            ("fanout_patterns", "1"),
             ("fanout_prefix", "1"),
             ("visibility_timeout", "0"),
         ] {

@@ -116,7 +116,7 @@ impl Rules {
                 ..Ending::unrecorded(Settle::Ack)
             },
             Outcome::Ignored | Outcome::Handled { record: None, .. } => Ending::unrecorded(Settle::Ack),
-            Outcome::Handled { state, record: Some(bytes) } => {
+            Outcome::Handled { state, record: Some(bytes), .. } => {
                 Ending { encoded: Some((state, bytes)), ..Ending::unrecorded(Settle::Ack) }
             }
             Outcome::Replaced(call) => Ending { replaced: Some(call), ..Ending::unrecorded(Settle::Ack) },

@@ -13,6 +13,7 @@ mod control;
 mod death;
 mod decode;
 mod error;
+mod events;
 mod executor;
 mod failure;
 mod fetcher;
@@ -44,6 +45,7 @@ mod trouble;
 mod workflow;
 
 pub use error::{Error, Exit};
+pub use events::Switch as EventSwitch;
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
 pub use pool::prefork::{

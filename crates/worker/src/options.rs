@@ -7,6 +7,7 @@ use celeriac_app::task::{Acks, RateLimit};
 use celeriac_protocol::QueueName;
 use celeriac_store::clock::Clock;
 
+use crate::EventSwitch;
 use crate::pool::prefork::{HostPool, Template};
 
 /// The least limit of message bodies in a worker, whatever the settings say: foreign producers know no limit.
@@ -76,6 +77,14 @@ pub struct Options {
     pub control_exchange: Option<String>,
     /// How long a reply to remote control waits for who asked.
     pub control_queue_expires: Duration,
+    /// The name of the exchange to which events are sent; `None` for no events.
+    pub event_exchange: Option<String>,
+    /// Whether events of tasks are sent, which remote control may change.
+    pub task_events: EventSwitch,
+    /// How often the worker says by an event that it lives; `None` for no events of the worker.
+    pub heartbeat_interval: Option<Duration>,
+    /// How many hours the local time is behind UTC, which events say.
+    pub utc_offset: i64,
     /// The process that forks the children in which the tasks of a Celery application run.
     pub template: Option<Template>,
     /// In which of Celery's pools these run.
@@ -128,6 +137,10 @@ impl Default for Options {
             placement: Placement::Own,
             control_exchange: Some("celery".to_owned()),
             control_queue_expires: Duration::from_secs(10),
+            event_exchange: Some("celeryev".to_owned()),
+            task_events: EventSwitch::default(),
+            heartbeat_interval: Some(Duration::from_secs(2)),
+            utc_offset: 0,
             template: None,
             host_pool: HostPool::default(),
             clock: Clock::system(),
@@ -169,6 +182,8 @@ impl Options {
                 .worker_enable_remote_control
                 .then(|| settings.control_exchange.clone()),
             control_queue_expires: settings.control_queue_expires,
+            event_exchange: Some(settings.event_exchange.clone()),
+            task_events: EventSwitch::new(settings.worker_send_task_events),
             ..default
         }
     }

@@ -43,11 +43,23 @@ pub(crate) enum Outcome {
         state: State,
         /// The result as it is to be stored.
         record: Option<Bytes>,
+        /// What those who watch are told of that, where they are.
+        said: Option<Box<Said>>,
     },
     /// The process that ran it is gone.
     Lost(ChildDeath),
     /// The worker stops and gives the task back, without counting this delivery.
     Returned,
+}
+
+/// How the process that ran a task shows its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Said {
+    /// The `repr` of the result or of the exception.
+    pub text: Box<str>,
+    /// Where the exception was raised.
+    #[serde(default)]
+    pub traceback: Option<Box<str>>,
 }
 
 /// Why and how a revoked task did not run to its end.

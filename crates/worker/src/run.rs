@@ -6,7 +6,7 @@ use std::time::Duration;
 use celeriac_app::resource::{HealthBoard, ProcessKind, ResourcePlan, SharedSet};
 use celeriac_app::signals::{self, WorkerNode};
 use celeriac_app::{App, CancellationToken, Process, Reason, Reporter, Workplace};
-use celeriac_protocol::{State, TaskId, Value};
+use celeriac_protocol::{State, TaskId, Value, events};
 use celeriac_store::{ConsumeOptions, ConsumerId, Settler, Store, Subscription, WorkerRecord};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
 use crate::control::{Inquirer, LogicalClock, Mailbox, MemorySamples, Panel};
+use crate::events::{Dispatcher, Watch};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
 use crate::finish::Rules;
@@ -247,21 +248,31 @@ impl Worker<'_> {
         if crate::orphans::come_here() {
             others.push(tokio::spawn(crate::orphans::reap()));
         }
-        others.extend(self.remote_control(&inputs, &trouble).map(|mailbox| tokio::spawn(mailbox.run())));
+        let clock = LogicalClock::default();
+        let (watch, dispatcher) = self.events(&inputs, &clock, &trouble).unzip();
+        let mailbox = self.remote_control(&inputs, clock, watch.as_ref(), &trouble);
+        others.extend(mailbox.map(|mailbox| tokio::spawn(mailbox.run())));
         let crew = Crew {
             _keeper: LeaseKeeper::start(lease, options.placement, renewed, trouble.clone())?,
             settler,
             finishing: tokio::spawn(finisher.run()),
+            telling: dispatcher.map(|dispatcher| tokio::spawn(dispatcher.run())),
             present: tokio::spawn(keep_present(store.clone(), id.clone(), inputs, records, trouble)),
             others,
         };
         let (app, options, health) = (app.clone(), Arc::clone(options), host.health.clone());
-        let parts = Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id };
+        let parts = Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id, watch };
         Ok((Consumer::new(parts), crew))
     }
 
     /// What hears remote control, if that is wanted and the store carries it.
-    fn remote_control(&self, inputs: &mpsc::UnboundedSender<Input>, trouble: &Trouble) -> Option<Mailbox> {
+    fn remote_control(
+        &self,
+        inputs: &mpsc::UnboundedSender<Input>,
+        clock: LogicalClock,
+        watch: Option<&Watch>,
+        trouble: &Trouble,
+    ) -> Option<Mailbox> {
         let exchange = self.options.control_exchange.clone()?;
         let broadcasts = Arc::clone(self.store.broadcasts()?);
         let panel = Panel {
@@ -269,11 +280,42 @@ impl Worker<'_> {
             options: Arc::clone(self.options),
             store: self.store.clone(),
             inquirer: Inquirer::new(inputs.clone()),
-            clock: LogicalClock::default(),
+            clock,
             since: Instant::now(),
             memory: MemorySamples::default(),
+            happenings: watch.map(Watch::downgrade),
         };
         Some(Mailbox { broadcasts, exchange, panel, trouble: trouble.clone() })
+    }
+
+    /// What sends events, and how the loop tells it of them, if they are wanted and the store carries them.
+    fn events(
+        &self,
+        inputs: &mpsc::UnboundedSender<Input>,
+        logical: &LogicalClock,
+        trouble: &Trouble,
+    ) -> Option<(Watch, Dispatcher)> {
+        let options = self.options;
+        let exchange = options.event_exchange.clone()?;
+        let broadcasts = Arc::clone(self.store.broadcasts()?);
+        let (watch, inbox) = Watch::channel();
+        let sender = events::Sender {
+            hostname: options.node_name.as_str().into(),
+            pid: std::process::id(),
+            utc_offset: options.utc_offset,
+        };
+        let dispatcher = Dispatcher {
+            broadcasts,
+            exchange,
+            sender,
+            heartbeat: options.heartbeat_interval,
+            logical: logical.clone(),
+            clock: options.clock.clone(),
+            inquirer: Inquirer::new(inputs.clone()),
+            inbox,
+            trouble: trouble.clone(),
+        };
+        Some((watch, dispatcher))
     }
 
     /// The pools that the registered tasks need, and no others.
@@ -348,6 +390,8 @@ struct Crew {
     _keeper: LeaseKeeper,
     settler: Arc<dyn Settler>,
     finishing: JoinHandle<()>,
+    /// Sends events.
+    telling: Option<JoinHandle<()>>,
     present: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
@@ -358,6 +402,9 @@ impl Crew {
     async fn dismiss(mut self, left: TimeLeft) {
         let end = || left.step(Instant::now(), LAST_MOMENTS);
         let _ = timeout_at(end(), &mut self.finishing).await;
+        if let Some(telling) = &mut self.telling {
+            let _ = timeout_at(end(), telling).await;
+        }
         match timeout_at(end(), self.settler.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "what is left comes back when its lease runs out"),
@@ -371,7 +418,8 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        self.others.iter().chain([&self.finishing, &self.present]).for_each(JoinHandle::abort);
+        let all = self.others.iter().chain([&self.finishing, &self.present]).chain(&self.telling);
+        all.for_each(JoinHandle::abort);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_protocol::{TaskId, Timestamp};
 use celeriac_store::{Delivery, DeliveryTag};
@@ -59,6 +60,8 @@ pub(crate) struct Entry {
     pub owes_ack: bool,
     /// Since when it runs, and where.
     pub started: Option<Started>,
+    /// How long it ran, once it has ended by itself.
+    pub runtime: Duration,
     /// The signal by which its process is told to end, should that be.
     pub signal: Signum,
     /// The delivery to settle; a redelivery of what still runs takes the place of the one before.
@@ -93,6 +96,7 @@ impl Entry {
             acknowledged: None,
             owes_ack: false,
             started: None,
+            runtime: Duration::ZERO,
             signal: Signum::TERM,
             tag,
             telling: None,

@@ -213,7 +213,7 @@ def errors():
     replies = app.control.broadcast("query_task", reply=True, timeout=10, limit=1)
     assert replies == [{NODE: {"error": "TypeError(\"query_task() missing 1 required positional argument: 'ids'\")"}}], replies
     assert inspect("ping") == {"ok": "pong"}
-    assert app.control.enable_events(reply=True, timeout=10, limit=1) == [{NODE: {"error": "event dispatcher unavailable"}}]
+    assert app.control.enable_events(reply=True, timeout=10, limit=1) == [{NODE: {"ok": "task events enabled"}}]
     assert app.control.heartbeat(reply=True, timeout=10, limit=1) == [{NODE: None}]
     assert app.control.autoscale(3, 1, reply=True, timeout=10, limit=1) == [{NODE: {"error": "ValueError('Autoscale not enabled')"}}]
 

@@ -201,6 +201,10 @@ settings! {
     control_exchange: String = "celery".to_owned();
     /// How long a reply to remote control waits for who asked, where their queue does not say.
     control_queue_expires: Duration = Duration::from_secs(10);
+    /// Whether events of tasks are sent, for those who watch the worker. Remote control may change it.
+    worker_send_task_events: bool = false;
+    /// The name of the exchange to which events are sent, which Celery's programs must have too.
+    event_exchange: String = "celeryev".to_owned();
 
     /// The largest message or result that is taken, in bytes. A worker decodes bodies of four times this size, because
     /// they may be compressed, and of 256 MiB in any case, because foreign producers know no limit.

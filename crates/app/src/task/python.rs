@@ -26,6 +26,8 @@ pub struct PythonRules {
     pub keeps_results_here: bool,
     /// Whether it has an `on_failure` or an `after_return` of its own.
     pub hears_of_its_end: bool,
+    /// `send_events`: whether there are events of it.
+    pub sends_events: bool,
 }
 
 impl Default for PythonRules {
@@ -39,6 +41,7 @@ impl Default for PythonRules {
             is_coroutine: false,
             keeps_results_here: true,
             hears_of_its_end: true,
+            sends_events: true,
         }
     }
 }

@@ -22,19 +22,36 @@ async fn heard(listener: &mut dyn Listener) -> String {
 pub async fn a_broadcast_reaches_everybody_who_listens(store: &StoreUnderTest) {
     let elsewhere = store.elsewhere().await;
     let here = broadcasts(store.store());
-    here.broadcast(EXCHANGE, message("before")).await.unwrap();
+    here.broadcast(EXCHANGE, "", message("before")).await.unwrap();
     let mut listeners = Vec::new();
     for at in [here, here, broadcasts(&elsewhere)] {
         listeners.push(at.listen(EXCHANGE).await.unwrap());
     }
     let mut other = here.listen("other.pidbox").await.unwrap();
-    broadcasts(&elsewhere).broadcast(EXCHANGE, message("a")).await.unwrap();
-    broadcasts(&elsewhere).broadcast(EXCHANGE, message("b")).await.unwrap();
-    here.broadcast("other.pidbox", message("c")).await.unwrap();
+    broadcasts(&elsewhere).broadcast(EXCHANGE, "", message("a")).await.unwrap();
+    broadcasts(&elsewhere).broadcast(EXCHANGE, "", message("b")).await.unwrap();
+    here.broadcast("other.pidbox", "", message("c")).await.unwrap();
     for listener in &mut listeners {
         assert_eq!([heard(&mut **listener).await, heard(&mut **listener).await], ["a", "b"]);
     }
     assert_eq!(heard(&mut *other).await, "c");
+}
+
+/// What is broadcast with a routing key reaches those who listen to such, with its key, and nobody else.
+pub async fn a_broadcast_with_a_key_reaches_those_who_listen_to_keys(store: &StoreUnderTest) {
+    let here = broadcasts(store.store());
+    let mut plain = here.listen(EXCHANGE).await.unwrap();
+    let mut keyed = here.listen_to_keys(EXCHANGE).await.unwrap();
+    for (key, id) in [("task.multi", "a"), ("", "b"), ("worker.online", "c")] {
+        here.broadcast(EXCHANGE, key, message(id)).await.unwrap();
+    }
+    here.broadcast("law.pidbox.other", "task.multi", message("d")).await.unwrap();
+    here.broadcast(EXCHANGE, "worker.offline", message("e")).await.unwrap();
+    for id in ["a", "c", "e"] {
+        assert_eq!(heard(&mut *keyed).await, id);
+    }
+    assert_eq!(heard(&mut *plain).await, "b");
+    store.keeps_waiting("a listener to what has no key", &mut std::pin::pin!(plain.next())).await;
 }
 
 /// A broadcast arrives as it was sent.
@@ -42,7 +59,7 @@ pub async fn a_broadcast_arrives_as_it_was_sent(store: &StoreUnderTest) {
     let mut listener = broadcasts(store.store()).listen(EXCHANGE).await.unwrap();
     let mut sent = message("a");
     sent.headers.other.push(("clock".into(), 7.into()));
-    broadcasts(store.store()).broadcast(EXCHANGE, sent.clone()).await.unwrap();
+    broadcasts(store.store()).broadcast(EXCHANGE, "", sent.clone()).await.unwrap();
     assert_eq!(within("the broadcast", listener.next()).await.unwrap(), sent);
 }
 
@@ -50,7 +67,7 @@ pub async fn a_broadcast_arrives_as_it_was_sent(store: &StoreUnderTest) {
 pub async fn a_listener_may_be_interrupted(store: &StoreUnderTest) {
     let mut listener = broadcasts(store.store()).listen(EXCHANGE).await.unwrap();
     store.keeps_waiting("a listener to silence", &mut std::pin::pin!(listener.next())).await;
-    broadcasts(store.store()).broadcast(EXCHANGE, message("a")).await.unwrap();
+    broadcasts(store.store()).broadcast(EXCHANGE, "", message("a")).await.unwrap();
     assert_eq!(heard(&mut *listener).await, "a");
 }
 

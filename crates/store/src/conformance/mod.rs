@@ -251,6 +251,7 @@ macro_rules! store_laws {
             broadcasting: {
                 a_broadcast_reaches_everybody_who_listens if broadcasts,
                 a_broadcast_arrives_as_it_was_sent if broadcasts,
+                a_broadcast_with_a_key_reaches_those_who_listen_to_keys if broadcasts,
                 a_listener_may_be_interrupted if broadcasts,
                 a_reply_to_nobody_is_not_kept if broadcasts,
             }

@@ -8,7 +8,7 @@ use celeriac_protocol::{Envelope, Message};
 use redis::cmd;
 
 use super::publish::decode;
-use super::pushes::Subscribed;
+use super::pushes::{Subscribed, Topic};
 use super::script::{REPLY, read};
 use super::{RedisStore, Shared};
 use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Result};
@@ -16,14 +16,20 @@ use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Result};
 #[async_trait]
 impl Broadcasts for RedisStore {
     async fn listen(&self, exchange: &str) -> Result<Box<dyn Listener>> {
-        let subscribed = self.shared.pushes.subscribe(&self.shared.channel(exchange)).await?;
-        Ok(Box::new(Heard { shared: Arc::clone(&self.shared), subscribed }))
+        self.hear(Topic::Channel(self.shared.channel(exchange, "").into())).await
     }
 
-    async fn broadcast(&self, exchange: &str, message: Message) -> Result<()> {
+    async fn listen_to_keys(&self, exchange: &str) -> Result<Box<dyn Listener>> {
+        let channel = self.shared.channel(exchange, "*");
+        let is_pattern = channel.ends_with('*');
+        self.hear(if is_pattern { Topic::Pattern(channel.into()) } else { Topic::Channel(channel.into()) })
+            .await
+    }
+
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<()> {
         let shared = &self.shared;
         let mut publish = cmd("PUBLISH");
-        publish.arg(shared.channel(exchange)).arg(envelope(exchange, "", message));
+        publish.arg(shared.channel(exchange, routing_key)).arg(envelope(exchange, routing_key, message));
         shared.link.ask("broadcast", publish).await.map(drop)
     }
 
@@ -46,9 +52,16 @@ impl Broadcasts for RedisStore {
     }
 }
 
+impl RedisStore {
+    async fn hear(&self, topic: Topic) -> Result<Box<dyn Listener>> {
+        let subscribed = self.shared.pushes.subscribe(topic).await?;
+        Ok(Box::new(Heard { shared: Arc::clone(&self.shared), subscribed }))
+    }
+}
+
 impl Shared {
-    fn channel(&self, exchange: &str) -> String {
-        self.keys.channel(exchange, self.database)
+    fn channel(&self, exchange: &str, routing_key: &str) -> String {
+        self.keys.channel(exchange, routing_key, self.database)
     }
 }
 

@@ -117,10 +117,11 @@ impl Keys {
     /// The channel of a fan-out exchange, for messages without a routing key.
     ///
     /// Source: `Channel._get_publish_topic`, `kombu/transport/redis.py`, kombu 5.7.0.
-    pub(super) fn channel(&self, exchange: &str, database: i64) -> String {
-        let RedisOptions { global_keyprefix, fanout_prefix, .. } = &self.options;
+    pub(super) fn channel(&self, exchange: &str, routing_key: &str, database: i64) -> String {
+        let RedisOptions { global_keyprefix, fanout_prefix, fanout_patterns, .. } = &self.options;
         let fanout_prefix = fanout_prefix.replace("{db}", &database.to_string());
-        format!("{global_keyprefix}{fanout_prefix}{exchange}")
+        let channel = format!("{global_keyprefix}{fanout_prefix}{exchange}");
+        if *fanout_patterns && !routing_key.is_empty() { format!("{channel}/{routing_key}") } else { channel }
     }
 
     /// A member of [`Keys::bindings`]: routing key, pattern and queue. A direct exchange has no patterns.
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(keys.named("wake"), "tea:celeriac:{tasks}:wake");
         assert_eq!(keys.bindings("q"), ["tea:_kombu.binding.q", "tea:_kombu.binding_permanent.q"]);
         assert_eq!(keys.binding(&QueueName::new("q")), "q||q");
-        assert_eq!(keys.channel("celery.pidbox", 3), "tea:/3.celery.pidbox");
+        assert_eq!(keys.channel("celery.pidbox", "", 3), "tea:/3.celery.pidbox");
         assert_eq!(keys.result(&TaskId::new("1")), "cup_celery-task-meta-1");
         assert_eq!(keys.group(&GroupId::new("1")), "cup_celery-taskset-meta-1");
     }

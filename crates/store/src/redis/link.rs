@@ -70,8 +70,12 @@ struct Current {
 pub(super) enum Request {
     Command(Cmd),
     Pipeline(Pipeline),
+    /// To these channels.
     Subscribe(Vec<String>),
+    /// To the channels that match these patterns.
+    SubscribeToPatterns(Vec<String>),
     Unsubscribe(Vec<String>),
+    UnsubscribeFromPatterns(Vec<String>),
 }
 
 impl From<Cmd> for Request {
@@ -138,8 +142,14 @@ impl Link {
                 Request::Command(command) => command.query_async(&mut *connection).await,
                 Request::Pipeline(pipeline) => pipeline.query_async(&mut *connection).await,
                 Request::Subscribe(channels) => connection.subscribe(channels).await.map(|()| Value::Okay),
+                Request::SubscribeToPatterns(patterns) => {
+                    connection.psubscribe(patterns).await.map(|()| Value::Okay)
+                }
                 Request::Unsubscribe(channels) => {
                     connection.unsubscribe(channels).await.map(|()| Value::Okay)
+                }
+                Request::UnsubscribeFromPatterns(patterns) => {
+                    connection.punsubscribe(patterns).await.map(|()| Value::Okay)
                 }
             }
         };

@@ -42,6 +42,8 @@ pub(super) enum Topic {
     Key(Box<str>),
     /// A message on this channel.
     Channel(Box<str>),
+    /// A message on a channel that matches this pattern.
+    Pattern(Box<str>),
 }
 
 /// Asks the server to tell of topics.
@@ -132,15 +134,15 @@ impl Board {
     }
 
     /// Hands what was published to those who take it, and tells the others that something was.
-    fn pass_on(&self, channel: &str, published: Option<&Value>) {
+    fn pass_on(&self, topic: &Topic, published: Option<&Value>) {
         let waiting = lock(&self.waiting);
-        let Some(listeners) = waiting.get(&Topic::Channel(channel.into())) else { return };
+        let Some(listeners) = waiting.get(topic) else { return };
         for ear in listeners.values() {
             match (&ear.inbox, published) {
                 (Some(inbox), Some(Value::BulkString(bytes))) => {
                     if let Err(TrySendError::Full(_)) = inbox.try_send(bytes.clone()) {
                         tracing::warn!(
-                            channel,
+                            ?topic,
                             "a broadcast is passed over: {WAITING_BROADCASTS} others wait"
                         );
                     }
@@ -170,7 +172,12 @@ impl Board {
             }
             (PushKind::Message, [channel, published @ ..]) => {
                 if let Some(channel) = text(channel) {
-                    self.pass_on(&channel, published.first());
+                    self.pass_on(&Topic::Channel(channel.into()), published.first());
+                }
+            }
+            (PushKind::PMessage, [pattern, _channel, published @ ..]) => {
+                if let Some(pattern) = text(pattern) {
+                    self.pass_on(&Topic::Pattern(pattern.into()), published.first());
                 }
             }
             // Everything was flushed, or the connection is gone.
@@ -217,13 +224,13 @@ impl Pushes {
         self.board.listen(topics, None)
     }
 
-    /// From when this returns, all that is published on this channel comes out of [`Pushes::published`].
+    /// From when this returns, all that is published on this channel, or these, comes out of [`Pushes::published`].
     ///
     /// # Errors
     /// When the server cannot be reached within the deadline.
-    pub(super) async fn subscribe(&self, channel: &str) -> Result<Subscribed> {
+    pub(super) async fn subscribe(&self, topic: Topic) -> Result<Subscribed> {
         let (sender, inbox) = mpsc::channel(WAITING_BROADCASTS);
-        let listening = self.board.listen(vec![Topic::Channel(channel.into())], Some(sender));
+        let listening = self.board.listen(vec![topic], Some(sender));
         self.again(&listening).await?;
         Ok(Subscribed { listening, inbox, is_lost: false })
     }
@@ -267,7 +274,7 @@ struct Listener {
     /// Which connection was told of `channels`.
     number: u64,
     /// What this connection has subscribed.
-    channels: HashSet<Box<str>>,
+    channels: HashSet<Topic>,
 }
 
 impl Listener {
@@ -321,7 +328,7 @@ impl Listener {
             self.link.ask("listen", cmd("PING")).await?;
             self.number = self.link.number();
         }
-        let (mut channels, mut exist) = (Vec::new(), redis::pipe());
+        let (mut wanted, mut exist) = (Vec::new(), redis::pipe());
         for request in requests {
             let mut exists = cmd("EXISTS");
             for topic in &request.topics {
@@ -329,23 +336,20 @@ impl Listener {
                     Topic::Key(key) => {
                         exists.arg(&**key);
                     }
-                    Topic::Channel(channel) if self.channels.insert(channel.clone()) => {
-                        channels.push(channel.to_string());
-                    }
-                    Topic::Channel(_) => {}
+                    topic if self.channels.insert(topic.clone()) => wanted.push(topic.clone()),
+                    _ => {}
                 }
             }
             if request.names_keys() {
                 exist.add_command(exists);
             }
         }
-        let unwanted = self.unwanted_channels();
-        if !unwanted.is_empty() {
-            self.link.ask("listen no more", Question::Unsubscribe(unwanted)).await?;
-        }
-        if !channels.is_empty() {
-            self.link.ask("listen", Question::Subscribe(channels)).await?;
-        }
+        let (channels, patterns) = by_kind(self.unwanted_channels());
+        self.subscribe(channels, Question::Unsubscribe).await?;
+        self.subscribe(patterns, Question::UnsubscribeFromPatterns).await?;
+        let (channels, patterns) = by_kind(wanted);
+        self.subscribe(channels, Question::Subscribe).await?;
+        self.subscribe(patterns, Question::SubscribeToPatterns).await?;
         let found: Vec<u64> = match exist.is_empty() {
             true => Vec::new(),
             false => read(self.link.ask("listen", exist).await?, &self.link)?,
@@ -358,13 +362,18 @@ impl Listener {
         Ok(requests.iter().map(of).collect())
     }
 
+    /// Begins or ends subscriptions, if there are any in question.
+    async fn subscribe(&self, names: Vec<String>, how: fn(Vec<String>) -> Question) -> Result<()> {
+        if !names.is_empty() {
+            self.link.ask("listen", how(names)).await?;
+        }
+        Ok(())
+    }
+
     /// Channels that nobody listens to any more; they are left when something else is asked.
-    fn unwanted_channels(&mut self) -> Vec<String> {
+    fn unwanted_channels(&mut self) -> Vec<Topic> {
         let board = &self.board;
-        self.channels
-            .extract_if(|channel| !board.is_wanted(&Topic::Channel(channel.clone())))
-            .map(String::from)
-            .collect()
+        self.channels.extract_if(|topic| !board.is_wanted(topic)).collect()
     }
 
     /// Finds out whether the other side is still there.
@@ -381,4 +390,17 @@ impl Listener {
         self.channels.clear();
         self.board.tell_all();
     }
+}
+
+/// The names of the channels among them, and the patterns.
+fn by_kind(topics: Vec<Topic>) -> (Vec<String>, Vec<String>) {
+    let (mut channels, mut patterns) = (Vec::new(), Vec::new());
+    for topic in topics {
+        match topic {
+            Topic::Channel(name) => channels.push(name.into()),
+            Topic::Pattern(name) => patterns.push(name.into()),
+            Topic::Key(_) => {}
+        }
+    }
+    (channels, patterns)
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::consumer::deadlines::log_discarded;
 use crate::consumer::{Consumer, Deadline};
+use crate::events::TaskEvent;
 use crate::finisher::Item;
 use crate::outcome::{Outcome, Revoked};
 use crate::pool::{Job, Pool, PoolKind};
@@ -216,6 +217,7 @@ impl Consumer {
         if request.track_started {
             self.reports.add(self.rules.report(request.id.clone(), State::Started, self.started_meta()));
         }
+        self.happened(request, || vec![TaskEvent::Started]);
     }
 
     /// What a `STARTED` record says, as Celery's does.

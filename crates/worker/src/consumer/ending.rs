@@ -55,6 +55,7 @@ impl Consumer {
         let Some(entry) = self.table.entry_of(request) else { return };
         if matches!(entry.state, RequestState::Submitted | RequestState::Running) {
             self.totals.runtime += runtime;
+            entry.runtime = runtime;
             let outcome = as_decided(request, outcome);
             if let Some(outcome) = self.without_question(request, outcome) {
                 self.end(&Key::of(request), outcome);
@@ -75,10 +76,11 @@ impl Consumer {
         }
         let (request, tag, acknowledged) = (Arc::clone(&entry.request), entry.tag, entry.acknowledged);
         let owes_ack = std::mem::take(&mut entry.owes_ack);
-        let by = entry.signal;
+        let (by, runtime) = (entry.signal, entry.runtime);
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
         self.told(&request, &outcome, acknowledged.is_some());
+        self.ended(&request, &outcome, acknowledged.is_some(), by, runtime);
         let what = self.what_python_hears(&request, &outcome, acknowledged.is_some());
         let (finish, ended) = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
         let finish = settled_by_end(finish, tag, acknowledged, owes_ack);
@@ -133,7 +135,7 @@ impl Consumer {
                 tracing::error!(task_id = %id, task_name = %name, ?limit, "hard time limit exceeded");
                 self.failed(request, &Failure::time_limit(*limit));
             }
-            Outcome::Lost(death) if acknowledged || !request.comes_back || self.rules.is_last(request) => {
+            Outcome::Lost(death) if self.ends_it(request, outcome, acknowledged) => {
                 tracing::error!(task_id = %id, task_name = %name, deliveries = request.delivery.deliveries, "its process {}", death.reason);
                 self.failed(request, &Failure::lost(death));
             }

@@ -1,6 +1,7 @@
 //! Deliveries become requests, or are settled at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use celeriac_app::TaskDefinition;
 use celeriac_app::signals::{self, ReceivedTask, RefusedTask};
@@ -11,12 +12,14 @@ use crate::admission::{Admission, admit, over_limit};
 use crate::consumer::Consumer;
 use crate::consumer::deadlines::log_discarded;
 use crate::consumer::readiness::HELD_BACK;
+use crate::events::TaskEvent;
 use crate::fetcher::Arrival;
 use crate::finish::{Refusal, postpone, settle};
 use crate::finisher::Item;
 use crate::outcome::{FailureCode, Outcome};
 use crate::pool::PoolKind;
 use crate::request::Request;
+use crate::signum::Signum;
 use crate::table::{Entry, Key, Repeats};
 use crate::telling::{Telling, What};
 
@@ -60,7 +63,8 @@ impl Consumer {
                 }
             },
             Admission::Revoked { id, task, why } => {
-                let request = Request::new(id, task, Arc::new(delivery), &self.options);
+                let request = Arc::new(Request::new(id, task, Arc::new(delivery), &self.options));
+                self.ended(&request, &Outcome::Revoked(why), false, Signum::TERM, Duration::ZERO);
                 log_discarded(&request, stamp.as_ref());
                 self.told(&request, &Outcome::Revoked(why), false);
                 let what = self.what_python_hears(&request, &Outcome::Revoked(why), false);
@@ -105,13 +109,14 @@ impl Consumer {
     }
 
     /// Puts a request that this worker can run where it waits for its turn.
-    pub(super) fn line_up(&mut self, key: Key, request: &Request, pool: PoolKind) {
+    pub(super) fn line_up(&mut self, key: Key, request: &Arc<Request>, pool: PoolKind) {
         let (id, name) = (&request.id, request.name());
         if request.task.body.python().is_some() {
             tracing::info!(task_id = %id, task_name = %name, "Task {name}[{id}] received");
         } else {
             tracing::debug!(task_id = %id, task_name = %name, "received");
         }
+        self.happened(request, || vec![TaskEvent::Received]);
         self.app.signals().send(signals::task_received, || ReceivedTask {
             id: request.id.clone(),
             name: request.name().clone(),

@@ -9,6 +9,7 @@
 //! - [`deadlines`]: time limits and revocations end requests from outside;
 //! - [`python`]: what is said of requests of a Celery application that do not end by themselves;
 //! - [`stopping`]: the phases of a shutdown, in the time that [`time_left`] gives them;
+//! - [`watched`]: what happens to requests becomes events, for those who watch;
 //! - [`facts`]: what the worker says of itself, and [`questions`]: what remote control asks it.
 
 mod acknowledging;
@@ -24,6 +25,7 @@ mod readiness;
 mod stopping;
 mod suspects;
 mod time_left;
+mod watched;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::control::Question;
+use crate::events::Watch;
 use crate::fetcher::Arrival;
 use crate::finish::Rules;
 use crate::finisher::{Answer, Item};
@@ -147,6 +150,8 @@ pub(crate) struct Consumer {
     totals: facts::Totals,
     /// Why a pool cannot work.
     unfit: Option<Error>,
+    /// What is told of what happens, where events are sent.
+    watch: Option<Watch>,
 }
 
 /// What a consumer is made of.
@@ -161,6 +166,7 @@ pub(crate) struct Parts {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) prefetch: Prefetch,
     pub(crate) id: ConsumerId,
+    pub(crate) watch: Option<Watch>,
 }
 
 pub(crate) use dispatch::Lane as PoolLane;
@@ -172,7 +178,7 @@ const EVENTS_AT_ONCE: usize = 1024;
 
 impl Consumer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id } = parts;
+        let Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id, watch } = parts;
         Self {
             suspects: Suspects::new(options.delivery_limit),
             app,
@@ -198,6 +204,7 @@ impl Consumer {
             id,
             totals: facts::Totals::default(),
             unfit: None,
+            watch,
         }
     }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_app::task::PythonRules;
-use celeriac_protocol::{State, TaskId, TaskName, Value, repr};
+use celeriac_protocol::{State, TaskId, TaskName, repr};
 use celeriac_store::Delivery;
 
 use crate::consumer::{Consumer, Input};
+use crate::events::raised;
 use crate::finish::Refusal;
 use crate::finish::python::{Loss, loss, seconds};
 use crate::finisher::Item;
@@ -251,10 +252,5 @@ fn succeeded_before(request: &Request, outcome: &Outcome) -> Outcome {
         let (id, name, raised) = (&request.id, request.name(), raised(&Failure::lost_child(death)));
         tracing::warn!(task_id = %id, task_name = %name, "Task {name}[{id}] succeeded before the worker was lost: {raised}");
     }
-    Outcome::Handled { state: State::Success, record: None }
-}
-
-/// A failure as Python's `repr` shows the exception.
-fn raised(failure: &Failure) -> String {
-    format!("{}({})", failure.exc_type, repr::repr(&Value::from(&*failure.message)))
+    Outcome::Handled { state: State::Success, record: None, said: None }
 }

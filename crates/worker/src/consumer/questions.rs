@@ -6,6 +6,7 @@ use celeriac_protocol::Value;
 
 use crate::consumer::{Consumer, Lane};
 use crate::control::{Held, Numbers, Question};
+use crate::events::Load;
 use crate::pool::{PoolKind, StopReason};
 use crate::shutdown::Asked;
 
@@ -20,8 +21,14 @@ impl Consumer {
                 drop(answer.send(stopped));
             }
             Question::Numbers(answer) => drop(answer.send(self.numbers())),
+            Question::Load(answer) => drop(answer.send(self.load())),
             Question::Shutdown => self.asked(Asked::ONCE),
         }
+    }
+
+    fn load(&self) -> Load {
+        let active = self.lanes.iter().map(|lane| lane.running).sum();
+        Load { active, started: self.totals.started().map(|(_, count)| count).sum() }
     }
 
     /// All requests, those that came first before the others.

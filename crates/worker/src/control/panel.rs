@@ -6,12 +6,14 @@ use celeriac_app::App;
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{Value, repr};
 use celeriac_store::Store;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::clock::LogicalClock;
 use super::commands::MemorySamples;
 use super::question::Inquirer;
 use crate::Options;
+use crate::events::Happening;
 
 /// What commands work on.
 pub(crate) struct Panel {
@@ -24,6 +26,8 @@ pub(crate) struct Panel {
     pub(crate) since: Instant,
     /// What `memsample` has found.
     pub(crate) memory: MemorySamples,
+    /// Where events go, if any are sent.
+    pub(crate) happenings: Option<mpsc::WeakSender<Happening>>,
 }
 
 /// What came of a command.
@@ -97,10 +101,12 @@ impl Panel {
             "revoke" => self.revoke(command).await?,
             "terminate" => self.terminate(command).await?,
             "revoke_by_stamped_headers" => self.revoke_by_stamped_headers(command).await?,
-            "enable_events" | "disable_events" => self.no_events(),
+            "enable_events" => self.turn_events(true),
+            "disable_events" => self.turn_events(false),
+            "heartbeat" => self.heartbeat(),
             "autoscale" => return Err(Refusal::new("ValueError", "Autoscale not enabled")),
             // Nobody votes here, as in a stock worker without gossip.
-            "heartbeat" | "election" => Value::Null,
+            "election" => Value::Null,
             "shutdown" => {
                 self.shutdown(command);
                 return Ok(Answer::Silence);

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::panel::Refusal;
 use crate::consumer::Input;
+use crate::events::Load;
 use crate::request::{Request, RequestState};
 use crate::signum::Signum;
 
@@ -23,6 +24,8 @@ pub(crate) enum Question {
     Terminate(Vec<TaskId>, Signum, oneshot::Sender<Vec<TaskId>>),
     /// How much the worker has done, and with what.
     Numbers(oneshot::Sender<Numbers>),
+    /// How much it has to do.
+    Load(oneshot::Sender<Load>),
     /// A warm shutdown, as SIGTERM asks for.
     Shutdown,
 }
@@ -78,6 +81,11 @@ impl Inquirer {
     /// How much the worker has done, and with what.
     pub(super) async fn numbers(&self) -> Result<Numbers, Refusal> {
         self.ask(Question::Numbers).await
+    }
+
+    /// How much the worker has to do.
+    pub(crate) async fn load(&self) -> Result<Load, Refusal> {
+        self.ask(Question::Load).await
     }
 
     /// Begins a warm shutdown.

@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_its_child_has_stored_is_settled_as_its_application_says() {
-        let failed = || Outcome::Handled { state: State::Failure, record: None };
+        let failed = || Outcome::Handled { state: State::Failure, record: None, said: None };
         assert_eq!(seen(&late().end(failed())), (String::new(), "ack".to_owned()));
         let rules = with(|rules| rules.acks_on_failure = false);
         let refused = Case { rules, ..late() }.end(failed());

@@ -108,9 +108,14 @@ impl Host {
 
     /// The same for the scenarios of another script.
     pub(super) async fn drive_by(&self, script: &str, scenario: &str) {
-        let producer = self.broker.run_in(self.folder.path(), script, &[scenario]);
+        self.drive_with(script, &[scenario]).await;
+    }
+
+    /// The same with these arguments.
+    pub(super) async fn drive_with(&self, script: &str, arguments: &[&str]) {
+        let producer = self.broker.run_in(self.folder.path(), script, arguments);
         let (status, said) = producer.ended().await;
-        assert!(status.success(), "{scenario}: {status}: its errors are above\n{said}\n{}", self.log());
+        assert!(status.success(), "{arguments:?}: {status}: its errors are above\n{said}\n{}", self.log());
     }
 
     /// Ends it warm, and waits for that.

@@ -10,6 +10,7 @@ mod command_line;
 mod control;
 mod embedded;
 mod endings;
+mod events;
 mod fates;
 mod harness;
 mod inspecting;

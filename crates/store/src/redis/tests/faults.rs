@@ -356,7 +356,7 @@ async fn a_listener_hears_broadcasts_again_after_its_connection_was_lost() {
     // What is said while nobody listens is lost, so it is said until it is heard.
     let speaking = tokio::spawn(async move {
         loop {
-            near.broadcast("celery.pidbox", Message::default()).await.unwrap();
+            near.broadcast("celery.pidbox", "", Message::default()).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });

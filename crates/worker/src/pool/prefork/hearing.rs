@@ -233,7 +233,8 @@ fn outcome_of(ending: TaskEnding, body: &[u8]) -> Result<Outcome, celeriac_proto
         TaskEnding::Revoked => Outcome::Revoked(Revoked::WhileRunning),
         TaskEnding::TimeLimitExceeded { limit } => Outcome::TimeLimitExceeded(limit),
         TaskEnding::Returned => Outcome::Returned,
-        TaskEnding::Handled { state } => Outcome::Handled {
+        TaskEnding::Handled { state, said } => Outcome::Handled {
+            said,
             state: match state {
                 HandledState::Success => State::Success,
                 HandledState::Failure => State::Failure,

@@ -106,7 +106,7 @@ pub(super) struct Hand {
 ///
 /// # Errors
 /// It is larger than `limit`.
-pub(super) fn encode_job(job: &Job, limit: usize) -> Result<Encoded, frame::Error> {
+pub(super) fn encode_job(job: &Job, shows: bool, limit: usize) -> Result<Encoded, frame::Error> {
     let delivery = &job.request.delivery;
     let headers = delivery.message.encode_head();
     let head = JobHead {
@@ -117,6 +117,7 @@ pub(super) fn encode_job(job: &Job, limit: usize) -> Result<Encoded, frame::Erro
         redelivered: delivery.redelivered || says_redelivered(&delivery.message),
         hard: job.request.limits.hard,
         soft: job.request.limits.soft,
+        shows,
         headers: headers.len(),
     };
     let mut body = BytesMut::with_capacity(headers.len() + delivery.message.body.len());

@@ -11,6 +11,7 @@ use super::recycle::Limits;
 use super::slot::Rules;
 use super::spawner::{Program, Source};
 use super::template::{HostPool, HostPoolKind, Runs, Template};
+use crate::events::Switch;
 use crate::pool::PoolKind;
 
 /// How long a task of a Celery application has to clean up beyond its hard time limit.
@@ -46,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) settings: Vec<(String, String)>,
     /// Whether results are stored here that children of another language have encoded.
     pub(crate) takes_results: bool,
+    /// Whether events of tasks are sent, for which children of another language show how their tasks end.
+    pub(crate) task_events: Switch,
     /// When a child is replaced.
     pub(crate) limits: Limits,
     /// A child that has taken longer than this to start is killed.
@@ -86,6 +89,7 @@ impl Options {
             node: node.into(),
             settings: Vec::new(),
             takes_results: false,
+            task_events: Switch::default(),
             limits: Limits::default(),
             start: Duration::from_secs(30),
             silence: Duration::from_secs(30),
@@ -108,7 +112,8 @@ impl Options {
         let leave = options.leave.max(worker.shutdown_timeout.unwrap_or_default());
         let (start, silence) = (worker.proc_alive_timeout, worker.proc_silence_timeout);
         let frame_limit = frame::limit_for(worker.max_body_bytes);
-        Self { limits, settings, leave, start, silence, frame_limit, ..options }
+        let task_events = worker.task_events.clone();
+        Self { limits, task_events, settings, leave, start, silence, frame_limit, ..options }
     }
 
     /// The same for the children of a Celery application.

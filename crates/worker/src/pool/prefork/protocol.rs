@@ -23,7 +23,7 @@ use celeriac_protocol::{Signature, TaskId, TaskName, Value, json};
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Encoded};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Said};
 use crate::pool::StopReason;
 
 /// The version of this protocol. A child of another version is not used.
@@ -85,6 +85,9 @@ pub(super) struct JobHead {
     pub(super) redelivered: bool,
     pub(super) hard: Option<Duration>,
     pub(super) soft: Option<Duration>,
+    /// Whether a child of another language is to show its result or exception.
+    #[serde(default)]
+    pub(super) shows: bool,
     /// How many bytes at the start of the body are headers and properties.
     pub(super) headers: usize,
 }
@@ -156,6 +159,9 @@ pub(super) enum TaskEnding {
     /// A child of another language has stored how it ended, and sent what follows.
     Handled {
         state: HandledState,
+        /// How it shows that, if the job asked for it.
+        #[serde(default)]
+        said: Option<Box<Said>>,
     },
     /// Something left the task that no task should let out, such as the wish to end the process.
     Escaped {

@@ -67,8 +67,6 @@ pub struct CommandLine {
     pub purge: bool,
     /// Whether no banner is shown.
     pub quiet: bool,
-    /// Whether events about tasks are wanted.
-    pub events: bool,
     /// The most and the fewest processes.
     pub autoscale: Option<[u32; 2]>,
     /// Whether a scheduler runs beside the worker.
@@ -167,6 +165,8 @@ pub struct HostedTask {
     /// Whether it has methods of its own that are called when it has failed.
     #[serde(default)]
     pub hears_of_its_end: Option<bool>,
+    /// `send_events`: whether there are events of it.
+    pub send_events: Option<bool>,
     /// How often it may start: a number for each second, or text such as `10/m`.
     #[serde(default)]
     pub rate_limit: Value,

@@ -1,0 +1,211 @@
+//! Events: what workers tell those who watch them.
+//!
+//! An event is a map with a `type` such as `task-started`. Events of workers are sent singly, those of tasks as lists.
+//!
+//! Source: `celery/events/dispatcher.py`, `EventDispatcher`, and `celery/events/event.py`, Celery 5.7.0.
+
+use crate::json::{self, ObjectWriter, write_int};
+use crate::{DecodeError, Message, Properties, Serializer, Timestamp, Value, compression, msgpack};
+
+/// The largest message with events that is read, once it is decompressed, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// The routing key of a list of events of this group, such as `task`.
+pub fn routing_key_of_many(group: &str) -> String {
+    format!("{group}.multi")
+}
+
+/// The routing key of one event of this type.
+pub fn routing_key(kind: &str) -> String {
+    kind.replace('-', ".")
+}
+
+/// What every event of a process says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Its node name.
+    pub hostname: Box<str>,
+    /// Its process id.
+    pub pid: u32,
+    /// How many hours it is behind UTC.
+    pub utc_offset: i64,
+}
+
+/// Events of one sender on their way into a message.
+#[derive(Debug, Default)]
+pub struct EventList {
+    json: Vec<u8>,
+    length: usize,
+}
+
+impl EventList {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Adds an event of this type, which happened at `at`; `clock` is the logical clock of its sender.
+    pub fn add(&mut self, kind: &str, sender: &Sender, clock: u64, at: Timestamp) -> EventWriter<'_> {
+        self.json.extend_from_slice(if self.length == 0 { b"[" } else { b", " });
+        self.length += 1;
+        let mut object = ObjectWriter::new(&mut self.json);
+        object.text("type", kind);
+        object.text("hostname", &sender.hostname);
+        object.value("utcoffset", &Value::Float(sender.utc_offset as f64));
+        write_int(object.key("pid"), i64::from(sender.pid));
+        write_int(object.key("clock"), i64::try_from(clock).unwrap_or(i64::MAX));
+        object.value("timestamp", &Value::Float(at.as_micros() as f64 / 1e6));
+        EventWriter(object)
+    }
+
+    /// The message with all of them, as a list.
+    pub fn into_message(mut self, sender: &Sender) -> Message {
+        self.json.extend_from_slice(if self.length == 0 { b"[]" } else { b"]" });
+        message(self.json, sender)
+    }
+
+    /// The message with the only one.
+    pub fn into_single_message(mut self, sender: &Sender) -> Message {
+        if !self.json.is_empty() {
+            self.json.remove(0);
+        }
+        message(self.json, sender)
+    }
+}
+
+fn message(json: Vec<u8>, sender: &Sender) -> Message {
+    let mut message = Message {
+        properties: Properties { delivery_mode: Some(1), priority: None, ..Properties::default() },
+        content_type: Serializer::Json.content_type().into(),
+        content_encoding: Serializer::Json.content_encoding().into(),
+        body: json.into(),
+        ..Message::default()
+    };
+    message.headers.other = vec![("hostname".into(), Value::String(sender.hostname.clone()))];
+    message
+}
+
+/// Writes the fields of one event. It is complete with [`EventWriter::end`].
+pub struct EventWriter<'a>(ObjectWriter<'a>);
+
+impl EventWriter<'_> {
+    /// A field of text.
+    #[must_use]
+    pub fn text(mut self, name: &str, text: &str) -> Self {
+        self.0.text(name, text);
+        self
+    }
+
+    /// A field of text, or `None`.
+    #[must_use]
+    pub fn maybe(self, name: &str, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.text(name, text),
+            None => self.value(name, &Value::Null),
+        }
+    }
+
+    /// A field of any kind.
+    #[must_use]
+    pub fn value(mut self, name: &str, value: &Value) -> Self {
+        self.0.value(name, value);
+        self
+    }
+
+    /// There are no more.
+    pub fn end(self) {
+        self.0.end();
+    }
+}
+
+/// The events in a message, in their order: maps with a `type`.
+///
+/// # Errors
+/// When the content type is not known (pickle never is), or the body is neither an event nor a list of them.
+pub fn decode(message: &Message) -> Result<Vec<Value>, DecodeError> {
+    let plain = compression::plain_body(&message.body, message.headers.compression.as_deref(), LARGEST)?;
+    let serializer = Serializer::from_name(&message.content_type)
+        .ok_or_else(|| DecodeError::ContentType { content_type: message.content_type.clone() })?;
+    let body = match serializer {
+        Serializer::Json => json::parse(&plain)?,
+        Serializer::MessagePack => msgpack::parse(&plain)?,
+    };
+    let events = match body {
+        Value::List(events) => events,
+        event => vec![event],
+    };
+    let is_event = |event: &Value| event.get("type").and_then(Value::as_str).is_some();
+    match events.iter().find(|event| !is_event(event)) {
+        None => Ok(events),
+        Some(other) => Err(DecodeError::shape("event", format!("a {} without a type", other.kind()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender() -> Sender {
+        Sender { hostname: "w@h".into(), pid: 7, utc_offset: -2 }
+    }
+
+    fn at(seconds: f64) -> Timestamp {
+        Timestamp::from_micros((seconds * 1e6) as i64)
+    }
+
+    #[test]
+    fn events_come_back_as_they_went() {
+        let mut list = EventList::default();
+        list.add("task-started", &sender(), 3, at(1.5)).text("uuid", "é").end();
+        list.add("task-revoked", &sender(), 4, at(2.5))
+            .maybe("signum", None)
+            .value("expired", &true.into())
+            .end();
+        assert_eq!(list.len(), 2);
+        let message = list.into_message(&sender());
+        let events = decode(&message).unwrap();
+        let names: Vec<_> = events.iter().map(|event| event.get("type").unwrap().as_str().unwrap()).collect();
+        assert_eq!(names, ["task-started", "task-revoked"]);
+        assert_eq!(events[0].get("uuid").unwrap().as_str(), Some("é"));
+        assert_eq!(events[0].get("utcoffset"), Some(&Value::Float(-2.0)));
+        assert_eq!(events[1].get("timestamp"), Some(&Value::Float(2.5)));
+        assert_eq!(events[1].get("signum"), Some(&Value::Null));
+        assert_eq!(message.headers.other, [("hostname".into(), "w@h".into())]);
+        assert_eq!(message.properties.delivery_mode, Some(1));
+    }
+
+    #[test]
+    fn one_event_is_no_list() {
+        let mut list = EventList::default();
+        list.add("worker-online", &sender(), 1, at(1.0)).end();
+        let message = list.into_single_message(&sender());
+        assert!(message.body.starts_with(b"{\"type\": \"worker-online\""), "{:?}", message.body);
+        assert_eq!(decode(&message).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_event_is_an_error() {
+        for body in ["3", "[3]", "{\"type\": 3}", "[{\"type\": \"a\"}, {}]", "{", ""] {
+            let message = Message {
+                content_type: "application/json".into(),
+                content_encoding: "utf-8".into(),
+                body: body.to_owned().into(),
+                ..Message::default()
+            };
+            assert!(decode(&message).is_err(), "{body}");
+        }
+        let pickled = Message { content_type: "application/x-python-serialize".into(), ..Message::default() };
+        assert!(decode(&pickled).is_err());
+    }
+
+    #[test]
+    fn routing_keys_are_those_of_celery() {
+        assert_eq!(routing_key("worker-online"), "worker.online");
+        assert_eq!(routing_key_of_many("task"), "task.multi");
+    }
+}

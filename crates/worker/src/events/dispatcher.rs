@@ -1,0 +1,159 @@
+//! Writes what has happened into messages, and sends them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celeriac_protocol::events::{self, EventList, Sender};
+use celeriac_protocol::{Message, Value};
+use celeriac_store::clock::Clock;
+use celeriac_store::{Broadcasts, Error};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::{Happening, Inbox};
+use crate::control::{Inquirer, LogicalClock};
+use crate::trouble::{Asker, Trouble};
+
+/// How long more is waited for, once something has happened: one message carries it all.
+const GATHERING: Duration = Duration::from_millis(20);
+
+/// The most events in one message.
+const MANY: usize = 500;
+
+/// How long the last words of a worker may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The group of the events of tasks.
+const TASK: &str = "task";
+
+/// How much a worker has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// How many tasks run.
+    pub active: usize,
+    /// How many have started since it began.
+    pub started: u64,
+}
+
+/// Sends the events of one worker.
+pub(crate) struct Dispatcher {
+    pub(crate) broadcasts: Arc<dyn Broadcasts>,
+    /// The setting `event_exchange`.
+    pub(crate) exchange: String,
+    pub(crate) sender: Sender,
+    /// How often it says that it lives; `None` for never.
+    pub(crate) heartbeat: Option<Duration>,
+    pub(crate) logical: LogicalClock,
+    pub(crate) clock: Clock,
+    pub(crate) inquirer: Inquirer,
+    pub(crate) inbox: Inbox,
+    pub(crate) trouble: Trouble,
+}
+
+impl Dispatcher {
+    /// Sends until the loop has ended, and then its last words.
+    pub(crate) async fn run(mut self) {
+        let mut asker = self.trouble.asker("events are not sent");
+        self.say_of_worker("worker-online", &mut asker).await;
+        let every = self.heartbeat.unwrap_or(Duration::from_secs(3600));
+        let mut beat = interval_at(Instant::now() + every, every);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut happened = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                count = self.inbox.happenings.recv_many(&mut happened, MANY) => {
+                    if count == 0 {
+                        break;
+                    }
+                    if count < MANY {
+                        tokio::time::sleep(GATHERING).await;
+                    }
+                    self.send(&mut happened, &mut asker).await;
+                }
+                _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut asker).await,
+            }
+        }
+        let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut asker)).await;
+    }
+
+    /// Sends what has happened, and what has come to that meanwhile.
+    async fn send(&mut self, happened: &mut Vec<Happening>, asker: &mut Asker) {
+        while let Ok(more) = self.inbox.happenings.try_recv() {
+            happened.push(more);
+        }
+        let mut list = EventList::default();
+        let mut wants_heartbeat = false;
+        for happening in happened.drain(..) {
+            match happening {
+                Happening::Heartbeat => wants_heartbeat = true,
+                Happening::Task { at, request, what } => {
+                    what.write(&mut list, &self.sender, self.logical.forward(), at, &request);
+                }
+            }
+            if list.len() == MANY {
+                self.send_list(std::mem::take(&mut list), asker).await;
+            }
+        }
+        if !list.is_empty() {
+            self.send_list(list, asker).await;
+        }
+        let dropped = self.inbox.take_dropped();
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "events of tasks were dropped: they cannot be sent as fast as they happen"
+            );
+        }
+        if wants_heartbeat {
+            self.say_of_worker("worker-heartbeat", asker).await;
+        }
+    }
+
+    async fn send_list(&self, list: EventList, asker: &mut Asker) {
+        let message = list.into_message(&self.sender);
+        self.broadcast(&events::routing_key_of_many(TASK), message, asker).await;
+    }
+
+    /// Says how the worker is.
+    ///
+    /// Source: `Heart._send`, `celery/worker/heartbeat.py`, Celery 5.7.0.
+    async fn say_of_worker(&mut self, kind: &str, asker: &mut Asker) {
+        let Some(every) = self.heartbeat else { return };
+        let load = self.inquirer.load().await.unwrap_or_default();
+        let mut list = EventList::default();
+        let float = |value: f64| Value::Float(value);
+        list.add(kind, &self.sender, self.logical.forward(), self.clock.now())
+            .value("freq", &float(every.as_secs_f64()))
+            .value("active", &Value::from(load.active as u64))
+            .value("processed", &Value::from(load.started))
+            .value("loadavg", &Value::List(load_average().map(float).to_vec()))
+            .text("sw_ident", "celeriac")
+            .text("sw_ver", env!("CARGO_PKG_VERSION"))
+            .text("sw_sys", &system())
+            .end();
+        self.broadcast(&events::routing_key(kind), list.into_single_message(&self.sender), asker).await;
+    }
+
+    /// Sends a message; tried again where the store is away, while what happens waits, or is dropped.
+    async fn broadcast(&self, routing_key: &str, message: Message, asker: &mut Asker) {
+        loop {
+            match self.broadcasts.broadcast(&self.exchange, routing_key, message.clone()).await {
+                Ok(()) => return asker.worked(),
+                Err(Error::Closed) => return,
+                Err(error) => asker.pause(&error).await,
+            }
+        }
+    }
+}
+
+/// The load of the machine over one, five and fifteen minutes; zeros where it does not tell.
+fn load_average() -> [f64; 3] {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut numbers = text.split(' ').map_while(|number| number.parse().ok());
+    [(); 3].map(|()| numbers.next().unwrap_or_default())
+}
+
+/// The name of the system, such as `Linux`.
+fn system() -> String {
+    rustix::system::uname().sysname().to_string_lossy().into_owned()
+}

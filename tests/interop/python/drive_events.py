@@ -1,0 +1,161 @@
+"""Watches workers as Celery's tools do. Usage: drive_events.py SCENARIO NODE"""
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from celery.events.receiver import EventReceiver
+
+APPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps")
+sys.path.insert(0, APPS)
+import watched  # noqa: E402
+
+DEADLINE = 60
+SCENARIO, NODE = sys.argv[1:3]
+STOCK = "stock@watched"
+app = watched.app
+# What differs from run to run, or from process to process.
+PASSING = {"timestamp", "local_received", "clock", "pid", "uuid", "root_id", "parent_id", "runtime", "hostname", "traceback", "loadavg"}
+
+
+class Receiver(EventReceiver):
+    """Notes everything that is said, once it listens."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.events, self.listens = [], threading.Event()
+        self.handlers = {"*": self.events.append}
+
+    def on_consume_ready(self, *args, **options):
+        self.listens.set()
+
+
+def watch():
+    receiver = Receiver(app.connection_for_read().clone(), app=app)
+    threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True).start()
+    assert receiver.listens.wait(DEADLINE)
+    return receiver
+
+
+def until(what, holds):
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        found = holds()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}"
+        time.sleep(0.02)
+
+
+def of_type(receiver, node, kind):
+    return [event for event in list(receiver.events) if event["hostname"] == node and event["type"] == kind]
+
+
+def send(queue):
+    """Calls every task; the ids by what was called."""
+    revoked = app.signature("watched.returns", args=["revoked"], queue=queue).freeze().id
+    app.control.revoke(revoked)
+    time.sleep(0.5)
+    calls = {
+        "returns": watched.returns.s("é"), "fails": watched.fails.s(), "retries": watched.retries.s(),
+        "ignores": watched.ignores.s(), "rejects": watched.rejects.s(), "is_quiet": watched.is_quiet.s(),
+        "tells": watched.tells.s(), "takes_too_long": watched.takes_too_long.s(), "expired": watched.returns.s("expired"),
+        "revoked": watched.returns.s("revoked"),
+    }
+    options = {"expired": {"expires": -1}, "revoked": {"task_id": revoked}}
+    return {name: call.apply_async(queue=queue, **options.get(name, {})).id for name, call in calls.items()}
+
+
+def seen(receiver, ids):
+    """What was said of each call, without what differs from run to run; events of two processes come in any order."""
+    names = {uuid: name for name, uuid in ids.items()}
+    told = {name: [] for name in ids}
+    for event in list(receiver.events):
+        name = names.get(event.get("uuid"))
+        if name:
+            told[name].append({key: value if key not in PASSING else "any" for key, value in event.items()})
+    return {name: sorted(events, key=lambda event: sorted(event.items(), key=str).__repr__()) for name, events in told.items()}
+
+
+def is_complete(told):
+    last = {"returns": "task-succeeded", "fails": "task-failed", "retries": "task-succeeded", "rejects": "task-rejected",
+            "takes_too_long": "task-failed", "expired": "task-revoked", "revoked": "task-revoked"}
+    return all(any(event["type"] == kind for event in told[name]) for name, kind in last.items())
+
+
+def drive(receiver, queue):
+    ids = send(queue)
+    until(f"everything on {queue} has ended: {seen(receiver, ids)}", lambda: is_complete(seen(receiver, ids)))
+    # What comes in no order with the ends above.
+    time.sleep(1)
+    return seen(receiver, ids)
+
+
+def tasks():
+    """What our worker says of tasks is what a stock one says."""
+    receiver = watch()
+    ours = drive(receiver, "celery")
+    command = [sys.executable, "-m", "celery", "-A", "watched", "worker", "-E", "-Q", "stock", "-n", STOCK, "-c", "2", "-l", "error"]
+    stock_worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": APPS})
+    try:
+        until("the stock worker is there", lambda: of_type(receiver, STOCK, "worker-heartbeat"))
+        stock = drive(receiver, "stock")
+    finally:
+        stock_worker.terminate()
+        stock_worker.wait()
+    # Of this a stock worker says twice that it has failed, and not why: with `ExceptionWithTraceback()`.
+    late, _ = ours.pop("takes_too_long"), stock.pop("takes_too_long")
+    assert sorted(event["type"] for event in late) == ["task-failed", "task-received", "task-started"], late
+    assert [event["exception"] for event in late if event["type"] == "task-failed"] == ["TimeLimitExceeded(1,)"], late
+    for name in ours:
+        assert ours[name] == stock[name], f"{name}:\n{ours[name]}\nand of Celery:\n{stock[name]}"
+
+
+def workers():
+    """It says that it lives."""
+    receiver = watch()
+    event = until("a heartbeat", lambda: of_type(receiver, NODE, "worker-heartbeat"))[0]
+    assert set(event) == {
+        "type", "hostname", "utcoffset", "pid", "clock", "timestamp", "freq", "active", "processed", "loadavg", "sw_ident",
+        "sw_ver", "sw_sys", "local_received",
+    }, event
+    assert event["freq"] == 2.0 and event["sw_sys"] == "Linux" and len(event["loadavg"]) == 3, event
+    count = len(of_type(receiver, NODE, "worker-heartbeat"))
+    until("the next one", lambda: len(of_type(receiver, NODE, "worker-heartbeat")) > count)
+
+
+def switched():
+    """Remote control begins and ends the events of tasks."""
+    receiver = watch()
+
+    def answer(command):
+        return getattr(app.control, command)(destination=[NODE], reply=True, timeout=10)[0][NODE]
+
+    assert answer("disable_events") == {"ok": "task events disabled"}
+    assert answer("disable_events") == {"ok": "task events already disabled"}
+    unseen = watched.returns.delay(1)
+    unseen.get(timeout=DEADLINE)
+    assert answer("enable_events") == {"ok": "task events enabled"}
+    assert answer("enable_events") == {"ok": "task events already enabled"}
+    is_seen = watched.returns.delay(2)
+    ended = until("its events", lambda: [it for it in of_type(receiver, NODE, "task-succeeded") if it["uuid"] == is_seen.id])
+    assert ended[0]["result"] == "2", ended
+    assert not [event for event in receiver.events if event.get("uuid") == unseen.id]
+
+
+def state():
+    """What Celery's own picture of a cluster comes to."""
+    receiver, picture = watch(), app.events.State()
+    result = watched.returns.delay(3)
+    result.get(timeout=DEADLINE)
+    until("its end", lambda: [event for event in of_type(receiver, NODE, "task-succeeded") if event["uuid"] == result.id])
+    until("a heartbeat", lambda: of_type(receiver, NODE, "worker-heartbeat"))
+    for event in list(receiver.events):
+        picture.event(event)
+    task = picture.tasks[result.id]
+    assert (task.state, task.name, task.result, task.worker.hostname) == ("SUCCESS", "watched.returns", "3", NODE), task.info()
+    assert picture.workers[NODE].alive and task.received <= task.started <= task.succeeded
+
+
+globals()[SCENARIO]()

@@ -1,0 +1,35 @@
+//! Events of our worker as Celery's own tools hear them, beside those of a stock worker: `python/drive_events.py` watches.
+
+use super::apps::Host;
+
+const NODE: &str = "watched@here";
+
+async fn start() -> Host {
+    Host::start_with("watched", &["-c", "2", "-E", "-n", NODE], &[], 2).await
+}
+
+async fn drive(host: &Host, scenario: &str) {
+    host.drive_with("drive_events.py", &[scenario, NODE]).await;
+}
+
+#[tokio::test]
+async fn what_happens_to_tasks_is_told_as_by_a_stock_worker() {
+    let host = start().await;
+    drive(&host, "tasks").await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right() {
+    let host = start().await;
+    drive(&host, "workers").await;
+    drive(&host, "state").await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn events_of_tasks_are_begun_and_ended_by_remote_control() {
+    let host = start().await;
+    drive(&host, "switched").await;
+    host.end().await;
+}
