@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    application, call, completions, failed, inspect, purge, queues, result, revoke, tasks, unknown, worker,
+    application, call, completions, failed, inspect, probe, purge, queues, result, revoke, tasks, unknown,
+    worker,
 };
 
 /// The widest a help text gets.
@@ -117,6 +118,8 @@ pub(crate) enum Command {
     Revoke(revoke::Args),
     /// Ask the workers what they do
     Inspect(inspect::Args),
+    /// Ask a worker on this machine whether it lives, is ready or has started
+    Probe(probe::Args),
     /// Print what to put into a report of a bug, with a Celery application
     Report,
     /// Start Celery's shell with the application in it

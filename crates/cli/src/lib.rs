@@ -18,6 +18,7 @@ mod logging;
 mod node_name;
 mod output;
 mod pid_file;
+mod probe;
 mod process_title;
 mod purge;
 mod queues;
@@ -173,6 +174,8 @@ fn execute(
     let _removed_at_the_end = pid_file;
     let app = match &hosted {
         Some(hosted) => hosted.join(app)?,
+        // It asks neither the application nor its broker.
+        None if matches!(cli.command, Command::Probe(_)) => app,
         None => with_settings_of_application(app, &cli)?,
     };
     let mut session = Session::new(settings::apply(app, &cli)?, output);
@@ -185,6 +188,7 @@ fn execute(
             *again = ended.is_ok() && hosted.as_ref().is_some_and(Hosted::is_to_start_again);
             return ended;
         }
+        Command::Probe(args) => probe::run(&args, session),
         Command::Report => application::report(&cli.common, session),
         Command::Shell(_) => Ok(()),
         Command::Call(args) => small_runtime()?.block_on(call::run(*args, session)),

@@ -1,13 +1,14 @@
 //! `worker`: runs tasks.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use celeriac_app::{Settings, hostname};
 use celeriac_protocol::QueueName;
-use celeriac_worker::{Exit, Options};
+use celeriac_worker::{Exit, Options, ServiceManager};
 use clap::builder::NonEmptyStringValueParser;
 use tokio::runtime::Builder;
 
@@ -57,6 +58,10 @@ pub(crate) struct Args {
     /// Messages taken ahead for each task that can run at once
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Worker Options")]
     prefetch_multiplier: Option<u32>,
+
+    /// Serve metrics and probes over HTTP here, without authentication, such as 127.0.0.1:9090
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Worker Options")]
+    metrics: Option<SocketAddr>,
 
     /// How long running tasks may go on after TERM before they go back; they are told to stop shortly before
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = duration, help_heading = "Worker Options")]
@@ -239,6 +244,7 @@ impl Args {
     fn worker_options(&self, settings: &Settings, hosted: Option<&Hosted>) -> Options {
         let mut options = Options::from_settings(settings, self.node_name(hosted));
         self.celery.set_events(&mut options);
+        options.service_manager = ServiceManager::named_by(|name| std::env::var_os(name), std::process::id());
         if let Some(hosted) = hosted {
             options.template = Some(hosted.template.clone());
             options.host_pool = hosted.pool();
@@ -298,7 +304,9 @@ impl Args {
         let asynchronous = self.async_concurrency.map(|number| number.to_string());
         let timeout = timeout.map(|text| ("--shutdown-timeout", "worker_shutdown_timeout", text));
         let asynchronous = asynchronous.map(|text| ("--async-concurrency", "worker_async_concurrency", text));
-        timeout.into_iter().chain(asynchronous).collect()
+        let metrics =
+            self.metrics.map(|address| ("--metrics", "worker_metrics_address", address.to_string()));
+        timeout.into_iter().chain(asynchronous).chain(metrics).collect()
     }
 
     /// The settings that these options are.

@@ -53,6 +53,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// Metrics and probes cannot be served where they are asked for.
+    #[error("metrics and probes cannot be served at {address}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
     /// A thread or process of the worker could not be started.
     #[error("{what} could not be started")]
     Spawn {

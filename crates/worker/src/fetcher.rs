@@ -3,8 +3,10 @@
 use celeriac_protocol::TaskId;
 use celeriac_store::{Consumer, Delivery, Error, Store};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::consumer::Input;
+use crate::monitoring::{Signs, Vitals};
 use crate::stamps::Stamp;
 use crate::trouble::Trouble;
 
@@ -29,6 +31,8 @@ pub(crate) struct Fetcher {
     pub(crate) limits: mpsc::Receiver<usize>,
     pub(crate) arrivals: mpsc::UnboundedSender<Input>,
     pub(crate) trouble: Trouble,
+    /// What probes are answered from, if there are any.
+    pub(crate) signs: Option<Signs>,
 }
 
 impl Fetcher {
@@ -48,14 +52,25 @@ impl Fetcher {
     async fn fetch(&mut self, limit: usize) -> Option<Vec<Delivery>> {
         let mut asker = self.trouble.asker("nothing could be fetched");
         loop {
+            self.note(Vitals::fetch_begins);
             match self.consumer.fetch(limit).await {
                 Ok(deliveries) => {
                     asker.worked();
+                    self.note(Vitals::fetched);
                     return Some(deliveries);
                 }
                 Err(Error::Closed) => return None,
-                Err(error) => asker.pause(&error).await,
+                Err(error) => {
+                    self.note(Vitals::fetch_failed);
+                    asker.pause(&error).await;
+                }
             }
+        }
+    }
+
+    fn note(&self, step: impl FnOnce(&mut Vitals, Instant)) {
+        if let Some(signs) = &self.signs {
+            step(&mut signs.vitals(), Instant::now());
         }
     }
 }

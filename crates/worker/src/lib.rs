@@ -20,6 +20,7 @@ mod fetcher;
 mod finish;
 mod finisher;
 mod lease;
+mod monitoring;
 mod options;
 #[cfg(target_os = "linux")]
 mod orphans;
@@ -46,6 +47,7 @@ mod workflow;
 
 pub use error::{Error, Exit};
 pub use events::Switch as EventSwitch;
+pub use monitoring::ServiceManager;
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
 pub use pool::prefork::{

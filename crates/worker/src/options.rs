@@ -1,5 +1,6 @@
 //! How a worker runs: plain data.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use celeriac_app::Settings;
@@ -8,6 +9,7 @@ use celeriac_protocol::QueueName;
 use celeriac_store::clock::Clock;
 
 use crate::EventSwitch;
+use crate::monitoring::ServiceManager;
 use crate::pool::prefork::{HostPool, Template};
 
 /// The least limit of message bodies in a worker, whatever the settings say: foreign producers know no limit.
@@ -85,6 +87,10 @@ pub struct Options {
     pub heartbeat_interval: Option<Duration>,
     /// How many hours the local time is behind UTC, which events say.
     pub utc_offset: i64,
+    /// Where metrics and probes are served over HTTP, to whoever can reach it; `None` for nowhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// Who is told when the worker is ready, stops, and still lives.
+    pub service_manager: Option<ServiceManager>,
     /// The process that forks the children in which the tasks of a Celery application run.
     pub template: Option<Template>,
     /// In which of Celery's pools these run.
@@ -141,6 +147,8 @@ impl Default for Options {
             task_events: EventSwitch::default(),
             heartbeat_interval: Some(Duration::from_secs(2)),
             utc_offset: 0,
+            metrics_address: None,
+            service_manager: None,
             template: None,
             host_pool: HostPool::default(),
             clock: Clock::system(),
@@ -184,6 +192,7 @@ impl Options {
             control_queue_expires: settings.control_queue_expires,
             event_exchange: Some(settings.event_exchange.clone()),
             task_events: EventSwitch::new(settings.worker_send_task_events),
+            metrics_address: settings.worker_metrics_address,
             ..default
         }
     }

@@ -23,6 +23,7 @@ use crate::fetcher::Fetcher;
 use crate::finish::Rules;
 use crate::finisher::{Finisher, Item};
 use crate::lease::{LeaseKeeper, Renewed};
+use crate::monitoring::{Counts, Monitor, StoreWatch};
 use crate::panic::Caught;
 use crate::pool::prefork::{self, Prefork};
 use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
@@ -47,12 +48,15 @@ pub async fn run(app: &App, options: Options, shutdown: Shutdown) -> Result<Exit
     let options = Arc::new(options);
     let plan = check::tasks(app, &options)?;
     crate::panic::install_hook();
+    let channels = Channels::new(shutdown);
+    // Before anything slow, so that probes are answered from the start.
+    let monitor = Monitor::start(&options, channels.inputs.clone())?;
     let store = app.store().await.map_err(Error::Connect)?.clone();
     let name = || WorkerNode { name: options.node_name.as_str().into() };
     app.signals().send(signals::worker_init, name);
 
     let host = Host::start(app, &options, plan)?;
-    let exit = Worker { app, options: &options, host: &host, store: &store }.run(shutdown).await;
+    let exit = Worker { app, options: &options, host: &host, store: &store }.run(channels, monitor).await;
     host.end();
     if exit.as_ref().is_ok_and(|exit| *exit != Exit::Cold) {
         app.signals().send(signals::worker_shutdown, name);
@@ -181,9 +185,12 @@ impl Channels {
 }
 
 impl Worker<'_> {
-    async fn run(&self, shutdown: Shutdown) -> Result<Exit, Error> {
-        let (mut consumer, crew) = self.assemble(Channels::new(shutdown)).await?;
+    async fn run(&self, channels: Channels, mut monitor: Option<Monitor>) -> Result<Exit, Error> {
+        let (mut consumer, crew) = self.assemble(channels, monitor.as_mut()).await?;
         let exit = consumer.run().await;
+        if let Some(monitor) = &monitor {
+            monitor.signs().vitals().ended();
+        }
         if self.host.is_used {
             let process = || self.host.process.clone();
             self.app.signals().send(signals::worker_process_shutdown, process);
@@ -196,7 +203,11 @@ impl Worker<'_> {
     }
 
     /// Makes the loop and everything around it.
-    async fn assemble(&self, channels: Channels) -> Result<(Consumer, Crew), Error> {
+    async fn assemble(
+        &self,
+        channels: Channels,
+        monitor: Option<&mut Monitor>,
+    ) -> Result<(Consumer, Crew), Error> {
         let Self { app, options, host, store } = *self;
         let Channels { wires, events, inputs, limits, items, records, renewed } = channels;
         let reports = Arc::new(Reports::default());
@@ -217,12 +228,14 @@ impl Worker<'_> {
         let Subscription { consumer, settler, lease } = self.subscribe(&prefetch, &trouble).await?;
         let id = ConsumerId(format!("{}/{}", options.node_name, TaskId::fresh()));
 
+        let signs = monitor.as_ref().map(|monitor| monitor.signs());
         let fetcher = Fetcher {
             consumer,
             store: store.clone(),
             limits,
             arrivals: inputs.clone(),
             trouble: trouble.clone(),
+            signs: signs.clone(),
         };
         let finisher = Finisher {
             store: store.clone(),
@@ -244,6 +257,15 @@ impl Worker<'_> {
             tokio::spawn(watch_health(host.health.clone(), inputs.clone())),
             tokio::spawn(watch_revocations(store.clone(), inputs.clone(), trouble.clone())),
         ];
+        others.extend(monitor.and_then(|monitor| {
+            let watch = StoreWatch {
+                store: store.clone(),
+                queues: options.queues.clone(),
+                signs: monitor.signs(),
+                asked: monitor.take_queues()?,
+            };
+            Some(tokio::spawn(watch.run()))
+        }));
         #[cfg(target_os = "linux")]
         if crate::orphans::come_here() {
             others.push(tokio::spawn(crate::orphans::reap()));
@@ -261,7 +283,22 @@ impl Worker<'_> {
             others,
         };
         let (app, options, health) = (app.clone(), Arc::clone(options), host.health.clone());
-        let parts = Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id, watch };
+        let counts = options.metrics_address.map(|_| Counts::default());
+        let parts = Parts {
+            app,
+            options,
+            rules,
+            place,
+            health,
+            reports,
+            wires,
+            lanes,
+            prefetch,
+            id,
+            watch,
+            counts,
+            signs,
+        };
         Ok((Consumer::new(parts), crew))
     }
 

@@ -1,5 +1,6 @@
 //! The types a setting can have, and how each is written as text and in TOML.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use celeriac_store::Durability;
@@ -143,6 +144,18 @@ impl SettingKind for Duration {
 
     fn show(&self) -> String {
         self.as_secs_f64().to_string()
+    }
+}
+
+impl SettingKind for SocketAddr {
+    const EXPECTED: &'static str = "an address and a port, such as 127.0.0.1:9090";
+
+    fn from_text(text: &str) -> Result<Self, InvalidSetting> {
+        text.trim().parse().map_err(|_| Self::refuse(&format_args!("{text:?}")))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

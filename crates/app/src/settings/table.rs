@@ -1,6 +1,7 @@
 //! Every setting, once: its name, type, default, and what it does.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use celeriac_store::without_password;
@@ -205,6 +206,10 @@ settings! {
     worker_send_task_events: bool = false;
     /// The name of the exchange to which events are sent, which Celery's programs must have too.
     event_exchange: String = "celeryev".to_owned();
+
+    /// Where a worker serves metrics and probes over HTTP, such as `127.0.0.1:9090`; none is nowhere. There is no
+    /// authentication: whoever reaches it reads them, so it belongs on the loopback or behind a network policy.
+    worker_metrics_address: Option<SocketAddr> = None;
 
     /// The largest message or result that is taken, in bytes. A worker decodes bodies of four times this size, because
     /// they may be compressed, and of 256 MiB in any case, because foreign producers know no limit.

@@ -3,6 +3,9 @@
 mod control;
 mod daemon;
 mod harness;
+mod monitoring;
+#[path = "../../../worker/src/monitoring/parser.rs"]
+mod openmetrics;
 mod settings;
 mod stores;
 mod worker;

@@ -208,6 +208,9 @@ impl Consumer {
             self.owing_acks.push(Key::of(request));
         }
         self.totals.count_start(request.name(), &request.delivery.message.headers, now);
+        if let Some(counts) = &mut self.counts {
+            counts.started(request, now);
+        }
         if let Some(soft) = request.limits.soft {
             entry.timers.push(self.timers.set(after(at, soft), Deadline::Soft(Key::of(request))));
         }

@@ -52,10 +52,14 @@ impl Consumer {
             lane.pace.count(1, Instant::now());
             lane.pool.finished(request);
         }
+        if let Outcome::Lost(death) = &outcome {
+            self.count(|counts| counts.child_died(death));
+        }
         let Some(entry) = self.table.entry_of(request) else { return };
         if matches!(entry.state, RequestState::Submitted | RequestState::Running) {
             self.totals.runtime += runtime;
             entry.runtime = runtime;
+            self.count(|counts| counts.ran(request, runtime));
             let outcome = as_decided(request, outcome);
             if let Some(outcome) = self.without_question(request, outcome) {
                 self.end(&Key::of(request), outcome);
@@ -79,6 +83,7 @@ impl Consumer {
         let (by, runtime) = (entry.signal, entry.runtime);
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
+        self.count(|counts| counts.ended(&request, &outcome, now));
         self.told(&request, &outcome, acknowledged.is_some());
         self.ended(&request, &outcome, acknowledged.is_some(), by, runtime);
         let what = self.what_python_hears(&request, &outcome, acknowledged.is_some());
@@ -185,6 +190,7 @@ impl Consumer {
 
     fn child_died(&mut self, death: &ChildDeath) {
         self.totals.children_died += u64::from(!death.reason.is_orderly());
+        self.count(|counts| counts.child_died(death));
         self.look_whether_ready();
     }
 

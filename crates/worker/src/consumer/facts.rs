@@ -123,6 +123,7 @@ const LISTED: usize = 200;
 impl Consumer {
     /// The lease was renewed: as good a time as any to say that the worker is alive.
     pub(super) fn heartbeat(&mut self) {
+        self.count(|counts| counts.renewals += 1);
         self.announce();
         let running = self.lanes.iter().map(|lane| lane.running).sum();
         let name = self.options.node_name.as_str().into();

@@ -67,6 +67,7 @@ impl Consumer {
                 self.ended(&request, &Outcome::Revoked(why), false, Signum::TERM, Duration::ZERO);
                 log_discarded(&request, stamp.as_ref());
                 self.told(&request, &Outcome::Revoked(why), false);
+                self.count(|counts| counts.ended(&request, &Outcome::Revoked(why), now));
                 let what = self.what_python_hears(&request, &Outcome::Revoked(why), false);
                 let (finish, ended) = self.rules.finish(&request, Outcome::Revoked(why), false, now);
                 let item = Item { ended, ..Item::last(None, finish) };
@@ -157,6 +158,7 @@ impl Consumer {
             _ => self.app.signals().send(signals::task_rejected, refused),
         }
         self.totals.refused += 1;
+        self.count(|counts| counts.refused(&refusal));
         let telling = self.telling_of_refusal(&delivery, &refusal);
         let (finish, ended) = self.rules.refuse(delivery, refusal, now);
         let item = Item { ended, ..Item::last(None, finish) };

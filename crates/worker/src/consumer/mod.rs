@@ -10,7 +10,8 @@
 //! - [`python`]: what is said of requests of a Celery application that do not end by themselves;
 //! - [`stopping`]: the phases of a shutdown, in the time that [`time_left`] gives them;
 //! - [`watched`]: what happens to requests becomes events, for those who watch;
-//! - [`facts`]: what the worker says of itself, and [`questions`]: what remote control asks it.
+//! - [`facts`]: what the worker says of itself, [`questions`]: what remote control asks it, and [`monitored`]: what
+//!   probes and scrapes do.
 
 mod acknowledging;
 mod deadlines;
@@ -19,6 +20,7 @@ mod ending;
 mod facts;
 mod intake;
 mod limited;
+mod monitored;
 mod python;
 mod questions;
 mod readiness;
@@ -34,7 +36,7 @@ use celeriac_app::resource::HealthBoard;
 use celeriac_app::{App, Workplace};
 use celeriac_protocol::{TaskName, Timestamp};
 use celeriac_store::{ConsumerId, Revocation, WorkerRecord};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::control::Question;
@@ -43,6 +45,7 @@ use crate::fetcher::Arrival;
 use crate::finish::Rules;
 use crate::finisher::{Answer, Item};
 use crate::lease::Renewed;
+use crate::monitoring::{Counts, Signs, Snapshot};
 use crate::outcome::Outcome;
 use crate::pool::{Events, PoolEvent};
 use crate::prefetch::Prefetch;
@@ -81,6 +84,10 @@ pub(crate) enum Input {
     Renewed,
     /// Remote control wants something.
     Question(Question),
+    /// Probes want to know whether the loop turns.
+    Pulse,
+    /// Somebody scrapes metrics.
+    Scrape(oneshot::Sender<Box<Snapshot>>),
     /// A shutdown was asked for.
     Asked(Asked),
 }
@@ -148,6 +155,10 @@ pub(crate) struct Consumer {
     unsettled: usize,
     id: ConsumerId,
     totals: facts::Totals,
+    /// What metrics count; `None` where nobody asks for it.
+    counts: Option<Counts>,
+    /// What probes are answered from, if there are any.
+    signs: Option<Signs>,
     /// Why a pool cannot work.
     unfit: Option<Error>,
     /// What is told of what happens, where events are sent.
@@ -167,6 +178,8 @@ pub(crate) struct Parts {
     pub(crate) prefetch: Prefetch,
     pub(crate) id: ConsumerId,
     pub(crate) watch: Option<Watch>,
+    pub(crate) counts: Option<Counts>,
+    pub(crate) signs: Option<Signs>,
 }
 
 pub(crate) use dispatch::Lane as PoolLane;
@@ -178,7 +191,8 @@ const EVENTS_AT_ONCE: usize = 1024;
 
 impl Consumer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { app, options, rules, place, health, reports, wires, lanes, prefetch, id, watch } = parts;
+        let Parts { app, options, rules, place, health, reports, wires, .. } = parts;
+        let Parts { lanes, prefetch, id, watch, counts, signs, .. } = parts;
         Self {
             suspects: Suspects::new(options.delivery_limit),
             app,
@@ -203,6 +217,8 @@ impl Consumer {
             unsettled: 0,
             id,
             totals: facts::Totals::default(),
+            counts,
+            signs,
             unfit: None,
             watch,
         }
@@ -269,6 +285,9 @@ impl Consumer {
             Input::Announce => self.announce(),
             Input::Renewed => self.heartbeat(),
             Input::Question(question) => self.question(question),
+            Input::Pulse => self.pulse(),
+            // Who asked may have lost patience.
+            Input::Scrape(answer) => drop(answer.send(self.snapshot())),
             Input::Asked(asked) => self.asked(asked),
         }
     }

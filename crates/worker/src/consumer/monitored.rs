@@ -1,0 +1,65 @@
+//! What monitoring asks the loop.
+
+use tokio::time::Instant;
+
+use crate::consumer::{Consumer, Lane};
+use crate::monitoring::{Counts, PoolState, Snapshot, Standing};
+
+impl Lane {
+    /// Whether the pool takes no job although it has none.
+    fn is_shut(&self) -> bool {
+        let idle = self.running == 0 && self.preparing == 0;
+        self.held_up || (idle && self.pool.size() > 0 && self.pool.free() == 0)
+    }
+}
+
+impl Consumer {
+    /// Says that the loop turns, and how it stands.
+    pub(super) fn pulse(&self) {
+        if let Some(signs) = &self.signs {
+            signs.vitals().turned(self.standing(), Instant::now());
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        if !self.phase.is_working() {
+            return Standing::Stopping;
+        }
+        if !self.readiness.is_ready() {
+            return Standing::Starting;
+        }
+        if !self.readiness.can_run() {
+            return Standing::Unable;
+        }
+        match self.lanes.iter().find(|lane| lane.is_shut()) {
+            Some(lane) => Standing::Closed(lane.pool.kind().as_str()),
+            None => Standing::Working,
+        }
+    }
+
+    /// The state of the worker at this moment.
+    pub(super) fn snapshot(&self) -> Box<Snapshot> {
+        let pool = |lane: &Lane| PoolState {
+            pool: lane.pool.kind().as_str(),
+            slots: lane.pool.size(),
+            busy: lane.running,
+            waiting: lane.waiting.len(),
+        };
+        Box::new(Snapshot {
+            counts: self.counts.clone().unwrap_or_default(),
+            node_name: self.options.node_name.clone(),
+            app: self.app.name().to_owned(),
+            unsettled: self.unsettled,
+            prefetch_limit: self.prefetch.most(),
+            pools: self.lanes.iter().map(pool).collect(),
+            resources: self.health.snapshot(),
+        })
+    }
+
+    /// What is counted, if somebody wants to know.
+    pub(super) fn count(&mut self, count: impl FnOnce(&mut Counts)) {
+        if let Some(counts) = &mut self.counts {
+            count(counts);
+        }
+    }
+}

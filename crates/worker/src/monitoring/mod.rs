@@ -1,0 +1,117 @@
+//! What others see of a worker while it runs: probes, metrics, and what its service manager is told.
+//!
+//! Off unless somebody asks for it; then no other part of the worker does anything for it. A thread of its own answers, so
+//! that it can say of a loop that hangs that it hangs. What it says of the store and of fetching it knows beforehand
+//! ([`vitals`]): no probe asks the broker, a pool or Python.
+//!
+//! - [`vitals`]: whether the worker lives, fetches, and has ever done so, as a state machine;
+//! - [`pulse`]: asks the loop twice a second whether it turns;
+//! - [`watch`]: asks the store every second whether it answers, and what waits in the queues when somebody wants to know;
+//! - [`counts`]: what the loop counts, and [`snapshot`]: what it tells of itself at a scrape;
+//! - [`text`], [`families`] and [`render`]: all of it in the text format of OpenMetrics;
+//! - [`server`]: answers over HTTP;
+//! - [`service`]: tells systemd.
+
+mod counts;
+mod families;
+#[cfg(test)]
+mod parser;
+mod pulse;
+mod render;
+mod server;
+mod service;
+mod snapshot;
+mod text;
+mod vitals;
+mod watch;
+
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::consumer::Input;
+use crate::{Error, Options};
+
+pub(crate) use counts::Counts;
+pub use service::ServiceManager;
+pub(crate) use snapshot::{PoolState, Snapshot};
+pub(crate) use vitals::{Signs, Standing, Vitals};
+pub(crate) use watch::{QueuesAsked, StoreWatch};
+
+/// How many scrapes may wait for the store at once; more are answered without it.
+const SCRAPES: usize = 4;
+
+/// Answers probes and scrapes until it is dropped.
+pub(crate) struct Monitor {
+    signs: Signs,
+    queues: Option<mpsc::Receiver<QueuesAsked>>,
+    _until_dropped: oneshot::Sender<()>,
+}
+
+impl Monitor {
+    /// Starts to answer where the options say, and to tell the service manager; `None` where nobody wants any of it.
+    ///
+    /// # Errors
+    /// If the address cannot be had.
+    pub(crate) fn start(
+        options: &Options,
+        inputs: mpsc::UnboundedSender<Input>,
+    ) -> Result<Option<Self>, Error> {
+        if options.metrics_address.is_none() && options.service_manager.is_none() {
+            return Ok(None);
+        }
+        let listener = options.metrics_address.map(listen).transpose()?;
+        let signs = Signs::default();
+        let (until_dropped, dropped) = oneshot::channel();
+        let (ask, queues) = mpsc::channel(SCRAPES);
+        let desk = server::Desk { signs: signs.clone(), inputs: inputs.clone(), queues: ask };
+        let pulse = pulse::Pulse::new(signs.clone(), inputs, options.service_manager.clone());
+        let runtime = start_runtime()?;
+        let work = async move {
+            let serving = listener.map(|listener| tokio::spawn(server::serve(listener, desk)));
+            tokio::select! {
+                () = pulse.run() => {}
+                _ = dropped => {}
+            }
+            drop(serving);
+        };
+        thread::Builder::new()
+            .name("celeriac-monitor".to_owned())
+            .spawn(move || runtime.block_on(work))
+            .map_err(failed)?;
+        Ok(Some(Self { signs, queues: Some(queues), _until_dropped: until_dropped }))
+    }
+
+    /// What the parts of the worker note down what they do on.
+    pub(crate) fn signs(&self) -> Signs {
+        self.signs.clone()
+    }
+
+    /// Those who want to know what waits in the queues.
+    pub(crate) fn take_queues(&mut self) -> Option<mpsc::Receiver<QueuesAsked>> {
+        self.queues.take()
+    }
+}
+
+fn start_runtime() -> Result<Runtime, Error> {
+    Builder::new_current_thread().enable_all().build().map_err(failed)
+}
+
+fn failed(source: std::io::Error) -> Error {
+    Error::Spawn { what: "the thread that answers probes".to_owned(), source }
+}
+
+/// Takes the address at once, so that a worker whose probes nobody could reach does not start.
+fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    let listener = listener.map_err(|source| Error::Listen { address, source })?;
+    // Port 0 has the system choose one.
+    let bound = listener.local_addr().unwrap_or(address);
+    tracing::info!("metrics and probes at http://{bound}/metrics, /live, /ready and /startup");
+    Ok(listener)
+}

@@ -1,0 +1,211 @@
+//! What is known of a worker as a text of metrics.
+
+use celeriac_app::resource::{ResourceHealth, ResourceState};
+use celeriac_store::QueueStats;
+
+use super::counts::{BOUNDS, Histogram, STATES, TaskCounts};
+use super::families::{
+    BUSY, ENDED, PREFETCH, QUEUE_CONSUMERS, QUEUE_LENT, QUEUE_READY, QUEUE_SCHEDULED, READY, REFUSED,
+    RENEWALS, RESOLUTION, RESOURCE_ALIVE, RESOURCE_FAILURES, RESOURCE_READY, RESOURCE_REBUILDS, RESPONSE,
+    RESTARTS, RUNTIME, SLOTS, STORE, UNSETTLED, WAITING, WORKER,
+};
+use super::snapshot::{PoolState, Snapshot};
+use super::text::{Family, Text};
+
+/// What the worker is besides what its loop says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Condition {
+    pub(super) is_ready: bool,
+    pub(super) store_answers: bool,
+}
+
+/// A family, and what it says of one thing.
+type Column<T, N> = (&'static Family, fn(&T) -> N);
+
+/// The text of one scrape; without queues where the store did not say what is in them.
+pub(super) fn render(snapshot: &Snapshot, condition: Condition, queues: Option<&[QueueStats]>) -> String {
+    let mut text = Text::default();
+    let worker = [
+        ("node", snapshot.node_name.as_str()),
+        ("app", snapshot.app.as_str()),
+        ("version", env!("CARGO_PKG_VERSION")),
+    ];
+    text.family(&WORKER).add(&worker, 1);
+    text.family(&READY).add(&[], u8::from(condition.is_ready));
+    text.family(&STORE).add(&[], u8::from(condition.store_answers));
+    of_tasks(&mut text, &snapshot.counts.tasks);
+    by_label(&mut text, &REFUSED, "code", &snapshot.counts.refused);
+    text.family(&UNSETTLED).add(&[], snapshot.unsettled);
+    text.family(&PREFETCH).add(&[], snapshot.prefetch_limit);
+    of_pools(&mut text, &snapshot.pools);
+    by_label(&mut text, &RESTARTS, "reason", &snapshot.counts.restarts);
+    text.family(&RENEWALS).add(&[], snapshot.counts.renewals);
+    of_resources(&mut text, &snapshot.resources);
+    of_queues(&mut text, queues.unwrap_or_default());
+    text.end()
+}
+
+fn of_tasks(text: &mut Text, tasks: &[TaskCounts]) {
+    let mut ended = text.family(&ENDED);
+    for task in tasks {
+        for (state, count) in STATES.iter().zip(task.ended) {
+            // The two that alerts compare count from zero.
+            if count == 0 && !matches!(*state, "success" | "failure") {
+                continue;
+            }
+            ended.add(&[("task", &task.name), ("state", state)], count);
+        }
+    }
+    for (place, family) in [&RUNTIME, &RESPONSE, &RESOLUTION].into_iter().enumerate() {
+        let mut samples = text.family(family);
+        for task in tasks {
+            let histogram = [&task.runtime, &task.response, &task.resolution][place];
+            // A task that is never sent with a time has no response to tell of.
+            if histogram.count() == 0 {
+                continue;
+            }
+            let Histogram { buckets, sum } = histogram;
+            samples.add_histogram(&[("task", &task.name)], &BOUNDS, buckets, *sum);
+        }
+    }
+}
+
+fn by_label(text: &mut Text, family: &Family, label: &str, counters: &[(&'static str, u64)]) {
+    let mut samples = text.family(family);
+    for (value, count) in counters {
+        samples.add(&[(label, value)], count);
+    }
+}
+
+fn of_pools(text: &mut Text, pools: &[PoolState]) {
+    let numbers: [Column<PoolState, usize>; 3] =
+        [(&SLOTS, |pool| pool.slots), (&BUSY, |pool| pool.busy), (&WAITING, |pool| pool.waiting)];
+    for (family, number) in numbers {
+        let mut samples = text.family(family);
+        for pool in pools {
+            samples.add(&[("pool", pool.pool)], number(pool));
+        }
+    }
+}
+
+fn of_resources(text: &mut Text, resources: &[ResourceHealth]) {
+    let numbers: [Column<ResourceHealth, u64>; 4] = [
+        (&RESOURCE_READY, |health| u64::from(health.state == ResourceState::Ready)),
+        (&RESOURCE_ALIVE, |health| u64::from(health.alive)),
+        (&RESOURCE_REBUILDS, |health| health.rebuilds),
+        (&RESOURCE_FAILURES, |health| health.failures),
+    ];
+    for (family, number) in numbers {
+        let mut samples = text.family(family);
+        for health in resources {
+            let kind = health.kind.to_string();
+            samples.add(&[("resource", &health.name), ("kind", &kind)], number(health));
+        }
+    }
+}
+
+fn of_queues(text: &mut Text, queues: &[QueueStats]) {
+    let numbers: [Column<QueueStats, Option<u64>>; 4] = [
+        (&QUEUE_READY, |stats| Some(stats.ready)),
+        (&QUEUE_SCHEDULED, |stats| stats.scheduled),
+        (&QUEUE_LENT, |stats| stats.lent),
+        (&QUEUE_CONSUMERS, |stats| Some(stats.consumers)),
+    ];
+    for (family, number) in numbers {
+        let mut samples = text.family(family);
+        for stats in queues {
+            number(stats)
+                .into_iter()
+                .for_each(|number| samples.add(&[("queue", stats.queue.as_str())], number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use celeriac_app::resource::ResourceKind;
+    use celeriac_protocol::QueueName;
+
+    use super::*;
+    use crate::monitoring::Counts;
+    use crate::monitoring::parser::{Parsed, Sample, parse, samples};
+    use crate::outcome::Outcome;
+    use crate::testing::{NOW, delivery, request};
+
+    const WELL: Condition = Condition { is_ready: true, store_answers: true };
+
+    fn snapshot() -> Snapshot {
+        let mut counts = Counts::default();
+        let request = request(delivery(1));
+        counts.started(&request, NOW);
+        counts.ran(&request, std::time::Duration::from_millis(20));
+        counts.ended(&request, &Outcome::Ignored, NOW);
+        Snapshot {
+            counts,
+            node_name: "one@\"here\"".to_owned(),
+            app: "demo".to_owned(),
+            unsettled: 3,
+            prefetch_limit: 8,
+            pools: vec![PoolState { pool: "threads", slots: 2, busy: 1, waiting: 5 }],
+            resources: vec![ResourceHealth {
+                name: "database".into(),
+                kind: ResourceKind::Shared,
+                alive: 1,
+                builds: 1,
+                rebuilds: 4,
+                failures: 2,
+                last_error: None,
+                state: ResourceState::Ready,
+            }],
+        }
+    }
+
+    fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        samples.iter().find(|sample| sample.name == name && sample.has(labels)).map(|sample| sample.value)
+    }
+
+    #[test]
+    fn everything_that_is_known_is_in_the_text() {
+        let queue =
+            QueueStats { queue: QueueName::new("q"), ready: 7, scheduled: None, lent: Some(1), consumers: 2 };
+        let samples = samples(&render(&snapshot(), WELL, Some(&[queue])));
+        let (task, pool) = (("task", "proj.add"), ("pool", "threads"));
+        for (name, labels, expected) in [
+            ("celeriac_worker_info", &[("node", "one@\"here\""), ("app", "demo")][..], 1.0),
+            ("celeriac_worker_ready", &[], 1.0),
+            ("celeriac_store_answers", &[], 1.0),
+            ("celeriac_tasks_ended_total", &[task, ("state", "ignored")], 1.0),
+            ("celeriac_task_runtime_seconds_bucket", &[task, ("le", "0.025")], 1.0),
+            ("celeriac_task_runtime_seconds_sum", &[task], 0.02),
+            ("celeriac_task_response_seconds_count", &[task], 1.0),
+            ("celeriac_deliveries_unsettled", &[], 3.0),
+            ("celeriac_prefetch_limit", &[], 8.0),
+            ("celeriac_pool_slots", &[pool], 2.0),
+            ("celeriac_pool_slots_busy", &[pool], 1.0),
+            ("celeriac_pool_waiting", &[pool], 5.0),
+            ("celeriac_resource_ready", &[("resource", "database")], 1.0),
+            ("celeriac_resource_rebuilds_total", &[("resource", "database")], 4.0),
+            ("celeriac_queue_ready", &[("queue", "q")], 7.0),
+            ("celeriac_queue_lent", &[("queue", "q")], 1.0),
+        ] {
+            assert_eq!(value(&samples, name, labels), Some(expected), "{name} {labels:?}");
+        }
+        assert_eq!(value(&samples, "celeriac_queue_scheduled", &[]), None, "the store cannot say it");
+    }
+
+    #[test]
+    fn every_name_says_whose_it_is() {
+        let families = parse(&render(&snapshot(), WELL, None));
+        let names: Vec<String> = families.iter().flat_map(Parsed::names).collect();
+        assert!(names.len() > 20 && names.iter().all(|name| name.starts_with("celeriac_")), "{names:?}");
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_leaves_out_its_queues_only() {
+        let silent = Condition { is_ready: false, store_answers: false };
+        let samples = samples(&render(&snapshot(), silent, None));
+        assert!(!samples.iter().any(|sample| sample.name.starts_with("celeriac_queue_")));
+        assert_eq!(value(&samples, "celeriac_store_answers", &[]), Some(0.0));
+        assert_eq!(value(&samples, "celeriac_deliveries_unsettled", &[]), Some(3.0));
+    }
+}

@@ -1,0 +1,160 @@
+//! HTTP, as little of it as probes and scrapes need: one request on each connection, few connections, all in short time.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::render::{Condition, render};
+use super::snapshot::Snapshot;
+use super::text;
+use super::vitals::{Signs, Verdict};
+use super::watch::QueuesAsked;
+use crate::consumer::Input;
+
+/// How many connections are served at once; more wait.
+const CONNECTIONS: usize = 32;
+
+/// How long a connection may take, from its first byte to its last.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// How long the head of a request may take to arrive.
+const HEAD: Duration = Duration::from_secs(2);
+
+/// The largest head of a request, in bytes; the least that hyper allows.
+const LARGEST_HEAD: usize = 8 * 1024;
+
+/// How long the loop has to answer a scrape.
+const PATIENCE_WITH_LOOP: Duration = Duration::from_secs(2);
+
+/// How long the store has to say what waits; scrapers have little more.
+const PATIENCE_WITH_STORE: Duration = Duration::from_millis(2500);
+
+/// How long to wait before connections are accepted again where the system refuses them.
+const PAUSE: Duration = Duration::from_millis(100);
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Who answers, and what with.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) signs: Signs,
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
+    pub(super) queues: mpsc::Sender<QueuesAsked>,
+}
+
+/// Serves for as long as it is polled.
+pub(super) async fn serve(listener: TcpListener, desk: Desk) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "metrics and probes cannot be served"),
+    };
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes it");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    // Whoever takes longer, or hangs up, has no answer.
+                    let _ = timeout(LONGEST, serve_one(stream, &desk)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(stream: TcpStream, desk: &Desk) -> hyper::Result<()> {
+    let answer = service_fn(|request: Request<Incoming>| async move {
+        Ok::<_, Infallible>(desk.answer(request.method(), request.uri().path()).await)
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(LARGEST_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answer)
+        .await
+}
+
+impl Desk {
+    async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut refused =
+                response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD\n".to_owned());
+            refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        let now = Instant::now();
+        match path {
+            "/live" => probe("live", self.signs.vitals().live(now)),
+            "/ready" => probe("ready", self.signs.vitals().ready(now)),
+            "/startup" => probe("started", self.signs.vitals().started(now)),
+            "/metrics" => match self.scrape().await {
+                Some(metrics) => response(StatusCode::OK, text::CONTENT_TYPE, metrics),
+                None => probe("", Err("the loop of the worker does not answer".to_owned())),
+            },
+            _ => response(
+                StatusCode::NOT_FOUND,
+                PLAIN,
+                "there are /metrics, /live, /ready and /startup\n".to_owned(),
+            ),
+        }
+    }
+
+    /// The text of the metrics; `None` where the loop does not answer. What the store does not say in time is left out.
+    async fn scrape(&self) -> Option<String> {
+        let (queues, snapshot) = tokio::join!(self.queues(), self.snapshot());
+        let now = Instant::now();
+        let mut vitals = self.signs.vitals();
+        let condition =
+            Condition { is_ready: vitals.ready(now).is_ok(), store_answers: vitals.store_answers(now) };
+        drop(vitals);
+        Some(render(&*snapshot?, condition, queues.as_deref()))
+    }
+
+    async fn snapshot(&self) -> Option<Box<Snapshot>> {
+        let (answer, answered) = oneshot::channel();
+        self.inputs.send(Input::Scrape(answer)).ok()?;
+        timeout(PATIENCE_WITH_LOOP, answered).await.ok()?.ok()
+    }
+
+    async fn queues(&self) -> Option<Vec<celeriac_store::QueueStats>> {
+        let (answer, answered) = oneshot::channel();
+        self.queues.try_send(answer).ok()?;
+        timeout(PATIENCE_WITH_STORE, answered).await.ok()?.ok()
+    }
+}
+
+/// The answer to a probe: what is the case, or why it is not.
+fn probe(what: &str, verdict: Verdict) -> Response<Full<Bytes>> {
+    match verdict {
+        Ok(()) => response(StatusCode::OK, PLAIN, format!("{what}\n")),
+        Err(reason) => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{reason}\n")),
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, kind)
+        .header(CACHE_CONTROL, "no-store")
+        .body(Full::new(Bytes::from(body)))
+        .expect("names and values of headers are constants")
+}

@@ -1,0 +1,37 @@
+//! What the loop tells of itself at a scrape.
+
+use celeriac_app::resource::ResourceHealth;
+
+use super::counts::Counts;
+
+/// The state of a worker at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// What has happened until now.
+    pub(crate) counts: Counts,
+    /// The node name.
+    pub(crate) node_name: String,
+    /// The name of the app.
+    pub(crate) app: String,
+    /// Deliveries that are not settled.
+    pub(crate) unsettled: usize,
+    /// How many there may be.
+    pub(crate) prefetch_limit: usize,
+    /// One for each pool.
+    pub(crate) pools: Vec<PoolState>,
+    /// The resources of the worker's own process.
+    pub(crate) resources: Vec<ResourceHealth>,
+}
+
+/// The state of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolState {
+    /// Its name.
+    pub(crate) pool: &'static str,
+    /// How many jobs it runs at once when nothing is wrong.
+    pub(crate) slots: usize,
+    /// How many it runs.
+    pub(crate) busy: usize,
+    /// How many requests wait for it.
+    pub(crate) waiting: usize,
+}
