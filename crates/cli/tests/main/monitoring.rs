@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::harness::{DEADLINE, Program, Running};
-use crate::openmetrics::{Sample, samples};
+use crate::openmetrics::{Parsed, Sample, parse, samples};
 
 /// The answer to a GET of this path: its status, and the text after the headers.
 fn get(address: &str, path: &str) -> (u16, String, String) {
@@ -155,4 +156,25 @@ fn systemd_is_told_that_the_worker_is_ready_lives_and_stops() {
     worker.wait_for("holding");
     worker.signal(Signal::TERM);
     wait_for("STOPPING=1");
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_what_a_worker_serves() {
+    let program = Program::new();
+    let (_worker, address) = start(&program, &["-c", "1"]);
+    let served: BTreeSet<String> =
+        parse(&get(&address, "/metrics").2).iter().flat_map(Parsed::names).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring");
+    for name in ["grafana.json", "alerts.yaml"] {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        let asked: BTreeSet<&str> = text
+            .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+            .filter(|word| word.starts_with("celeriac_"))
+            .collect();
+        assert!(asked.len() > 5, "{name}: {asked:?}");
+        let missing: Vec<_> = asked.iter().filter(|metric| !served.contains(**metric)).collect();
+        assert!(missing.is_empty(), "{name} asks for {missing:?}, which no worker serves");
+    }
+    let dashboard = std::fs::read(folder.join("grafana.json")).unwrap();
+    assert!(celeriac_protocol::json::parse(&dashboard).is_ok());
 }
