@@ -5,5 +5,6 @@ mod harness;
 mod kill;
 mod outages;
 mod poison;
+mod readiness;
 mod telling;
 mod trees;

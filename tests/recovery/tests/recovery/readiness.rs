@@ -1,0 +1,99 @@
+//! What probes say of a worker whose server goes away: not ready within five seconds, ready again, live all the time.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use celeriac_faults::{Proxy, Server, Weather, free_port};
+
+use crate::harness::{Patient, Ward};
+
+/// How soon a worker that cannot fetch says so.
+const TELLS: Duration = Duration::from_secs(5);
+
+/// How soon one is ready that has started, or can fetch again.
+const RECOVERS: Duration = Duration::from_secs(30);
+
+/// How long an answer may take. The worker needs less than 10 ms for it; the rest is for a busy machine.
+const ANSWERS: Duration = Duration::from_secs(1);
+
+const OK: u16 = 200;
+const UNAVAILABLE: u16 = 503;
+
+/// A worker that is asked how it is.
+struct Asked(u16);
+
+impl Asked {
+    /// The status of the answer at this path; none while nobody listens.
+    fn ask(&self, path: &str) -> Option<u16> {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.0)).ok()?;
+        stream.set_read_timeout(Some(ANSWERS)).unwrap();
+        write!(stream, "GET /{path} HTTP/1.1\r\nHost: worker\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("/{path}: {error}"));
+        assert!(began.elapsed() < ANSWERS, "/{path} took {:?}", began.elapsed());
+        answer.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// Waits until `/ready` says that; until then and after it the worker lives.
+    #[expect(clippy::disallowed_methods, reason = "a probe tells nobody when its answer changes")]
+    fn until_ready_is(&self, status: u16, within: Duration) {
+        let began = Instant::now();
+        while self.ask("ready") != Some(status) {
+            assert!(began.elapsed() < within, "/ready is not {status} after {within:?}");
+            assert!(matches!(self.ask("live"), None | Some(OK)));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(self.ask("live"), Some(OK));
+        println!("/ready was {status} after {:.1?}", began.elapsed());
+    }
+}
+
+/// A worker on the server at this URL, once it is ready.
+fn start(url: &str) -> (Asked, Ward, Patient) {
+    let port = free_port();
+    let mut ward = Ward::on(url.to_owned(), url.to_owned())
+        .set("worker_metrics_address", &format!("127.0.0.1:{port}"))
+        .quiet();
+    let worker = ward.start_worker();
+    let asked = Asked(port);
+    asked.until_ready_is(OK, RECOVERS);
+    (asked, ward, worker)
+}
+
+#[test]
+fn a_worker_whose_redis_is_killed_is_not_ready_until_it_is_back() {
+    let mut server = Server::start();
+    let (asked, _ward, _worker) = start(&server.url(0));
+    for _ in 0..2 {
+        server.kill();
+        asked.until_ready_is(UNAVAILABLE, TELLS);
+        assert_eq!(asked.ask("startup"), Some(OK), "it has been ready once");
+        server.start_again();
+        asked.until_ready_is(OK, RECOVERS);
+    }
+}
+
+#[test]
+fn a_worker_whose_redis_says_nothing_is_not_ready_until_it_does() {
+    let server = Server::start();
+    let (asked, _ward, _worker) = start(&server.url(0));
+    for _ in 0..2 {
+        server.pause();
+        asked.until_ready_is(UNAVAILABLE, TELLS);
+        server.go_on();
+        asked.until_ready_is(OK, RECOVERS);
+    }
+}
+
+#[test]
+fn a_worker_whose_network_swallows_everything_is_not_ready_until_it_lets_it_through() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port());
+    let (asked, _ward, _worker) = start(&proxy.url());
+    proxy.weather(Weather::BlackHole);
+    asked.until_ready_is(UNAVAILABLE, TELLS);
+    proxy.weather(Weather::Fair);
+    asked.until_ready_is(OK, RECOVERS);
+}
