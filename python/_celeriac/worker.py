@@ -36,3 +36,6 @@ class Parent(Worker):
         finally:
             self.app.steps["worker"] = kept
 
+    def reload(self, modules=None, reload=False, reloader=None):
+        """As in a stock worker; the children are the Rust parent's, which replaces them after this."""
+        list(self._reload_modules(modules, force_reload=reload, reloader=reloader))

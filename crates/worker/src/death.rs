@@ -84,6 +84,10 @@ pub(crate) enum DeathReason {
         /// By how many bytes it had grown since its start.
         grown: u64,
     },
+    /// The pool was made smaller.
+    Surplus,
+    /// The pool was told to start anew.
+    Restarted,
     /// It was told to end because the worker ended, and did.
     Ended,
     /// It was killed because the worker ended and it did not, in time.
@@ -155,6 +159,8 @@ impl DeathReason {
             DeathReason::Revoked => "revoked",
             DeathReason::RecycledTasks { .. } => "recycled-tasks",
             DeathReason::RecycledMemory { .. } => "recycled-memory",
+            DeathReason::Surplus => "surplus",
+            DeathReason::Restarted => "restarted",
             DeathReason::Ended => "ended",
             DeathReason::Shutdown => "shutdown",
             DeathReason::Lingering(_) => "lingering",
@@ -171,9 +177,7 @@ impl DeathReason {
             DeathReason::Exit(code) => Ending::Exit(*code),
             DeathReason::Signal(signal) => Ending::Signal(*signal),
             DeathReason::Failed { ending, .. } | DeathReason::StartFailed { ending, .. } => *ending,
-            DeathReason::RecycledTasks { .. } | DeathReason::RecycledMemory { .. } | DeathReason::Ended => {
-                Ending::Exit(0)
-            }
+            orderly if orderly.is_orderly() => Ending::Exit(0),
             DeathReason::StatusTaken => Ending::Unknown,
             _ => Ending::Signal(9),
         };
@@ -187,7 +191,11 @@ impl DeathReason {
     pub(crate) fn is_orderly(&self) -> bool {
         matches!(
             self,
-            DeathReason::RecycledTasks { .. } | DeathReason::RecycledMemory { .. } | DeathReason::Ended
+            DeathReason::RecycledTasks { .. }
+                | DeathReason::RecycledMemory { .. }
+                | DeathReason::Surplus
+                | DeathReason::Restarted
+                | DeathReason::Ended
         )
     }
 }
@@ -223,6 +231,8 @@ impl fmt::Display for DeathReason {
             DeathReason::RecycledMemory { grown } => {
                 write!(f, "was recycled after growing by {:.1} MiB", *grown as f64 / f64::from(1 << 20))
             }
+            DeathReason::Surplus => f.write_str("ended because the pool was made smaller"),
+            DeathReason::Restarted => f.write_str("was replaced because the pool was told to start anew"),
             DeathReason::Ended => f.write_str("ended with the worker"),
             DeathReason::Shutdown => {
                 f.write_str("was killed because the worker ended without waiting for it")

@@ -1,5 +1,6 @@
 //! The life of a worker: start-up in order, the loop, and the end in the reverse order.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -319,6 +320,7 @@ impl Worker<'_> {
             inquirer: Inquirer::new(inputs.clone()),
             clock,
             since: Instant::now(),
+            changed: HashMap::new(),
             memory: MemorySamples::default(),
             happenings: watch.map(Watch::downgrade),
         };
@@ -401,7 +403,7 @@ impl Worker<'_> {
     async fn subscribe(&self, prefetch: &Prefetch, trouble: &Trouble) -> Result<Subscription, Error> {
         let consume = ConsumeOptions {
             queues: self.options.queues.clone(),
-            prefetch: prefetch.most(),
+            prefetch: prefetch.ceiling(),
             lease: self.options.lease,
             worker: self.options.node_name.clone(),
         };

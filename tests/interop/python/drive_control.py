@@ -187,6 +187,55 @@ def revocations():
     assert told(app.control.broadcast("dump_revoked", **ASK)) == ids
 
 
+def limits():
+    limit = app.control.rate_limit
+    assert told(limit(f"{FAMILY}.add", "2/s", **ASK_NOW)) == {"ok": "new rate limit set successfully"}
+    assert f"{FAMILY}.add [rate_limit=2/s]" in [line.replace("2.0/s", "2/s") for line in inspect("registered")]
+    began = time.monotonic()
+    for result in [add() for _ in range(4)]:
+        assert total(result) == 3
+    assert time.monotonic() - began > 1.2, time.monotonic() - began
+    # What waits for its turn does not wait for the old one.
+    assert told(limit(f"{FAMILY}.add", "1/h", **ASK_NOW))["ok"]
+    waiting = [add() for _ in range(2)]
+    assert total(waiting[0]) == 3
+    assert told(limit(f"{FAMILY}.add", 0, **ASK_NOW)) == {"ok": "rate limit disabled successfully"}
+    assert total(waiting[1]) == 3
+    assert told(limit(f"{FAMILY}.add", "x/m", **ASK_NOW))["error"].startswith("Invalid rate limit string: ValueError(")
+    assert told(limit("nobody", "2/s", **ASK_NOW)) == {"error": "unknown task"}
+
+    assert told(app.control.time_limit(f"{FAMILY}.slow", hard=1.5, **ASK_NOW)) == {"ok": "time limits set successfully"}
+    overdue = Slow().runs()
+    assert raised(overdue.result) == "TimeLimitExceeded"
+    # What a call says comes first.
+    longer = Slow(time_limit=60).runs()
+    time.sleep(2)
+    assert longer.may_go()
+    assert told(app.control.time_limit(f"{FAMILY}.slow", **ASK_NOW)) == {"ok": "time limits set successfully"}
+    slow = Slow().runs()
+    time.sleep(2)
+    assert slow.may_go()
+    assert told(app.control.time_limit("nobody", **ASK_NOW)) == {"error": "unknown task"}
+
+
+def sizes():
+    processes = lambda: inspect("stats")["pool"]["processes"]  # noqa: E731
+    before = until("both are there", lambda: len(processes()) == 2 and processes())
+    assert told(app.control.pool_grow(1, **ASK_NOW)) == {"ok": "pool will grow"}
+    until("there are three", lambda: len(processes()) == 3)
+    assert set(before) < set(processes())
+    slows = [Slow().runs() for _ in range(3)]
+    assert inspect("stats")["pool"]["max-concurrency"] == 3
+    assert told(app.control.pool_shrink(2, **ASK_NOW)) == {"ok": "pool will shrink"}
+    assert inspect("stats")["pool"]["max-concurrency"] == 1
+    for slow in slows:
+        assert slow.may_go()
+    until("one is left", lambda: len(processes()) == 1)
+    assert [total(add()) for _ in range(10)] == [3] * 10
+    assert "at least" in told(app.control.pool_shrink(1, **ASK_NOW))["error"]
+    assert told(app.control.pool_restart(**ASK_NOW)) == {"error": "ValueError('Pool restarts not enabled')"}
+
+
 def memory():
     assert inspect("memsample").endswith(("KB", "MB", "GB"))
     dump = inspect("memdump")
@@ -254,6 +303,7 @@ def told(reply):
 
 
 ASK = dict(reply=True, timeout=10, limit=1)
+ASK_NOW = dict(reply=True, timeout=10, destination=[NODE])
 
 
 def revoke():

@@ -103,7 +103,7 @@ impl Consumer {
     }
 
     fn take_in(&mut self, delivery: Arc<Delivery>, id: TaskId, task: Arc<TaskDefinition>, pool: PoolKind) {
-        let request = Arc::new(Request::new(id, task, delivery, &self.options));
+        let request = self.request(id, task, delivery);
         let key = Key::of(&request);
         self.table.insert(key.clone(), Entry::reserved(Arc::clone(&request), pool));
         self.line_up(key, &request, pool);

@@ -32,7 +32,8 @@ impl Consumer {
         if self.options.disable_rate_limits {
             return None;
         }
-        let rate = task.options.rate_limit.or(self.options.rate_limit)?.per_second();
+        let changed = self.changed.get(&task.name).and_then(|changed| changed.rate);
+        let rate = changed.or(task.options.rate_limit).or(self.options.rate_limit)?.per_second();
         // As in Celery, a limit of zero is no limit.
         (rate > 0.0).then(|| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(SLOWEST).min(SLOWEST))
     }
@@ -64,6 +65,29 @@ impl Consumer {
             self.token(&task.name);
         } else if let Some(lane) = self.lane(pool) {
             lane.waiting.push_back(key);
+        }
+    }
+
+    /// Lets what waits for tokens of this task wait for those of its rate limit as it is now, or for a slot if it has none.
+    pub(super) fn limit_anew(&mut self, name: &TaskName) {
+        let task = self.app.find_task(name.as_str()).cloned();
+        let every = task.and_then(|task| self.spacing(&task));
+        match (every, self.limited.get_mut(name)) {
+            (_, None) => {}
+            (Some(every), Some(limited)) => {
+                limited.bucket = Bucket::new(every, Instant::now());
+                limited.timed = false;
+                self.token(name);
+            }
+            (None, Some(_)) => {
+                let Some(Limited { pool, mut waiting, .. }) = self.limited.remove(name) else { return };
+                waiting.retain(|key| {
+                    self.table.get(key).is_some_and(|entry| entry.state == RequestState::Reserved)
+                });
+                if let Some(lane) = self.lane(pool) {
+                    lane.waiting.extend(waiting);
+                }
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! - [`suspects`]: requests on their last chance wait for one another;
 //! - [`ending`]: requests end, and their outcome becomes durable;
 //! - [`deadlines`]: time limits and revocations end requests from outside;
+//! - [`changed`]: limits that somebody has set while the worker runs;
 //! - [`python`]: what is said of requests of a Celery application that do not end by themselves;
 //! - [`stopping`]: the phases of a shutdown, in the time that [`time_left`] gives them;
 //! - [`watched`]: what happens to requests becomes events, for those who watch;
@@ -14,6 +15,7 @@
 //!   probes and scrapes do.
 
 mod acknowledging;
+mod changed;
 mod deadlines;
 mod dispatch;
 mod ending;
@@ -56,6 +58,7 @@ use crate::table::{Key, Table};
 use crate::timers::{TimerId, Timers};
 use crate::{Error, Exit, Options, Shutdown};
 
+use changed::Changed;
 use dispatch::Lane;
 use limited::Limited;
 use readiness::Readiness;
@@ -139,6 +142,7 @@ pub(crate) struct Consumer {
     prefetch: Prefetch,
     table: Table,
     limited: HashMap<TaskName, Limited>,
+    changed: HashMap<TaskName, Changed>,
     suspects: Suspects,
     timers: Timers<Deadline>,
     phase: Phase,
@@ -206,6 +210,7 @@ impl Consumer {
             prefetch,
             table: Table::default(),
             limited: HashMap::new(),
+            changed: HashMap::new(),
             timers: Timers::default(),
             phase: Phase::Working,
             phase_timer: None,

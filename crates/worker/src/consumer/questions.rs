@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use celeriac_protocol::Value;
 
 use crate::consumer::{Consumer, Lane};
-use crate::control::{Held, Numbers, Question};
+use crate::control::{Held, Numbers, Question, Refusal};
 use crate::events::Load;
+use crate::pool::prefork::HostPoolKind;
 use crate::pool::{PoolKind, StopReason};
 use crate::shutdown::Asked;
+
+/// A pool that was told to grow beyond this was told so by mistake.
+const MOST_PROCESSES: usize = 10_000;
 
 impl Consumer {
     pub(super) fn question(&mut self, question: Question) {
@@ -22,6 +26,19 @@ impl Consumer {
             }
             Question::Numbers(answer) => drop(answer.send(self.numbers())),
             Question::Load(answer) => drop(answer.send(self.load())),
+            Question::RateLimit(task, rate, done) => {
+                self.set_rate_limit(&task, rate);
+                let _ = done.send(());
+            }
+            Question::TimeLimits(task, limits, done) => {
+                self.set_time_limits(&task, limits);
+                let _ = done.send(());
+            }
+            Question::Resize(by, answer) => drop(answer.send(self.resize(by))),
+            Question::Restart(done) => {
+                self.lanes.iter_mut().for_each(|lane| lane.pool.restart());
+                let _ = done.send(());
+            }
             Question::Shutdown => self.asked(Asked::ONCE),
         }
     }
@@ -75,6 +92,29 @@ impl Consumer {
             }
         }
         numbers
+    }
+
+    /// Gives the pool of processes so many more, or less: that of the application, if there is one.
+    fn resize(&mut self, by: isize) -> Result<(), Refusal> {
+        let refused = |text: &str| Err(Refusal::new("ValueError", text));
+        let of_kind = |kind| self.lanes.iter().position(|lane| lane.pool.kind() == kind);
+        let lane = of_kind(PoolKind::Python).or_else(|| of_kind(PoolKind::Prefork));
+        let Some(pool) = lane.map(|lane| &mut self.lanes[lane].pool) else {
+            return refused("this worker has no pool of processes");
+        };
+        let is_fixed =
+            self.options.host_pool.kind != HostPoolKind::Prefork && pool.kind() == PoolKind::Python;
+        if is_fixed {
+            return refused("this pool has one process");
+        }
+        match pool.children().checked_add_signed(by) {
+            None | Some(0) => return refused("a pool keeps one process at least"),
+            Some(many) if many > MOST_PROCESSES => return refused("a pool has 10000 processes at most"),
+            Some(children) => pool.resize(children),
+        }
+        let slots = self.lanes.iter().map(|lane| lane.pool.size()).sum();
+        self.prefetch = self.prefetch.resized(slots);
+        Ok(())
     }
 
     /// The processes of the children by their names.

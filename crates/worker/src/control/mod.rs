@@ -19,5 +19,5 @@ mod usage;
 pub(crate) use clock::LogicalClock;
 pub(crate) use commands::MemorySamples;
 pub(crate) use mailbox::Mailbox;
-pub(crate) use panel::Panel;
+pub(crate) use panel::{Panel, Refusal};
 pub(crate) use question::{Held, Inquirer, Numbers, Question};

@@ -1,10 +1,11 @@
 //! Every command by its name.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use celeriac_app::App;
+use celeriac_app::{App, TaskOptions};
 use celeriac_protocol::control::ControlCommand;
-use celeriac_protocol::{Value, repr};
+use celeriac_protocol::{TaskName, Value, repr};
 use celeriac_store::Store;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub(crate) struct Panel {
     pub(crate) clock: LogicalClock,
     /// When the worker started.
     pub(crate) since: Instant,
+    /// What was set of tasks that are none of the application's: their options as they are now.
+    pub(crate) changed: HashMap<TaskName, TaskOptions>,
     /// What `memsample` has found.
     pub(crate) memory: MemorySamples,
     /// Where events go, if any are sent.
@@ -104,6 +107,11 @@ impl Panel {
             "enable_events" => self.turn_events(true),
             "disable_events" => self.turn_events(false),
             "heartbeat" => self.heartbeat(),
+            "rate_limit" => self.rate_limit(command).await?,
+            "time_limit" => self.time_limit(command).await?,
+            "pool_grow" => self.grow_pool(command).await?,
+            "pool_shrink" => self.shrink_pool(command).await?,
+            "pool_restart" => self.restart_pool(command).await?,
             "autoscale" => return Err(Refusal::new("ValueError", "Autoscale not enabled")),
             // Nobody votes here, as in a stock worker without gossip.
             "election" => Value::Null,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_protocol::{TaskId, TaskName, Timestamp};
+use celeriac_app::task::RateLimit;
+use celeriac_protocol::{TaskId, TaskName, TimeLimits, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::panel::Refusal;
@@ -26,6 +27,14 @@ pub(crate) enum Question {
     Numbers(oneshot::Sender<Numbers>),
     /// How much it has to do.
     Load(oneshot::Sender<Load>),
+    /// This task may start so often from now on.
+    RateLimit(TaskName, RateLimit, oneshot::Sender<()>),
+    /// This task has these time limits from now on, unless a call has its own; what runs keeps those that it has.
+    TimeLimits(TaskName, TimeLimits, oneshot::Sender<()>),
+    /// The pool has so many child processes more, or less. Answers why it cannot be so.
+    Resize(isize, oneshot::Sender<Result<(), Refusal>>),
+    /// Every child process is replaced.
+    Restart(oneshot::Sender<()>),
     /// A warm shutdown, as SIGTERM asks for.
     Shutdown,
 }
@@ -94,7 +103,11 @@ impl Inquirer {
         let _ = self.0.send(Input::Question(Question::Shutdown));
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Refusal> {
+    /// Asks the loop this.
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
         let ended = || Refusal::new("RuntimeError", "the worker has ended");
         self.0.send(Input::Question(question(answer))).map_err(|_| ended())?;

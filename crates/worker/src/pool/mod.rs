@@ -115,6 +115,18 @@ pub(crate) trait Pool: Send {
     /// The pool's events end with [`PoolEvent::Closed`].
     fn close(&mut self, force: bool);
 
+    /// How many child processes it has when nothing is wrong; none where it has none.
+    fn children(&self) -> usize {
+        0
+    }
+
+    /// From now on it has so many child processes, at least one. One that is too many ends once it has ended its task. To be
+    /// called for pools that have some.
+    fn resize(&mut self, _children: usize) {}
+
+    /// Replaces every child process by a new one, once it has ended its task.
+    fn restart(&mut self) {}
+
     /// Facts for people who inspect the worker: a list with one map for each child or thread.
     fn facts(&self) -> Value;
 }

@@ -111,6 +111,18 @@ async fn a_worker_in_rust_tells_what_it_does() {
 const OF_ITSELF: [&str; 5] = ["stats", "settings", "registered", "revocations", "memory"];
 
 #[tokio::test]
+async fn an_application_is_limited_and_sized_from_afar() {
+    let worker = Controlled::of_python().await;
+    worker.drive("limits").await;
+    worker.drive("sizes").await;
+}
+
+#[tokio::test]
+async fn tasks_in_rust_are_limited_from_afar() {
+    Controlled::of_rust().await.drive("limits").await;
+}
+
+#[tokio::test]
 async fn a_worker_of_an_application_tells_of_itself() {
     let worker = Controlled::of_python().await;
     for scenario in OF_ITSELF {

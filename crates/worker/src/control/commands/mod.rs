@@ -3,7 +3,9 @@
 mod application;
 mod events;
 mod greetings;
+mod limits;
 mod memory;
+mod pool;
 mod queues;
 mod registered;
 mod revoke;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use celeriac_app::TaskDefinition;
 use celeriac_app::task::Acks;
+use celeriac_app::{TaskDefinition, TaskOptions};
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{Value, repr};
 
@@ -32,7 +32,9 @@ impl Panel {
         };
         let tasks = self.app.task_list().filter(|task| of_python.is_none() || task.body.python().is_none());
         let tasks = tasks.filter(|task| built_in || !task.name.as_str().starts_with(BUILT_IN));
-        let mut lines: Vec<Box<str>> = tasks.map(|task| described(task, items).into()).collect();
+        let mut lines: Vec<Box<str>> = tasks
+            .map(|task| described(task, self.changed.get(&task.name).unwrap_or(&task.options), items).into())
+            .collect();
         lines.extend(of_python.iter().flatten().filter_map(Value::as_str).map(Box::from));
         lines.sort_unstable();
         Ok(Value::List(lines.into_iter().map(Value::String).collect()))
@@ -40,8 +42,8 @@ impl Panel {
 }
 
 /// Source: `registered`, `celery/worker/control.py`, Celery 5.7.0.
-fn described(task: &TaskDefinition, items: &[&str]) -> String {
-    let fields = items.iter().filter_map(|item| Some(format!("{item}={}", attribute(task, item)?)));
+fn described(task: &TaskDefinition, options: &TaskOptions, items: &[&str]) -> String {
+    let fields = items.iter().filter_map(|item| Some(format!("{item}={}", attribute(task, options, item)?)));
     match fields.collect::<Vec<_>>() {
         none if none.is_empty() => task.name.to_string(),
         fields => format!("{} [{}]", task.name, fields.join(" ")),
@@ -49,8 +51,7 @@ fn described(task: &TaskDefinition, items: &[&str]) -> String {
 }
 
 /// An attribute of a task as Python shows it, if it has a value.
-fn attribute(task: &TaskDefinition, name: &str) -> Option<String> {
-    let options = &task.options;
+fn attribute(task: &TaskDefinition, options: &TaskOptions, name: &str) -> Option<String> {
     let flag = |flag: bool| if flag { "True" } else { "False" }.to_owned();
     let seconds = |time: Duration| repr::repr(&seconds(time));
     match name {
@@ -83,7 +84,7 @@ mod tests {
         task.options.time_limit = Some(Duration::from_millis(1500));
         task.options.acks = Some(Acks::Late);
         let name = task.name.to_string();
-        let shown = |items: &[&str]| described(&task, items).replace(&name, "t");
+        let shown = |items: &[&str]| described(&task, &task.options, items).replace(&name, "t");
         assert_eq!(shown(&DEFAULT_ITEMS), "t [rate_limit=10/m]");
         assert_eq!(shown(&["name", "unknown"]), "t [name=t]");
         assert_eq!(shown(&["time_limit", "acks_late"]), "t [time_limit=1.5 acks_late=True]");

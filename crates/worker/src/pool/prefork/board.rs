@@ -25,11 +25,20 @@ pub(super) struct Row {
     pub(super) resources: Value,
     /// Whether one of these could not be built.
     pub(super) is_failing: bool,
+    /// Whether the pool has given up the slot.
+    pub(super) is_gone: bool,
 }
 
 impl Board {
     pub(super) fn new(slots: usize) -> Self {
         Self(Arc::new(Mutex::new(vec![Row { phase: "down", ..Row::default() }; slots])))
+    }
+
+    /// Makes room for so many slots, if there is less.
+    pub(super) fn grow(&self, slots: usize) {
+        let mut rows = self.rows();
+        let slots = slots.max(rows.len());
+        rows.resize_with(slots, || Row { phase: "down", ..Row::default() });
     }
 
     /// Changes the row of one slot.
@@ -41,12 +50,12 @@ impl Board {
 
     /// Everything, as a list with a map for each slot.
     pub(super) fn to_value(&self) -> Value {
-        Value::List(self.rows().iter().map(Row::to_value).collect())
+        Value::List(self.rows().iter().filter(|row| !row.is_gone).map(Row::to_value).collect())
     }
 
     /// Whether a child cannot get ready, as far as is known.
     pub(super) fn is_held_up(&self) -> bool {
-        self.rows().iter().any(|row| row.is_failing || row.failed_starts > 0)
+        self.rows().iter().any(|row| !row.is_gone && (row.is_failing || row.failed_starts > 0))
     }
 
     fn rows(&self) -> MutexGuard<'_, Vec<Row>> {

@@ -25,6 +25,8 @@ pub(super) enum Doom {
     RecycleMemory {
         grown: u64,
     },
+    Surplus,
+    Restarted,
     End,
     GivenUp,
     Shutdown,
@@ -74,7 +76,11 @@ impl Doom {
     /// Which of two sentences wins: 0 lets the child end its task, 1 kills it for its task, 2 kills it.
     pub(super) fn severity(&self) -> u8 {
         match self {
-            Doom::RecycleTasks { .. } | Doom::RecycleMemory { .. } | Doom::End => 0,
+            Doom::RecycleTasks { .. }
+            | Doom::RecycleMemory { .. }
+            | Doom::Surplus
+            | Doom::Restarted
+            | Doom::End => 0,
             Doom::HardLimit | Doom::Revoked(_) | Doom::GivenUp => 1,
             Doom::Silent { .. }
             | Doom::Blocked(_)
@@ -119,6 +125,8 @@ impl Doom {
             Doom::Revoked(_) => DeathReason::Revoked,
             Doom::RecycleTasks { tasks } => DeathReason::RecycledTasks { tasks },
             Doom::RecycleMemory { grown } => DeathReason::RecycledMemory { grown },
+            Doom::Surplus => DeathReason::Surplus,
+            Doom::Restarted => DeathReason::Restarted,
             Doom::End => DeathReason::Ended,
             Doom::Shutdown | Doom::GivenUp => DeathReason::Shutdown,
             Doom::Lingering(time) => DeathReason::Lingering(time),
@@ -153,6 +161,8 @@ mod tests {
             (doomed(Doom::Revoked(Signum::TERM), kill), "revoked"),
             (doomed(Doom::RecycleTasks { tasks: 7 }, Ending::Exit(0)), "recycled-tasks"),
             (doomed(Doom::RecycleMemory { grown: 1 << 20 }, Ending::Exit(0)), "recycled-memory"),
+            (doomed(Doom::Surplus, Ending::Exit(0)), "surplus"),
+            (doomed(Doom::Restarted, Ending::Exit(0)), "restarted"),
             (doomed(Doom::End, Ending::Exit(0)), "ended"),
             (doomed(Doom::Shutdown, kill), "shutdown"),
             (doomed(Doom::Lingering(Duration::from_secs(30)), Ending::Signal(SIGTERM)), "lingering"),

@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub(super) hand: Option<Hand>,
     /// Whether people are not shown yet how it fares.
     pub(super) changed: bool,
+    /// Whether the pool is to be without it: its child is the last one here.
+    pub(super) is_surplus: bool,
 }
 
 impl Member {
@@ -43,6 +45,7 @@ impl Member {
             ahead: None,
             hand: None,
             changed: false,
+            is_surplus: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl Member {
         row.tasks = self.slot.tasks();
         row.memory = self.slot.memory().map_or(0, |(_, memory)| memory);
         row.failed_starts = self.slot.failures();
+        row.is_gone = self.is_surplus && self.slot.is_closed();
     }
 
     /// Takes a job back that the child has not taken yet: the one that it would take next.

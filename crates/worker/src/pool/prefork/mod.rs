@@ -5,7 +5,7 @@
 //! once, as its pools of threads and greenlets do, end them one by one as far as they can, and die with all of them.) What each file is for:
 //!
 //! - both sides: [`frame`] cuts the socket into frames, [`protocol`] says what is in them;
-//! - the parent: [`supervisor`] decides and [`hearing`] listens, by the rules of [`slot`], [`doom`] and [`recycle`];
+//! - the parent: [`supervisor`] decides, by the rules of [`slot`], [`doom`] and [`recycle`], [`hearing`] listens, and [`size`] changes how many children there are;
 //!   [`spawner`] starts children, [`link`] carries, with [`patience`], what is to come next lies [`ahead`], [`capture`] logs what they print, [`process`], [`sys`] and
 //!   [`oom`] ask the kernel, [`board`] is for people;
 //! - the child: [`child`]; children of a Celery application are forked by a Python process, the [`template`].
@@ -28,6 +28,7 @@ mod patience;
 mod process;
 mod protocol;
 mod recycle;
+mod size;
 mod slot;
 mod spawner;
 mod supervisor;
@@ -58,7 +59,9 @@ use crate::request::Request;
 /// The pool of child processes, as the loop of the worker holds it.
 pub(crate) struct Prefork {
     kind: PoolKind,
-    size: usize,
+    /// How many children there are to be, and how many jobs each of them runs at once.
+    processes: usize,
+    jobs: usize,
     /// How many jobs could be running now.
     capacity: Arc<AtomicUsize>,
     /// How many of them would be running at once.
@@ -78,7 +81,7 @@ impl Prefork {
     /// # Panics
     /// Outside a Tokio runtime with I/O and time.
     pub(crate) fn start(app: &App, options: Options, events: Events) -> Result<Self, Error> {
-        let (kind, size) = (options.kind(), options.processes * options.jobs);
+        let (kind, processes, jobs) = (options.kind(), options.processes, options.jobs);
         let spawner = Spawner::start(options.source.clone()).map_err(|source| Error::Spawn {
             what: "the thread that starts child processes".into(),
             source,
@@ -87,7 +90,8 @@ impl Prefork {
         let (supervisor, inbox) = Supervisor::new(app.clone(), options, spawner, obeyed, events);
         let pool = Self {
             kind,
-            size,
+            processes,
+            jobs,
             capacity: supervisor.capacity(),
             at_once: supervisor.at_once(),
             busy: 0,
@@ -110,7 +114,20 @@ impl Pool for Prefork {
     }
 
     fn size(&self) -> usize {
-        self.size
+        self.processes * self.jobs
+    }
+
+    fn children(&self) -> usize {
+        self.processes
+    }
+
+    fn resize(&mut self, children: usize) {
+        self.processes = children.max(1);
+        self.command(Command::Resize(self.processes));
+    }
+
+    fn restart(&mut self) {
+        self.command(Command::Restart);
     }
 
     fn free(&self) -> usize {

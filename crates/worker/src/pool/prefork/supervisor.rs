@@ -46,6 +46,10 @@ pub(super) enum Command {
     Kill(usize, StopReason),
     /// The request of this identity is not to run, unless it does.
     Withdraw(usize),
+    /// There are to be so many children.
+    Resize(usize),
+    /// Every child is to be replaced.
+    Restart,
     Close {
         force: bool,
     },
@@ -54,6 +58,7 @@ pub(super) enum Command {
 /// Keeps the children of one pool.
 pub(super) struct Supervisor {
     pub(super) options: Options,
+    /// Those whose slots the pool has given up keep their places, until it grows again.
     pub(super) members: Vec<Member>,
     pub(super) oom_kills: OomKills,
     pub(super) board: Board,
@@ -172,6 +177,8 @@ impl Supervisor {
             Command::Ask(request, reason) => self.ask(request, reason),
             Command::Kill(request, reason) => self.kill(request, reason, now),
             Command::Withdraw(request) => drop(self.withdraw(request, StopReason::Revoked)),
+            Command::Resize(processes) => self.resize(processes, now),
+            Command::Restart => self.restart(now),
             Command::Close { force } => self.close(force, now),
         }
     }
@@ -218,11 +225,15 @@ impl Supervisor {
 
     /// Replaces one child that has served long enough, if all others are there to take over its work.
     fn recycle(&mut self, now: Instant) {
-        if self.is_closing || !self.members.iter().all(|member| member.slot.is_open()) {
+        let is_whole = self.members.iter().all(|member| member.is_surplus || member.slot.is_open());
+        if self.is_closing || !is_whole {
             return;
         }
         let limits = self.options.limits;
-        let due = |member: &Member| limits.due(member.slot.tasks(), member.slot.memory());
+        let due = |member: &Member| match member.is_surplus {
+            true => None,
+            false => limits.due(member.slot.tasks(), member.slot.memory()),
+        };
         let first = self.members.iter().enumerate().find_map(|(index, member)| Some((index, due(member)?)));
         if let Some((index, doom)) = first {
             self.condemn(index, doom, now);
@@ -420,15 +431,17 @@ impl Supervisor {
                 member.slot.spawned(now);
                 tracing::debug!(child = &*member.name, pid, "child process started");
                 tokio::spawn(link.run(inbox));
+                let is_surplus = member.is_surplus;
                 self.changed(from.slot);
-                if self.is_closing {
-                    self.condemn(from.slot, Doom::End, now);
+                if self.is_closing || is_surplus {
+                    let doom = if self.is_closing { Doom::End } else { Doom::Surplus };
+                    self.condemn(from.slot, doom, now);
                 }
             }
             Err(error) => {
                 let delay = member.slot.spawn_failed(now);
                 tracing::error!(%error, ?delay, "a child process could not be started; trying again later");
-                if self.is_closing {
+                if self.is_closing || member.is_surplus {
                     member.slot.close();
                 }
                 self.board.edit(from.slot, |row| row.last_death = Some(error.to_string().into()));
@@ -439,7 +452,7 @@ impl Supervisor {
     /// The slot is empty again. Gives the process id of the child that was in it.
     pub(super) fn let_go(&mut self, index: usize) -> Option<u32> {
         let member = self.members.get_mut(index)?;
-        if self.is_closing {
+        if self.is_closing || member.is_surplus {
             member.slot.close();
         }
         member.hand.take().map(|hand| hand.process.id())

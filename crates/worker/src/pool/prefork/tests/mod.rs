@@ -11,4 +11,5 @@ mod log;
 mod programs;
 mod recycling;
 mod shutdown;
+mod sizes;
 mod starts;
