@@ -143,6 +143,13 @@ pub trait Consumer: Send {
     /// # Errors
     /// [`crate::Error::Closed`] once [`Settler::close`] was called.
     async fn fetch(&mut self, limit: usize) -> Result<Vec<Delivery>>;
+
+    /// Takes from these queues from now on, which may be none. On `Ok` the queues exist, and no later fetch takes a message
+    /// out of another queue, beyond what an interrupted one has taken. What is lent stays lent, whatever its queue.
+    ///
+    /// # Errors
+    /// After an error it takes from the queues that it had; it may be asked again.
+    async fn consume_from(&mut self, queues: Vec<QueueName>) -> Result<()>;
 }
 
 /// A message lent to this worker, to be settled once by its tag.

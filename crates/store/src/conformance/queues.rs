@@ -3,7 +3,7 @@
 use super::StoreUnderTest;
 use super::consuming::ids;
 use super::subject::{LEASE, MOMENT, consume_options, message, publish, queue, queue_of, task_ids};
-use crate::{Located, Location, Publish, QueueStats, Search, Sighting, Sought};
+use crate::{Located, Location, Publish, QueueStats, Search, Settle, Sighting, Sought};
 
 fn empty(name: &str) -> QueueStats {
     QueueStats { queue: queue_of(name), ready: 0, scheduled: Some(0), lent: Some(0), consumers: 0 }
@@ -51,6 +51,53 @@ pub async fn every_known_queue_is_listed(store: &StoreUnderTest) {
     let known = names(store.broker().queues(&[]).await.unwrap());
     assert_eq!(known, ["consumed", "for later", "published"].map(queue_of));
     consuming.settler.close().await.unwrap();
+}
+
+/// A consumer takes from the queues that it was last told to take from, and counts there.
+pub async fn a_consumer_takes_from_the_queues_it_was_told_last(store: &StoreUnderTest) {
+    let (before, after) = (queue_of("before"), queue_of("after"));
+    let mut consuming = store.consume(&[&before]).await;
+    store.publish(&before, &["a"]).await;
+    let lent = consuming.one().await;
+    for queues in [vec![after.clone()], vec![after.clone(), after.clone()]] {
+        consuming.consumer.consume_from(queues).await.unwrap();
+        store.publish(&before, &["left"]).await;
+        store.publish(&after, &["b"]).await;
+        let next = consuming.one().await;
+        assert_eq!((next.queue.as_str(), ids(&[next.clone()])), ("after", vec!["b"]));
+        consuming.ack(&next).await;
+    }
+    let consumers = [store.stats(&before).await.consumers, store.stats(&after).await.consumers];
+    assert_eq!(consumers, [0, 1]);
+    consuming.ack(&lent).await;
+    consuming.consumer.consume_from(vec![before, after]).await.unwrap();
+    assert_eq!(ids(&consuming.several(2).await), ["left", "left"]);
+}
+
+/// What a consumer has of a queue that it takes from no more is its own, and goes back to that queue.
+pub async fn a_delivery_of_a_queue_that_was_left_goes_back_there(store: &StoreUnderTest) {
+    let (before, after) = (queue_of("before"), queue_of("after"));
+    store.publish(&before, &["a", "b"]).await;
+    store.publish(&after, &["c"]).await;
+    let mut consuming = store.consume(&[&before]).await;
+    let lent = consuming.several(2).await;
+    consuming.consumer.consume_from(vec![after.clone()]).await.unwrap();
+    let other = consuming.one().await;
+    consuming.settle(&lent[..1], Settle::Requeue).await;
+    assert_eq!(store.stats(&before).await.ready, 1);
+    consuming.settler.close().await.unwrap();
+    assert_eq!([store.stats(&before).await.ready, store.stats(&after).await.ready], [2, 1]);
+    assert_eq!(ids(&[other]), ["c"]);
+}
+
+/// A consumer that was told to take from no queue takes nothing, until it is told otherwise.
+pub async fn a_consumer_of_no_queue_waits(store: &StoreUnderTest) {
+    store.publish(&queue(), &["a"]).await;
+    let mut consuming = store.consume(&[&queue_of("other")]).await;
+    consuming.consumer.consume_from(Vec::new()).await.unwrap();
+    store.keeps_waiting("a consumer of no queue", &mut std::pin::pin!(consuming.consumer.fetch(1))).await;
+    consuming.consumer.consume_from(vec![queue()]).await.unwrap();
+    assert_eq!(ids(&consuming.several(1).await), ["a"]);
 }
 
 /// Only consumers that live count: not those that closed.
@@ -117,7 +164,7 @@ pub async fn a_purged_queue_works_on(store: &StoreUnderTest) {
     let lent = consuming.one().await;
     store.broker().purge(&queue()).await.unwrap();
     store.publish(&queue(), &["new"]).await;
-    consuming.settle(&[lent], crate::Settle::Requeue).await;
+    consuming.settle(&[lent], Settle::Requeue).await;
     consuming.settler.close().await.unwrap();
     let mut deliveries = store.consume(&[&queue()]).await.several(2).await;
     deliveries.sort_by_key(|delivery| delivery.message.headers.id.clone());

@@ -1,7 +1,7 @@
 //! Publishing, lending and settling.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,7 +35,10 @@ impl Broker for MemoryStore {
             state.queues.attend(&terms, now);
             terms
         });
-        let subscriber = Arc::new(Subscriber { store: self.clone(), terms, closed: AtomicBool::new(false) });
+        let (number, lease) = (terms.number, terms.lease);
+        let terms = Mutex::new(terms);
+        let closed = AtomicBool::new(false);
+        let subscriber = Arc::new(Subscriber { store: self.clone(), number, lease, terms, closed });
         Ok(Subscription {
             consumer: Box::new(MemoryConsumer(Arc::clone(&subscriber))),
             settler: subscriber.clone(),
@@ -85,8 +88,16 @@ impl MemoryStore {
 /// One consumer, in all its parts.
 struct Subscriber {
     store: MemoryStore,
-    terms: ConsumerTerms,
+    number: u64,
+    lease: Duration,
+    terms: Mutex<ConsumerTerms>,
     closed: AtomicBool,
+}
+
+impl Subscriber {
+    fn terms(&self) -> MutexGuard<'_, ConsumerTerms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct MemoryConsumer(Arc<Subscriber>);
@@ -94,13 +105,14 @@ struct MemoryConsumer(Arc<Subscriber>);
 #[async_trait]
 impl Consumer for MemoryConsumer {
     async fn fetch(&mut self, limit: usize) -> Result<Vec<Delivery>> {
-        let Subscriber { store, terms, closed } = &*self.0;
+        let subscriber = &*self.0;
+        let Subscriber { store, closed, .. } = subscriber;
         store
             .look_for(|state, now| {
                 if closed.load(Ordering::Relaxed) {
                     return Look::Found(Err(Error::Closed));
                 }
-                let deliveries = state.take(terms, limit.max(1), now);
+                let deliveries = state.take(&subscriber.terms(), limit.max(1), now);
                 if deliveries.is_empty() {
                     Look::Nothing(state.queues.next_event())
                 } else {
@@ -108,6 +120,15 @@ impl Consumer for MemoryConsumer {
                 }
             })
             .await
+    }
+
+    async fn consume_from(&mut self, queues: Vec<QueueName>) -> Result<()> {
+        self.0.store.change(|state, _| {
+            queues.iter().for_each(|queue| state.queues.create(queue));
+            state.queues.move_consumer(self.0.number, &queues);
+            self.0.terms().queues = queues;
+        });
+        Ok(())
     }
 }
 
@@ -120,12 +141,12 @@ impl Settler for Subscriber {
             finish.workflow.iter().try_for_each(|workflow| self.store.check_consequences(workflow))?;
         }
         Ok(self.store.change(|state, now| {
-            finishes.into_iter().map(|finish| state.finish(self.terms.number, finish, now)).collect()
+            finishes.into_iter().map(|finish| state.finish(self.number, finish, now)).collect()
         }))
     }
 
     async fn started(&self, tags: Vec<DeliveryTag>) -> Result<()> {
-        self.store.change(|state, _| state.queues.start(self.terms.number, &tags));
+        self.store.change(|state, _| state.queues.start(self.number, &tags));
         Ok(())
     }
 
@@ -133,7 +154,7 @@ impl Settler for Subscriber {
         self.store.change(|state, _| {
             // Set under the lock, so that no fetch takes anything after this.
             self.closed.store(true, Ordering::Relaxed);
-            state.queues.leave(self.terms.number);
+            state.queues.leave(self.number);
         });
         Ok(())
     }
@@ -142,13 +163,13 @@ impl Settler for Subscriber {
 #[async_trait]
 impl Lease for Subscriber {
     fn length(&self) -> Duration {
-        self.terms.lease
+        self.lease
     }
 
     async fn renew(&self) -> Result<()> {
         self.store.change(|state, now| {
             if !self.closed.load(Ordering::Relaxed) {
-                state.queues.renew(&self.terms, now);
+                state.queues.renew(&self.terms(), now);
             }
         });
         Ok(())

@@ -190,6 +190,13 @@ impl Queues {
         terms.prefetch.saturating_sub(consumer.lent.len())
     }
 
+    /// This consumer takes from these queues from now on.
+    pub(super) fn move_consumer(&mut self, number: u64, queues: &[QueueName]) {
+        if let Some(consumer) = self.consumers.get_mut(&number) {
+            consumer.queues = queues.to_vec();
+        }
+    }
+
     /// Takes the next message out of these queues, with its place.
     pub(super) fn pop(&mut self, queues: &[QueueName]) -> Option<(QueueName, Place, Stored)> {
         let first =

@@ -24,6 +24,13 @@ pub(super) struct Claim {
     undecodable: Vec<DeliveryTag>,
 }
 
+impl Claim {
+    /// Whether the answer to the last call was not heard.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard
+    }
+}
+
 /// What a claim brought.
 #[derive(Default)]
 pub(super) struct Claimed {
@@ -85,9 +92,10 @@ impl Consuming {
 
     async fn call_fetch(&self, claim: &Claim, limit: usize, again: bool) -> Result<Value> {
         let shared = &self.shared;
-        let lists = self.in_turn();
+        let places = self.places();
+        let lists = places.in_turn(self.turn());
         let mut call = shared.script(&FETCH, lists.clone().map(|(_, list)| list.key.as_str()));
-        call.arg(&self.id).arg(self.lease_micros()).arg(&self.record[..]);
+        call.arg(&self.id).arg(self.lease_micros()).arg(&places.record[..]);
         call.arg(claim.call).arg(claim.next).arg(limit).arg(u8::from(again));
         for (place, list) in lists {
             call.arg(place + 1).arg(&list.tail);
@@ -157,7 +165,7 @@ impl Consuming {
     }
 
     fn delivery(&self, tag: DeliveryTag, place: usize, message: Message, deliveries: u32) -> Delivery {
-        let queue = self.lists[place].queue.clone();
+        let queue = self.places().lists[place].queue.clone();
         Delivery { tag, queue, message, redelivered: deliveries > 1, deliveries, revoked: Some(false) }
     }
 

@@ -1,8 +1,8 @@
 //! The input half of a subscription: it waits without polling, then claims in one step.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use super::claim::{Claim, Claimed};
 use super::lease::RedisLease;
 use super::lending::{Changes, Lending};
 use super::pushes::{Listening, Topic};
+use super::script::MOVE;
 use super::settle::RedisSettler;
 use crate::{ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, QueueOrder, Result, Subscription};
 
@@ -32,12 +33,8 @@ pub(super) struct Consuming {
     pub id: String,
     pub lease: Duration,
     pub prefetch: usize,
-    /// Its lists, those that are taken from first before the others, queue by queue within each step.
-    pub lists: Vec<List>,
-    /// How many queues it has.
-    queues: usize,
-    /// What the server must know to give its deliveries back, as JSON.
-    pub record: Vec<u8>,
+    worker: String,
+    places: Mutex<Arc<Places>>,
     pub lending: Lending,
     /// Held while a claim is on its way.
     pub claim: tokio::sync::Mutex<Claim>,
@@ -47,7 +44,59 @@ pub(super) struct Consuming {
     begun: AtomicBool,
 }
 
+/// Where a consumer takes from, and has taken from.
+pub(super) struct Places {
+    /// All its lists. None ever goes, because deliveries know where they came from by its place here.
+    pub lists: Vec<List>,
+    /// The places of those that it takes from: what is taken from first before the rest, queue by queue within each step.
+    order: Vec<usize>,
+    /// How many queues it takes from.
+    queues: usize,
+    /// What the server must know to give its deliveries back, as JSON.
+    pub record: Vec<u8>,
+}
+
+impl Places {
+    /// These queues, beside what there was before.
+    fn new(shared: &Shared, worker: &str, mut queues: Vec<QueueName>, mut lists: Vec<List>) -> Self {
+        if shared.options.redis.queue_order_strategy == QueueOrder::Sorted {
+            queues.sort_unstable();
+        }
+        let mut order = Vec::new();
+        for step in shared.keys.steps() {
+            for queue in &queues {
+                let key = shared.keys.list(queue, *step);
+                let place = lists.iter().position(|list| list.key == key).unwrap_or_else(|| {
+                    let name =
+                        String::from_utf8_lossy(&json::to_bytes(&Value::from(queue.as_str()))).into_owned();
+                    lists.push(List { key, queue: queue.clone(), tail: format!(", \"\", {name}]") });
+                    lists.len() - 1
+                });
+                order.push(place);
+            }
+        }
+        let record = record(worker, &queues, &lists);
+        Self { lists, order, queues: queues.len(), record }
+    }
+
+    /// The lists that are taken from, with their places, when this queue has its turn first.
+    pub(super) fn in_turn(&self, turn: usize) -> impl ExactSizeIterator<Item = (usize, &List)> + Clone {
+        let queues = self.queues.max(1);
+        let at_turn = move |at: usize| at / queues * queues + (at + turn) % queues;
+        (0..self.order.len()).map(move |at| {
+            let place = self.order[at_turn(at)];
+            (place, &self.lists[place])
+        })
+    }
+
+    /// The queues that are taken from.
+    fn queues(&self) -> Vec<QueueName> {
+        self.order.iter().take(self.queues).map(|place| self.lists[*place].queue.clone()).collect()
+    }
+}
+
 /// One list of one queue.
+#[derive(Clone)]
 pub(super) struct List {
     pub key: String,
     pub queue: QueueName,
@@ -56,11 +105,26 @@ pub(super) struct List {
 }
 
 impl Consuming {
-    /// The lists in the order of taking, with their places.
-    pub(super) fn in_turn(&self) -> impl ExactSizeIterator<Item = (usize, &List)> + Clone {
-        let turn = self.turn.load(Ordering::Relaxed);
-        let place = move |at: usize| at / self.queues * self.queues + (at + turn) % self.queues;
-        (0..self.lists.len()).map(move |at| (place(at), &self.lists[place(at)]))
+    /// Where it takes from now, and has taken from.
+    pub(super) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which queue has its turn first.
+    pub(super) fn turn(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// Takes from these queues from now on. The server knows the new lists before anything is taken from them.
+    async fn take_from(&self, mut queues: Vec<QueueName>) -> Result<()> {
+        only_once(&mut queues);
+        self.shared.declare_again(&queues).await?;
+        let places = Places::new(&self.shared, &self.worker, queues, self.places().lists.clone());
+        let mut call = self.shared.plain_script(&MOVE);
+        call.arg(&self.id).arg(&places.record[..]);
+        call.run("consume", &self.shared.link).await?;
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+        Ok(())
     }
 
     /// The next queue goes first, if the queues take turns.
@@ -78,8 +142,7 @@ impl Consuming {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let queues: Vec<QueueName> =
-            self.lists.iter().take(self.queues).map(|list| list.queue.clone()).collect();
+        let queues = self.places().queues();
         drop(self.shared.io.spawn(async move {
             if let Err(error) = shared.declare_again(&queues).await {
                 tracing::warn!(%error, "the queues could not be declared again");
@@ -96,32 +159,16 @@ impl Consuming {
 /// Starts a consumer.
 pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Result<Subscription> {
     let ConsumeOptions { mut queues, prefetch, lease, worker } = options;
-    let mut seen = std::collections::HashSet::new();
-    queues.retain(|queue| seen.insert(queue.clone()));
+    only_once(&mut queues);
     shared.declare_again(&queues).await?;
-    if shared.options.redis.queue_order_strategy == QueueOrder::Sorted {
-        queues.sort_unstable();
-    }
-    let steps = shared.keys.steps().iter();
-    let lists: Vec<List> = steps
-        .flat_map(|step| queues.iter().map(move |queue| (*step, queue)))
-        .map(|(step, queue)| {
-            let name = String::from_utf8_lossy(&json::to_bytes(&Value::from(queue.as_str()))).into_owned();
-            List {
-                key: shared.keys.list(queue, step),
-                queue: queue.clone(),
-                tail: format!(", \"\", {name}]"),
-            }
-        })
-        .collect();
+    let places = Places::new(shared, &worker, queues, Vec::new());
     let consuming = Arc::new(Consuming {
         shared: Arc::clone(shared),
         id: fresh_id(),
         lease,
         prefetch: prefetch.max(1),
-        record: record(&worker, &queues, &lists),
-        queues: queues.len().max(1),
-        lists,
+        worker,
+        places: Mutex::new(Arc::new(places)),
         lending: Lending::new(),
         claim: tokio::sync::Mutex::default(),
         turn: AtomicUsize::new(0),
@@ -136,6 +183,11 @@ pub(super) async fn start(shared: &Arc<Shared>, options: ConsumeOptions) -> Resu
     // Whoever may not listen learns it now, and not when there is nothing to take.
     shared.pushes.listen(vec![Topic::Channel(shared.keys.named("wake").into())]).await?;
     Ok(subscription)
+}
+
+fn only_once(queues: &mut Vec<QueueName>) {
+    let mut seen = HashSet::new();
+    queues.retain(|queue| seen.insert(queue.clone()));
 }
 
 /// A name that nobody has had or will have. It is part of every tag, so it is short: 128 bits in base 36.
@@ -208,6 +260,16 @@ impl Consumer for RedisConsumer {
             self.claim(limit.min(room).min(LARGEST_CLAIM)).await?;
         }
     }
+
+    async fn consume_from(&mut self, queues: Vec<QueueName>) -> Result<()> {
+        // An answer that was not heard names places that were taken from then.
+        if self.claiming.is_some() || self.consuming.claim.lock().await.is_unheard() {
+            self.claim(1).await?;
+        }
+        self.consuming.take_from(queues).await?;
+        (self.lists, self.look) = (None, true);
+        Ok(())
+    }
 }
 
 impl RedisConsumer {
@@ -247,9 +309,13 @@ impl RedisConsumer {
     async fn lists_hold_something(&mut self) -> Result<bool> {
         let pushes = &self.consuming.shared.pushes;
         let lists = self.lists.get_or_insert_with(|| {
-            let keys = self.consuming.lists.iter().map(|list| Topic::Key(list.key.as_str().into()));
+            let places = self.consuming.places();
+            let keys = places.in_turn(0).map(|(_, list)| Topic::Key(list.key.as_str().into()));
             pushes.interest(keys.collect())
         });
+        if self.consuming.places().queues == 0 {
+            return Ok(false);
+        }
         pushes.any_exists(lists).await
     }
 

@@ -28,7 +28,7 @@ impl Lease for RedisLease {
         }
         let (shared, newest) = (&consuming.shared, consuming.lending.newest());
         let mut call = shared.plain_script(&RENEW);
-        call.arg(&consuming.id).arg(consuming.lease_micros()).arg(&consuming.record[..]);
+        call.arg(&consuming.id).arg(consuming.lease_micros()).arg(&consuming.places().record[..]);
         let forgotten: u8 = read(call.run("renew the lease", &shared.renewals).await?, &shared.renewals)?;
         if forgotten == 1 {
             consuming.was_forgotten(newest);

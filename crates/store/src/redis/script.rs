@@ -40,6 +40,7 @@ scripts! {
     COUNT = "groups.lua", "results.lua", "chords.lua", "count.lua";
     FETCH = "fetch.lua";
     FINISH = "groups.lua", "results.lua", "chords.lua", "finish.lua";
+    MOVE = "move.lua";
     OVERDUE = "overdue.lua";
     PUBLISH = "groups.lua", "publish.lua";
     PURGE = "purge.lua";

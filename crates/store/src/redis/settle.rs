@@ -8,7 +8,7 @@ use celeriac_protocol::{TaskId, Value, json};
 
 use super::Shared;
 use super::consequences::{NewConsequences, NewPart};
-use super::consumer::Consuming;
+use super::consumer::{Consuming, Places};
 use super::lending::Lent;
 use super::publish::NewMessage;
 use super::results::{Life, NewResult, add_life};
@@ -121,7 +121,9 @@ enum Held {
 impl Consuming {
     async fn finish(&self, endings: Vec<Ending>) -> Result<Vec<Settled>> {
         let shared = &self.shared;
-        let lists: BTreeSet<&str> = endings.iter().flat_map(|ending| self.lists_of(ending)).collect();
+        let places = self.places();
+        let lists: BTreeSet<&str> =
+            endings.iter().flat_map(|ending| self.lists_of(ending, &places)).collect();
         let mut call = shared.script(&FINISH, lists.into_iter());
         let usual = endings.iter().find_map(Ending::success).and_then(NewResult::life);
         add_life(usual, call.arg(&self.id));
@@ -163,12 +165,16 @@ impl Consuming {
     }
 
     /// The lists that something of this goes to.
-    fn lists_of<'ending>(&'ending self, ending: &'ending Ending) -> impl Iterator<Item = &'ending str> {
+    fn lists_of<'ending>(
+        &self,
+        ending: &'ending Ending,
+        places: &'ending Places,
+    ) -> impl Iterator<Item = &'ending str> + use<'ending> {
         let home = match ending.settle {
             Settle::Requeue | Settle::Release => ending.tag.and_then(|tag| self.lending.get(tag)),
             Settle::Ack | Settle::Fail(_) => None,
         };
-        let home = home.map(|lent| &*self.lists[lent.place].key);
+        let home = home.map(|lent| &*places.lists[lent.place].key);
         let workflow = ending.workflow.iter().flat_map(NewConsequences::lists);
         home.into_iter().chain(ending.follow_ups.iter().map(NewMessage::list)).chain(workflow)
     }
@@ -204,7 +210,8 @@ impl Consuming {
     }
 
     fn add_settlement(&self, tag: DeliveryTag, lent: &Lent, settle: &Settle, call: &mut Call) {
-        let list = &self.lists[lent.place];
+        let places = self.places();
+        let list = &places.lists[lent.place];
         call.arg(tag.0);
         match settle {
             Settle::Ack => {

@@ -1,8 +1,8 @@
 //! What one consumer holds.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use celeriac_protocol::QueueName;
@@ -21,13 +21,33 @@ pub(super) struct Lending {
     pub worker: String,
     pub lease: Duration,
     pub prefetch: usize,
-    /// Its queues in the order they were named.
-    pub queues: Vec<i64>,
-    pub names: HashMap<i64, QueueName>,
+    queues: Mutex<Arc<Queues>>,
     held: Mutex<Held>,
     closed: AtomicBool,
     /// Told when there may be room again, or the lease was lost, or it is closed.
     pub changed: Notify,
+}
+
+/// The queues of a consumer.
+pub(super) struct Queues {
+    /// Those it takes from, in the order they were named.
+    pub taken_from: Vec<i64>,
+    /// Those that it has ever taken from, by their names.
+    pub names: HashMap<i64, QueueName>,
+}
+
+impl Queues {
+    /// These queues, which are made if there are none of their names.
+    pub(super) fn named(tx: &mut Tx<'_>, named: &[QueueName]) -> rusqlite::Result<Self> {
+        let (mut taken_from, mut names) = (Vec::new(), HashMap::new());
+        for queue in named {
+            let id = tx.queue(queue)?;
+            if names.insert(id, queue.clone()).is_none() {
+                taken_from.push(id);
+            }
+        }
+        Ok(Self { taken_from, names })
+    }
 }
 
 /// The state of a consumer at one moment.
@@ -40,22 +60,30 @@ pub(super) struct Held {
 }
 
 impl Lending {
-    pub(super) fn new(
-        options: crate::ConsumeOptions,
-        queues: Vec<i64>,
-        names: HashMap<i64, QueueName>,
-        consumer: i64,
-    ) -> Self {
+    pub(super) fn new(options: crate::ConsumeOptions, queues: Queues, consumer: i64) -> Self {
         Self {
             worker: options.worker,
             lease: options.lease,
             prefetch: options.prefetch.max(1),
-            queues,
-            names,
+            queues: Mutex::new(Arc::new(queues)),
             held: Mutex::new(Held { consumer, unsettled: 0 }),
             closed: AtomicBool::new(false),
             changed: Notify::new(),
         }
+    }
+
+    pub(super) fn queues(&self) -> Arc<Queues> {
+        Arc::clone(&lock(&self.queues))
+    }
+
+    /// It takes from these from now on.
+    pub(super) fn take_from(&self, queues: Queues) {
+        let mut current = lock(&self.queues);
+        let mut names = current.names.clone();
+        names.extend(queues.names);
+        *current = Arc::new(Queues { taken_from: queues.taken_from, names });
+        drop(current);
+        self.changed.notify_one();
     }
 
     pub(super) fn held(&self) -> Held {
@@ -99,10 +127,24 @@ pub(super) fn lease_until(now: i64, lease: Duration) -> i64 {
 pub(super) fn register(tx: &Tx<'_>, worker: &str, queues: &[i64], lease_until: i64) -> rusqlite::Result<i64> {
     let consumer =
         tx.statement(include_str!("sql/consumer_create.sql"))?.insert(params![worker, lease_until])?;
+    note_queues(tx, consumer, queues)?;
+    Ok(consumer)
+}
+
+fn note_queues(tx: &Tx<'_>, consumer: i64, queues: &[i64]) -> rusqlite::Result<()> {
     for queue in queues {
         tx.execute(include_str!("sql/consumer_queue.sql"), params![consumer, queue])?;
     }
-    Ok(consumer)
+    Ok(())
+}
+
+/// Says of a consumer that it takes from these queues, if it is known.
+pub(super) fn move_consumer(tx: &Tx<'_>, consumer: i64, queues: &[i64]) -> rusqlite::Result<()> {
+    if tx.statement(include_str!("sql/consumer_exists.sql"))?.exists([consumer])? {
+        tx.execute(include_str!("sql/consumer_remove_queues.sql"), [consumer])?;
+        note_queues(tx, consumer, queues)?;
+    }
+    Ok(())
 }
 
 /// Whether a delivery that goes back to its queue counts; a redelivery that did not start does not if it was lost.

@@ -3,11 +3,11 @@
 mod claim;
 mod operation;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use celeriac_protocol::{Message, Timestamp};
+use celeriac_protocol::{Message, QueueName, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use self::claim::Batch;
@@ -15,7 +15,7 @@ use self::operation::{Fetch, Found};
 use super::SqliteStore;
 use super::finish::SqliteSettler;
 use super::lease::SqliteLease;
-use super::lending::{self, Lending};
+use super::lending::{self, Lending, Queues};
 use super::wake::Topic;
 use super::writer::Writer;
 use crate::clock::Clock;
@@ -31,20 +31,13 @@ impl SqliteStore {
         let ready = shared.wake.listen(Topic::Ready);
         let (queues, worker, lease) = (options.queues.clone(), options.worker.clone(), options.lease);
         let started = shared.writer.call("consume", move |tx| {
-            let mut names = HashMap::new();
-            let mut ids = Vec::new();
-            for queue in &queues {
-                let id = tx.queue(queue)?;
-                if names.insert(id, queue.clone()).is_none() {
-                    ids.push(id);
-                }
-            }
+            let queues = Queues::named(tx, &queues)?;
             let lease_until = lending::lease_until(tx.now, lease);
-            let consumer = lending::register(tx, &worker, &ids, lease_until)?;
-            Ok((ids, names, consumer))
+            let consumer = lending::register(tx, &worker, &queues.taken_from, lease_until)?;
+            Ok((queues, consumer))
         });
-        let (queues, names, consumer) = started.await?;
-        let lending = Arc::new(Lending::new(options, queues, names, consumer));
+        let (queues, consumer) = started.await?;
+        let lending = Arc::new(Lending::new(options, queues, consumer));
         let settler = Arc::new(SqliteSettler {
             writer: shared.writer.clone(),
             message_limit: shared.options.message_limit,
@@ -110,6 +103,21 @@ impl Consumer for SqliteConsumer {
             }
         }
     }
+
+    async fn consume_from(&mut self, queues: Vec<QueueName>) -> Result<()> {
+        if self.asked {
+            // What is under way was asked of the queues before, and is answered first.
+            self.look(1).await?;
+        }
+        let lending = Arc::clone(&self.lending);
+        let moved = self.writer.call("consume", move |tx| {
+            let queues = Queues::named(tx, &queues)?;
+            lending::move_consumer(tx, lending.held().consumer, &queues.taken_from)?;
+            Ok(queues)
+        });
+        self.lending.take_from(moved.await?);
+        Ok(())
+    }
 }
 
 /// Nothing to deliver; look again at this time, if there is one.
@@ -156,12 +164,13 @@ impl SqliteConsumer {
     }
 
     fn decode(&mut self, batch: &Batch) {
+        let queues = self.lending.queues();
         for row in &batch.rows {
             let tag = DeliveryTag(row.tag as u64);
             match Message::decode(batch.head(row), batch.body(row)) {
                 Ok(message) => self.taken.push_back(Delivery {
                     tag,
-                    queue: self.lending.names[&row.queue].clone(),
+                    queue: queues.names[&row.queue].clone(),
                     message,
                     redelivered: row.deliveries > 1,
                     deliveries: u32::try_from(row.deliveries).unwrap_or(u32::MAX),

@@ -52,7 +52,7 @@ impl Fetch {
         let consumer = lending::register(
             tx,
             &lending.worker,
-            &lending.queues,
+            &lending.queues().taken_from,
             lending::lease_until(tx.now, lending.lease),
         )?;
         Ok(Held { consumer, unsettled: 0 })
@@ -68,7 +68,7 @@ impl Operation for Fetch {
             return Ok(true);
         }
         let mut any = look.prepare_cached(include_str!("../sql/ready_any.sql"))?;
-        for queue in &self.lending.queues {
+        for queue in &self.lending.queues().taken_from {
             if any.exists([queue])? {
                 return Ok(true);
             }
@@ -88,7 +88,7 @@ impl Operation for Fetch {
         lending::reap(tx, held.consumer)?;
         make_due_ready(tx)?;
         let room = self.limit.min(self.lending.prefetch.saturating_sub(held.unsettled));
-        let batch = claim::take(tx, held.consumer, &self.lending.queues, room)?;
+        let batch = claim::take(tx, held.consumer, &self.lending.queues().taken_from, room)?;
         if batch.rows.is_empty() {
             self.found =
                 Found::Nothing(next_change(tx.connection, held.consumer)?.map(Timestamp::from_micros));
