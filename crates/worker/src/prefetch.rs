@@ -85,6 +85,11 @@ impl Prefetch {
         Self { multiplier, most: if multiplier > 1 { most.max(MOST_BY_PACE) } else { most } }
     }
 
+    /// The most deliveries that may be unsettled at once, those included whose outcome is on its way to the store.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// As many as the store is to lend at most, should pools grow.
     pub(crate) fn ceiling(&self) -> usize {
         self.most.max(MOST_BY_PACE)
