@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    application, call, completions, failed, inspect, probe, purge, queues, result, revoke, tasks, unknown,
-    worker,
+    application, call, completions, events, failed, inspect, probe, purge, queues, result, revoke, tasks,
+    unknown, worker,
 };
 
 /// The widest a help text gets.
@@ -110,6 +110,7 @@ pub(crate) enum Command {
     Result(result::Args),
     /// Show what waits in the queues
     Queues(queues::Args),
+    Events(events::Args),
     /// Remove what waits in queues
     Purge(purge::Args),
     /// List, show, requeue or drop tasks that nobody could run

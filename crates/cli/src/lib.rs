@@ -10,6 +10,7 @@ mod call;
 mod celery;
 mod completions;
 mod daemon;
+mod events;
 mod failed;
 mod failure;
 mod hosted;
@@ -194,6 +195,7 @@ fn execute(
         Command::Call(args) => small_runtime()?.block_on(call::run(*args, session)),
         Command::Result(args) => small_runtime()?.block_on(result::run(args, session)),
         Command::Queues(args) => small_runtime()?.block_on(queues::run(args, session)),
+        Command::Events(args) => small_runtime()?.block_on(events::run(args, session)),
         Command::Purge(args) => small_runtime()?.block_on(purge::run(args, session)),
         Command::Failed(args) => small_runtime()?.block_on(failed::run(args, session)),
         Command::Revoke(args) => small_runtime()?.block_on(revoke::run(args, session)),

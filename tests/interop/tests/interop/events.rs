@@ -1,5 +1,8 @@
 //! Events of our worker as Celery's own tools hear them, beside those of a stock worker: `python/drive_events.py` watches.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
 use super::apps::Host;
 
 const NODE: &str = "watched@here";
@@ -31,5 +34,25 @@ async fn a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right() {
 async fn events_of_tasks_are_begun_and_ended_by_remote_control() {
     let host = start().await;
     drive(&host, "switched").await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn the_command_line_shows_what_is_told() {
+    let host = start().await;
+    let mut watcher = Command::new(env!("CARGO_BIN_EXE_rust-tasks"))
+        .args(["events", "--json", "--limit", "6", "-b", &host.broker.url()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(watcher.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let heartbeat = said.next().unwrap();
+    assert!(heartbeat.contains(r#""type": "worker-heartbeat""#), "{heartbeat}");
+    drive(&host, "state").await;
+    let said: String = said.collect();
+    assert!(watcher.wait().unwrap().success());
+    let types = ["task-received", "task-started", "task-succeeded"];
+    assert!(types.iter().all(|kind| said.contains(&format!(r#""type": "{kind}""#))), "{said}");
+    assert!(said.contains(r#""result": "3""#), "{said}");
     host.end().await;
 }
