@@ -22,7 +22,7 @@ use super::frame::Encoded;
 use super::sys::retried;
 
 /// How many jobs a child has at most besides the one that it runs.
-pub(super) const AHEAD: usize = 64;
+pub(super) const AHEAD: usize = 32;
 
 /// Both ends of this socket, as the parent keeps them beside the one that the child has.
 #[derive(Debug)]

@@ -136,6 +136,8 @@ impl Link {
                 () = self.channel.writable(), if !self.sending.is_empty() => self.write(),
                 () = self.channel.readable(), if self.can_read && rest.is_none() => self.read(1).await,
                 () = sleep_until(rest.unwrap_or(self.said_alive)), if self.can_read && rest.is_some() => {
+                    // Where it could not be watched although it has to read first.
+                    self.write();
                     self.read(PIECES).await;
                 }
                 () = out.readable(), if out.is_open() => self.outputs[0].log(&self.name, self.task.as_deref(), false),

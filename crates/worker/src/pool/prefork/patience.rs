@@ -9,16 +9,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What comes sooner after the last reading than this follows it briskly.
-const BRISK: Duration = Duration::from_millis(1);
+const BRISK: Duration = Duration::from_micros(500);
 
 /// After how many brisk readings in a row the next one waits for the beat.
 const ENOUGH: u8 = 16;
 
-/// The time between two beats: less than what the child has ahead takes it.
-const BEAT: Duration = Duration::from_millis(6);
+/// The time between two beats: less than what the child has ahead takes it, and no more than it takes anyway until a start is
+/// acknowledged. What a killed worker has not acknowledged runs again, although it was to run once at most.
+const BEAT: Duration = Duration::from_millis(1);
 
 /// How many frames on a beat show that the child is as quick as before: two for each task.
-const WORTH_IT: usize = 12;
+const WORTH_IT: usize = 4;
 
 /// Whether and until when a child is left alone.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Patience {
             self.until = (frames >= WORTH_IT).then(|| self.next_beat(now));
             self.brisk = 0;
         } else {
-            let is_brisk = self.may_rest && now.duration_since(self.last) < BRISK;
+            let is_brisk = self.may_rest && frames > 0 && now.duration_since(self.last) < BRISK;
             self.brisk = if is_brisk { self.brisk + 1 } else { 0 };
             self.until = (self.brisk == ENOUGH).then(|| self.next_beat(now));
         }
@@ -94,6 +95,14 @@ mod tests {
         assert!(!rests(false, 16, OFTEN));
         assert!(!rests(true, 4, OFTEN), "a task or two");
         assert!(!rests(true, 200, BRISK), "tasks that take longer");
+    }
+
+    #[test]
+    fn a_child_that_sends_something_large_is_no_quick_one() {
+        let start = Instant::now();
+        let mut patience = Patience::new(true, start);
+        (1..=100).for_each(|piece| patience.has_read(start + OFTEN * piece, 0));
+        assert!(patience.until().is_none());
     }
 
     #[test]
