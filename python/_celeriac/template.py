@@ -69,6 +69,7 @@ class Template:
         self.app = self.worker.app
         self.starts = starts.Starts(self.worker)
         self.worker.after_setup()
+        self.worker.redirect()
         self.told = told.Told(self.app, self.worker)
         self.commands = commands.Commands(self.app, self.worker)
         description = json.dumps(describe.describe(self.app, self.worker)).encode()

@@ -27,6 +27,14 @@ class Parent(Worker):
     def after_setup(self):
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=self.app.conf)
 
+    def redirect(self):
+        """What tasks print becomes records of the log, unless the application logs its own way.
+
+        Source: celery/apps/worker.py, `Worker.on_start`, Celery 5.7.0. The variables that this sets are for the children.
+        """
+        if not self._custom_logging and self.redirect_stdouts:
+            self.app.log.redirect_stdouts(self.redirect_stdouts_level)
+
     def setup_instance(self, **options):
         # Steps of the application would need what is not here; they have been named as such.
         kept = self.app.steps["worker"]

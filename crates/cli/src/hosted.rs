@@ -10,6 +10,7 @@ use celeriac_app::settings::Setting;
 use celeriac_app::signals::{self, ShuttingDown};
 use celeriac_app::task::{Acks, PythonRules};
 use celeriac_app::{App, Settings, TaskBody, TaskDefinition, TaskOptions};
+use celeriac_protocol::{Compression, Serializer};
 use celeriac_worker::{CommandLine, Description, HostPool, HostedTask, Launch, Refused, Template};
 use serde_json::{Value, json};
 
@@ -178,6 +179,12 @@ pub(crate) fn take_over(name: &str, value: &Value, settings: &mut Settings) -> R
     if name == "result_backend" && !is_known(&text) {
         return Ok(());
     }
+    // How the application writes is between it and its children. What this process sends itself it writes as it can.
+    if name == "task_serializer" && Serializer::from_name(&text).is_none()
+        || name == "task_compression" && Compression::from_name(&text).is_none()
+    {
+        return Ok(());
+    }
     setting.set(settings, &text).map_err(|error| {
         Failure::because(format!("the setting {name} of the application cannot be used"), &error)
     })
@@ -284,6 +291,16 @@ mod tests {
         assert_eq!(options.rate_limit, "10/m".parse().ok());
         assert_eq!(options.time_limit, Some(Duration::from_secs(2)));
         assert_eq!(options.soft_time_limit, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn how_an_application_writes_is_its_own_affair() {
+        let mut settings = Settings::default();
+        take_over("task_serializer", &json!("pickle"), &mut settings).unwrap();
+        take_over("task_compression", &json!("brotli"), &mut settings).unwrap();
+        assert_eq!((&*settings.task_serializer, &settings.task_compression), ("json", &None));
+        take_over("task_serializer", &json!("msgpack"), &mut settings).unwrap();
+        assert_eq!(settings.task_serializer, "msgpack");
     }
 
     #[test]

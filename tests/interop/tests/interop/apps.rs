@@ -296,3 +296,16 @@ async fn an_application_that_cannot_be_loaded_says_why() {
     assert_eq!(code, Some(1));
     assert!(said.contains("/no/such/python cannot be started"), "{said}");
 }
+
+#[tokio::test]
+async fn an_application_may_send_pickles_and_what_it_prints_is_logged() {
+    // CI is root, which Celery lets run pickles only if it is told to.
+    let host = Host::start_with("older", &["-c", "2"], &[("C_FORCE_ROOT", "1")], 2).await;
+    host.drive_with("drive_older.py", &[]).await;
+    for text in ["hello", "and hello"] {
+        let is_record =
+            |line: &str| line.contains("WARNING/ForkPoolWorker-") && line.ends_with(&format!("] {text}"));
+        assert!(host.log().lines().any(is_record), "{text}: {}", host.log());
+    }
+    host.end().await;
+}
