@@ -1,6 +1,6 @@
 //! Brings deliveries to the loop, with what the store knows of them.
 
-use celeriac_protocol::TaskId;
+use celeriac_protocol::{QueueName, TaskId};
 use celeriac_store::{Consumer, Delivery, Error, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ pub(crate) struct Fetcher {
     pub(crate) consumer: Box<dyn Consumer>,
     pub(crate) store: Store,
     pub(crate) limits: mpsc::Receiver<usize>,
+    /// The queues to take from, where somebody has changed them.
+    pub(crate) queues: mpsc::UnboundedReceiver<Vec<QueueName>>,
     pub(crate) arrivals: mpsc::UnboundedSender<Input>,
     pub(crate) trouble: Trouble,
     /// What probes are answered from, if there are any.
@@ -38,7 +40,16 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     /// Fetches until the loop has dropped its end, or the consumer is closed.
     pub(crate) async fn run(mut self) {
-        while let Some(limit) = self.limits.recv().await {
+        loop {
+            let limit = tokio::select! {
+                biased;
+                Some(queues) = self.queues.recv() => {
+                    self.take_from(queues).await;
+                    continue;
+                }
+                limit = self.limits.recv() => limit,
+            };
+            let Some(limit) = limit else { return };
             let Some(deliveries) = self.fetch(limit).await else { return };
             let deliveries = deliveries.into_iter().map(in_protocol_2).collect();
             let arrivals = look_up(&self.store, &self.trouble, deliveries).await;
@@ -53,7 +64,15 @@ impl Fetcher {
         let mut asker = self.trouble.asker("nothing could be fetched");
         loop {
             self.note(Vitals::fetch_begins);
-            match self.consumer.fetch(limit).await {
+            let fetched = tokio::select! {
+                biased;
+                Some(queues) = self.queues.recv() => {
+                    self.take_from(queues).await;
+                    continue;
+                }
+                fetched = self.consumer.fetch(limit) => fetched,
+            };
+            match fetched {
                 Ok(deliveries) => {
                     asker.worked();
                     self.note(Vitals::fetched);
@@ -64,6 +83,22 @@ impl Fetcher {
                     self.note(Vitals::fetch_failed);
                     asker.pause(&error).await;
                 }
+            }
+        }
+    }
+
+    /// Takes from these queues from now on, or from those that it was told after that.
+    async fn take_from(&mut self, mut queues: Vec<QueueName>) {
+        let mut asker = self.trouble.asker("the queues cannot be consumed");
+        loop {
+            while let Ok(newer) = self.queues.try_recv() {
+                queues = newer;
+            }
+            match self.consumer.consume_from(queues.clone()).await {
+                Ok(()) => return asker.worked(),
+                // The next fetch finds that too.
+                Err(Error::Closed) => return,
+                Err(error) => asker.pause(&error).await,
             }
         }
     }

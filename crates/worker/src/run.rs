@@ -7,7 +7,7 @@ use std::time::Duration;
 use celeriac_app::resource::{HealthBoard, ProcessKind, ResourcePlan, SharedSet};
 use celeriac_app::signals::{self, WorkerNode};
 use celeriac_app::{App, CancellationToken, Process, Reason, Reporter, Workplace};
-use celeriac_protocol::{State, TaskId, Value, events};
+use celeriac_protocol::{QueueName, State, TaskId, Value, events};
 use celeriac_store::{ConsumeOptions, ConsumerId, Settler, Store, Subscription, WorkerRecord};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
@@ -157,6 +157,7 @@ struct Channels {
     events: Events,
     inputs: mpsc::UnboundedSender<Input>,
     limits: mpsc::Receiver<usize>,
+    queues: mpsc::UnboundedReceiver<Vec<QueueName>>,
     items: mpsc::UnboundedReceiver<Item>,
     records: mpsc::Receiver<WorkerRecord>,
     renewed: mpsc::Sender<Renewed>,
@@ -167,6 +168,7 @@ impl Channels {
         let (events, pools) = Events::channel();
         let (inputs, heard) = mpsc::unbounded_channel();
         let (ask, limits) = mpsc::channel(1);
+        let (change, queues) = mpsc::unbounded_channel();
         let (finish, items) = mpsc::unbounded_channel();
         let (say, records) = mpsc::channel(1);
         let (renewed, renewals) = mpsc::channel(1);
@@ -178,10 +180,11 @@ impl Channels {
             renewed: renewals,
             shutdown,
             limits: Some(ask),
+            queues: change,
             items: finish,
             records: say,
         };
-        Self { wires, events, inputs, limits, items, records, renewed }
+        Self { wires, events, inputs, limits, queues, items, records, renewed }
     }
 }
 
@@ -210,7 +213,7 @@ impl Worker<'_> {
         monitor: Option<&mut Monitor>,
     ) -> Result<(Consumer, Crew), Error> {
         let Self { app, options, host, store } = *self;
-        let Channels { wires, events, inputs, limits, items, records, renewed } = channels;
+        let Channels { wires, events, inputs, limits, queues, items, records, renewed } = channels;
         let reports = Arc::new(Reports::default());
         let rules = Arc::new(Rules {
             result_expires: options.result_expires,
@@ -234,6 +237,7 @@ impl Worker<'_> {
             consumer,
             store: store.clone(),
             limits,
+            queues,
             arrivals: inputs.clone(),
             trouble: trouble.clone(),
             signs: signs.clone(),
@@ -320,6 +324,7 @@ impl Worker<'_> {
             inquirer: Inquirer::new(inputs.clone()),
             clock,
             since: Instant::now(),
+            queues: self.options.queues.clone(),
             changed: HashMap::new(),
             memory: MemorySamples::default(),
             happenings: watch.map(Watch::downgrade),

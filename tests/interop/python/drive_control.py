@@ -218,6 +218,33 @@ def limits():
     assert told(app.control.time_limit("nobody", **ASK_NOW)) == {"error": "unknown task"}
 
 
+def queues():
+    names = lambda: sorted(queue["name"] for queue in inspect("active_queues"))  # noqa: E731
+    assert names() == ["celery"]
+    # Something waits there, and its worker waits for something to do.
+    early = add(queue="extra")
+    assert told(app.control.add_consumer("extra", **ASK_NOW)) == {"ok": "add consumer extra"}
+    assert total(early) == 3
+    assert names() == ["celery", "extra"]
+    assert total(add(queue="extra")) == 3 == total(add())
+    assert told(app.control.add_consumer("extra", **ASK_NOW)) == {"ok": "add consumer extra"}
+    slow = Slow(queue="extra").runs()
+    assert told(app.control.cancel_consumer("extra", **ASK_NOW)) == {"ok": "no longer consuming from extra"}
+    assert names() == ["celery"]
+    left = add(queue="extra")
+    assert slow.may_go()
+    assert [total(add()) for _ in range(5)] == [3] * 5
+    assert left.state == "PENDING", left.state
+    # Without any queue it is still there.
+    assert told(app.control.cancel_consumer("celery", **ASK_NOW))["ok"] and names() == []
+    waiting = add()
+    assert told(app.control.add_consumer("celery", **ASK_NOW))["ok"]
+    assert told(app.control.add_consumer("extra", exchange_type="direct", **ASK_NOW))["ok"]
+    assert total(waiting) == 3 == total(left)
+    said = told(app.control.add_consumer("other", exchange="others", routing_key="o", **ASK_NOW))
+    assert said["error"].startswith("NotImplementedError("), said
+
+
 def sizes():
     processes = lambda: inspect("stats")["pool"]["processes"]  # noqa: E731
     before = until("both are there", lambda: len(processes()) == 2 and processes())

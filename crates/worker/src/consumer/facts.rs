@@ -144,7 +144,7 @@ impl Consumer {
     }
 
     fn facts(&self) -> Value {
-        let queues = self.options.queues.iter().map(|queue| Value::String(queue.as_str().into())).collect();
+        let queues = self.queues.iter().map(|queue| Value::String(queue.as_str().into())).collect();
         let running: Vec<Value> = self
             .table
             .iter()

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use celeriac_app::resource::HealthBoard;
 use celeriac_app::{App, Workplace};
-use celeriac_protocol::{TaskName, Timestamp};
+use celeriac_protocol::{QueueName, TaskName, Timestamp};
 use celeriac_store::{ConsumerId, Revocation, WorkerRecord};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -124,6 +124,8 @@ pub(crate) struct Wires {
     pub(crate) shutdown: Shutdown,
     /// How many deliveries to fetch; `None` once no more are wanted.
     pub(crate) limits: Option<mpsc::Sender<usize>>,
+    /// From which queues to fetch, where that changes.
+    pub(crate) queues: mpsc::UnboundedSender<Vec<QueueName>>,
     pub(crate) items: mpsc::UnboundedSender<Item>,
     /// One place: a record that waits is replaced by asking again.
     pub(crate) records: mpsc::Sender<WorkerRecord>,
@@ -143,6 +145,8 @@ pub(crate) struct Consumer {
     table: Table,
     limited: HashMap<TaskName, Limited>,
     changed: HashMap<TaskName, Changed>,
+    /// Where tasks are fetched from.
+    queues: Vec<QueueName>,
     suspects: Suspects,
     timers: Timers<Deadline>,
     phase: Phase,
@@ -199,6 +203,7 @@ impl Consumer {
         let Parts { lanes, prefetch, id, watch, counts, signs, .. } = parts;
         Self {
             suspects: Suspects::new(options.delivery_limit),
+            queues: options.queues.clone(),
             app,
             options,
             rules,

@@ -34,6 +34,13 @@ impl Consumer {
                 self.set_time_limits(&task, limits);
                 let _ = done.send(());
             }
+            Question::Consume(queues, done) => {
+                // Without a fetcher the worker has ended.
+                let _ = self.wires.queues.send(queues.clone());
+                self.queues = queues;
+                self.announce();
+                let _ = done.send(());
+            }
             Question::Resize(by, answer) => drop(answer.send(self.resize(by))),
             Question::Restart(done) => {
                 self.lanes.iter_mut().for_each(|lane| lane.pool.restart());

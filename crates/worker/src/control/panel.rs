@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use celeriac_app::{App, TaskOptions};
 use celeriac_protocol::control::ControlCommand;
-use celeriac_protocol::{TaskName, Value, repr};
+use celeriac_protocol::{QueueName, TaskName, Value, repr};
 use celeriac_store::Store;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -25,6 +25,8 @@ pub(crate) struct Panel {
     pub(crate) clock: LogicalClock,
     /// When the worker started.
     pub(crate) since: Instant,
+    /// Where the worker takes tasks from.
+    pub(crate) queues: Vec<QueueName>,
     /// What was set of tasks that are none of the application's: their options as they are now.
     pub(crate) changed: HashMap<TaskName, TaskOptions>,
     /// What `memsample` has found.
@@ -109,6 +111,8 @@ impl Panel {
             "heartbeat" => self.heartbeat(),
             "rate_limit" => self.rate_limit(command).await?,
             "time_limit" => self.time_limit(command).await?,
+            "add_consumer" => self.add_consumer(command).await?,
+            "cancel_consumer" => self.cancel_consumer(command).await?,
             "pool_grow" => self.grow_pool(command).await?,
             "pool_shrink" => self.shrink_pool(command).await?,
             "pool_restart" => self.restart_pool(command).await?,

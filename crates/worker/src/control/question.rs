@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_app::task::RateLimit;
-use celeriac_protocol::{TaskId, TaskName, TimeLimits, Timestamp};
+use celeriac_protocol::{QueueName, TaskId, TaskName, TimeLimits, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::panel::Refusal;
@@ -31,6 +31,8 @@ pub(crate) enum Question {
     RateLimit(TaskName, RateLimit, oneshot::Sender<()>),
     /// This task has these time limits from now on, unless a call has its own; what runs keeps those that it has.
     TimeLimits(TaskName, TimeLimits, oneshot::Sender<()>),
+    /// Tasks are fetched from these queues from now on.
+    Consume(Vec<QueueName>, oneshot::Sender<()>),
     /// The pool has so many child processes more, or less. Answers why it cannot be so.
     Resize(isize, oneshot::Sender<Result<(), Refusal>>),
     /// Every child process is replaced.

@@ -114,12 +114,15 @@ const OF_ITSELF: [&str; 5] = ["stats", "settings", "registered", "revocations", 
 async fn an_application_is_limited_and_sized_from_afar() {
     let worker = Controlled::of_python().await;
     worker.drive("limits").await;
+    worker.drive("queues").await;
     worker.drive("sizes").await;
 }
 
 #[tokio::test]
 async fn tasks_in_rust_are_limited_from_afar() {
-    Controlled::of_rust().await.drive("limits").await;
+    let worker = Controlled::of_rust().await;
+    worker.drive("limits").await;
+    worker.drive("queues").await;
 }
 
 #[tokio::test]

@@ -1,16 +1,69 @@
-//! Where the worker takes tasks from: `active_queues`.
+//! Where the worker takes tasks from: `active_queues`, `add_consumer`, `cancel_consumer`.
 
-use celeriac_protocol::Value;
+use celeriac_protocol::control::ControlCommand;
+use celeriac_protocol::{QueueName, Value};
 
-use crate::control::panel::Panel;
+use crate::control::Question;
+use crate::control::panel::{Panel, Refusal, ok};
 
 impl Panel {
     /// The queues, each with the exchange of its name, as a stock worker describes those that it makes itself.
     ///
     /// Source: `active_queues`, `celery/worker/control.py`, Celery 5.7.0, and `Queue.attrs`, `kombu/entity.py`, kombu 5.7.0.
     pub(in crate::control) fn active_queues(&self) -> Value {
-        Value::List(self.options.queues.iter().map(|queue| described(queue.as_str())).collect())
+        Value::List(self.queues.iter().map(|queue| described(queue.as_str())).collect())
     }
+
+    /// Takes tasks from one queue more. It is bound to the exchange of its name, as a queue that a stock worker makes itself.
+    ///
+    /// Source: `add_consumer`, `celery/worker/control.py`, Celery 5.7.0.
+    pub(in crate::control) async fn add_consumer(
+        &mut self,
+        command: &ControlCommand,
+    ) -> Result<Value, Refusal> {
+        let queue = queue_of("add_consumer", command)?;
+        for (name, usual) in [("exchange", queue), ("exchange_type", "direct"), ("routing_key", queue)] {
+            let given = command.argument(name).and_then(Value::as_str).filter(|given| !given.is_empty());
+            if given.is_some_and(|given| given != usual) {
+                let text = format!("{name} can only be {usual}: bind the queue where it is sent to");
+                return Err(Refusal::new("NotImplementedError", text));
+            }
+        }
+        let name = QueueName::new(queue);
+        if !self.queues.contains(&name) {
+            let queues = self.queues.iter().cloned().chain([name]).collect();
+            self.consume(queues).await?;
+            tracing::info!("Started consuming from {queue}");
+        }
+        Ok(ok(format!("add consumer {queue}")))
+    }
+
+    /// Takes no more tasks from a queue. Those that the worker has of it run.
+    ///
+    /// Source: `cancel_consumer`, `celery/worker/control.py`, Celery 5.7.0.
+    pub(in crate::control) async fn cancel_consumer(
+        &mut self,
+        command: &ControlCommand,
+    ) -> Result<Value, Refusal> {
+        let queue = queue_of("cancel_consumer", command)?;
+        tracing::info!("Canceling queue {queue}");
+        if self.queues.iter().any(|name| name.as_str() == queue) {
+            let queues = self.queues.iter().filter(|name| name.as_str() != queue).cloned().collect();
+            self.consume(queues).await?;
+        }
+        Ok(ok(format!("no longer consuming from {queue}")))
+    }
+
+    async fn consume(&mut self, queues: Vec<QueueName>) -> Result<(), Refusal> {
+        self.inquirer.ask(|done| Question::Consume(queues.clone(), done)).await?;
+        self.queues = queues;
+        Ok(())
+    }
+}
+
+fn queue_of<'command>(method: &str, command: &'command ControlCommand) -> Result<&'command str, Refusal> {
+    let queue = command.argument("queue").and_then(Value::as_str);
+    queue.ok_or_else(|| Refusal::missing(method, "queue"))
 }
 
 fn described(queue: &str) -> Value {
