@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{Message, QueueName, TaskId, Timestamp};
+use celeriac_protocol::{Headers, Message, QueueName, TaskId, Timestamp};
 
 use crate::{
     Capabilities, Consequences, FailureReason, Located, Publication, Result, Search, Sightings, StoreResult,
@@ -42,6 +42,10 @@ pub trait Broker: Send + Sync {
     /// What waits, is lent and consumes, one answer for each of these queues, in order: zeros for a queue
     /// that does not exist. For every known queue by name if none is named and the server can list them.
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>>;
+
+    /// For each of these queues, in order, the headers of what has its turn next: of each priority that is told apart one
+    /// message, the longest waiting. Nothing is taken. Stored bytes that are no message have no headers.
+    async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>>;
 
     /// Removes what waits in a queue, with [`Capabilities::schedule_access`] scheduled messages too, and says
     /// how many messages that were. What is lent stays lent.

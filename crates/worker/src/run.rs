@@ -267,6 +267,7 @@ impl Worker<'_> {
                 store: store.clone(),
                 queues: options.queues.clone(),
                 signs: monitor.signs(),
+                clock: options.clock.clone(),
                 asked: monitor.take_queues()?,
             };
             Some(tokio::spawn(watch.run()))

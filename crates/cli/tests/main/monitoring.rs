@@ -79,9 +79,33 @@ fn a_live_worker_tells_what_it_has_done() {
     assert_eq!(value(&samples, "celeriac_pool_slots", &[("pool", "prefork")]), 2.0);
     assert_eq!(value(&samples, "celeriac_queue_consumers", &[("queue", "celery")]), 1.0);
     assert_eq!(value(&samples, "celeriac_worker_ready", &[]), 1.0);
+    let idle = |sample: &Sample| sample.name != "celeriac_queue_oldest_age_seconds";
+    assert!(samples.iter().all(idle), "nothing waits");
     let names: BTreeSet<&str> =
         samples.iter().filter_map(|sample| sample.labels.get("task")).map(String::as_str).collect();
     assert_eq!(names, BTreeSet::from(["demo.add", "demo.pid"]), "what nobody knows is no label");
+}
+
+#[test]
+fn what_waits_in_a_queue_has_a_number_and_an_age() {
+    let program = Program::new();
+    let one = ["-c", "1", "--async-concurrency", "1", "--prefetch-multiplier", "1"];
+    let (_worker, address) = start(&program, &one);
+    let held = value(&metrics(&address), "celeriac_prefetch_limit", &[]) as usize;
+    for _ in 0..held + 2 {
+        program.succeed(&["call", "demo.hold"]);
+    }
+    let deadline = Instant::now() + DEADLINE;
+    let mut samples = metrics(&address);
+    while value(&samples, "celeriac_queue_ready", &[("queue", "celery")]) != 2.0 {
+        assert!(Instant::now() < deadline, "{samples:#?}");
+        samples = metrics(&address);
+    }
+    let age = value(&samples, "celeriac_queue_oldest_age_seconds", &[("queue", "celery")]);
+    assert!(age > 0.0 && age < DEADLINE.as_secs_f64(), "{age}");
+    assert_eq!(value(&samples, "celeriac_deliveries_unsettled", &[]) as usize, held);
+    assert_eq!(value(&samples, "celeriac_pool_slots_busy", &[("pool", "async")]), 1.0);
+    assert_eq!(get(&address, "/ready").0, 200, "being busy is no hindrance");
 }
 
 #[test]

@@ -1,8 +1,14 @@
 //! What is promised of the numbers about queues, of purging them, and of finding messages in them.
 
+use std::collections::HashSet;
+
+use celeriac_protocol::Headers;
+
 use super::StoreUnderTest;
 use super::consuming::ids;
-use super::subject::{LEASE, MOMENT, consume_options, message, publish, queue, queue_of, task_ids};
+use super::subject::{
+    LEASE, MOMENT, consume_options, message, message_with_priority, publish, queue, queue_of, task_ids,
+};
 use crate::{Located, Location, Publish, QueueStats, Search, Settle, Sighting, Sought};
 
 fn empty(name: &str) -> QueueStats {
@@ -39,6 +45,22 @@ pub async fn queues_are_answered_in_the_order_asked(store: &StoreUnderTest) {
     let expected =
         [QueueStats { ready: 2, ..empty("a") }, empty("unknown"), QueueStats { ready: 1, ..empty("b") }];
     assert_eq!(stats, expected);
+}
+
+/// What has its turn next can be looked at, of each priority, and stays where it is.
+pub async fn what_waits_first_can_be_looked_at(store: &StoreUnderTest) {
+    let messages = [("1", 0), ("2", 0), ("3", 9)];
+    let messages =
+        messages.map(|(id, priority)| publish(&queue_of("a"), message_with_priority(id, priority)));
+    store.broker().publish(Vec::from(messages).into()).await.unwrap();
+    store.publish_for(store.after(LEASE), &queue_of("b"), "later").await;
+    let names = ["a", "unknown", "b"].map(queue_of);
+    for _ in 0..2 {
+        let firsts = store.broker().first_waiting(&names).await.unwrap();
+        let ids = |headers: &[Headers]| headers.iter().filter_map(|it| it.id.clone()).collect::<HashSet<_>>();
+        let found: Vec<_> = firsts.iter().map(|headers| ids(headers)).collect();
+        assert_eq!(found, [HashSet::from(["1".into(), "3".into()]), HashSet::new(), HashSet::new()]);
+    }
 }
 
 /// Every queue that somebody published to or consumes from is known, by name.

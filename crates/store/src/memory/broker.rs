@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{QueueName, TaskId};
+use celeriac_protocol::{Headers, QueueName, TaskId};
 
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
@@ -51,6 +51,10 @@ impl Broker for MemoryStore {
             let all = if names.is_empty() { state.queues.names() } else { Vec::new() };
             names.iter().chain(&all).map(|queue| state.queues.stats(queue)).collect()
         }))
+    }
+
+    async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>> {
+        Ok(self.read(|state| names.iter().map(|queue| state.first_waiting(queue)).collect()))
     }
 
     async fn purge(&self, queue: &QueueName) -> Result<u64> {

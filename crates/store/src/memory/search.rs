@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use celeriac_protocol::{Message, TaskId};
+use celeriac_protocol::{Headers, Message, QueueName, TaskId};
 
 use super::queues::{Content, Stored};
 use super::state::State;
@@ -22,6 +22,17 @@ impl State {
         }
         let failed = |id| self.failed.get(id).map(|task| Location::Failed { queue: task.queue.clone() });
         ids.iter().map(|id| found.get(id).cloned().or_else(|| failed(id))).collect()
+    }
+
+    /// The headers of the first message of each priority in a queue.
+    pub(super) fn first_waiting(&self, queue: &QueueName) -> Vec<Headers> {
+        let mut seen = HashSet::new();
+        let waits =
+            |place: &Location| matches!(place, Location::Ready { queue: in_queue } if in_queue == queue);
+        let waiting = self.queues.places().filter(|(place, _, _)| waits(place));
+        let messages = waiting.filter_map(|(_, _, stored)| message_of(stored));
+        let first = messages.filter(|message| seen.insert(message.properties.priority));
+        first.map(|message| message.headers.clone()).collect()
     }
 
     /// The messages that are looked for.

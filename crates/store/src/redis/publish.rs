@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use celeriac_protocol::{Envelope, Message, QueueName, TaskId, Timestamp};
+use celeriac_protocol::{Envelope, Headers, Message, QueueName, TaskId, Timestamp};
 use redis::cmd;
 
 use super::consequences::NewGroups;
@@ -160,6 +160,10 @@ impl Broker for RedisStore {
 
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {
         self.shared.queue_stats(names).await
+    }
+
+    async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>> {
+        self.shared.first_waiting(names).await
     }
 
     async fn purge(&self, queue: &QueueName) -> Result<u64> {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use celeriac_protocol::{QueueName, Value, json};
+use celeriac_protocol::{Headers, QueueName, Value, json};
 use redis::cmd;
 
 use super::Shared;
+use super::publish::decode;
 use super::script::read;
 use crate::{QueueStats, Result};
 
@@ -50,6 +51,22 @@ impl Shared {
             }
         });
         Ok(stats.collect())
+    }
+
+    /// The headers of what is popped next from each list of these queues.
+    pub(super) async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for list in names.iter().flat_map(|queue| self.keys.lists(queue)) {
+            pipeline.cmd("LINDEX").arg(list).arg(-1);
+        }
+        let firsts: Vec<Option<Vec<u8>>> =
+            read(self.link.ask("look at queues", pipeline).await?, &self.link)?;
+        let headers = |envelope: &Vec<u8>| decode(envelope).map(|(message, _)| message.headers);
+        let of_queue = |lists: &[Option<Vec<u8>>]| lists.iter().flatten().filter_map(headers).collect();
+        Ok(firsts.chunks(self.keys.steps().len()).map(of_queue).collect())
     }
 
     /// The queues that one of ours has declared, by name.

@@ -1,7 +1,7 @@
 //! Publishing: a message becomes rows.
 
 use async_trait::async_trait;
-use celeriac_protocol::{QueueName, TaskId, Timestamp};
+use celeriac_protocol::{Headers, QueueName, TaskId, Timestamp};
 use rusqlite::params;
 
 use super::SqliteStore;
@@ -123,6 +123,10 @@ impl Broker for SqliteStore {
 
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {
         self.queue_stats(names).await
+    }
+
+    async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>> {
+        self.look_at_queues(names).await
     }
 
     async fn purge(&self, queue: &QueueName) -> Result<u64> {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use celeriac_protocol::QueueName;
-use rusqlite::{Connection, params};
+use bytes::Bytes;
+use celeriac_protocol::{Headers, Message, QueueName};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
+use super::publish::AGE_MASK;
 use super::reader::statement;
 use super::transaction::Tx;
 use crate::{QueueStats, Result};
@@ -25,6 +27,15 @@ impl SqliteStore {
             .iter()
             .map(|name| found.get(name).cloned().unwrap_or_else(|| nothing(name.clone())))
             .collect())
+    }
+
+    pub(super) async fn look_at_queues(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>> {
+        let names: Vec<QueueName> = names.to_vec();
+        let look = move |connection: &Connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            names.iter().map(|queue| first_waiting(&snapshot, queue)).collect()
+        };
+        self.shared.reader.call("look at queues", look).await
     }
 
     pub(super) async fn purge_queue(&self, name: &QueueName) -> Result<u64> {
@@ -54,6 +65,21 @@ impl SqliteStore {
 
 fn nothing(queue: QueueName) -> QueueStats {
     QueueStats { queue, ready: 0, scheduled: Some(0), lent: Some(0), consumers: 0 }
+}
+
+/// The headers of the first message of each priority in a queue.
+fn first_waiting(connection: &Connection, queue: &QueueName) -> rusqlite::Result<Vec<Headers>> {
+    let mut next = statement(connection, include_str!("sql/first_waiting.sql"))?;
+    let (mut found, mut last) = (Vec::new(), i64::MIN);
+    loop {
+        let row = next.query_row(params![queue.as_str(), last], |row| {
+            let head = Message::decode(row.get_ref(1)?.as_blob()?, Bytes::new());
+            Ok((row.get::<_, i64>(0)?, head.ok().map(|message| message.headers)))
+        });
+        let Some((rank, headers)) = row.optional()? else { return Ok(found) };
+        last = rank | AGE_MASK;
+        found.extend(headers);
+    }
 }
 
 /// Every known queue by name, in one snapshot.

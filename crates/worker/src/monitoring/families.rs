@@ -77,5 +77,10 @@ pub(super) const QUEUE_SCHEDULED: Family =
     family("celeriac_queue_scheduled", Kind::Gauge, "Messages for a queue that are held for later.");
 pub(super) const QUEUE_LENT: Family =
     family("celeriac_queue_lent", Kind::Gauge, "Messages of a queue that workers hold and have not settled.");
+pub(super) const QUEUE_OLDEST: Family = seconds(
+    "celeriac_queue_oldest_age_seconds",
+    Kind::Gauge,
+    "How long the oldest message that has its turn next has waited, as far as its producer said when it sent.",
+);
 pub(super) const QUEUE_CONSUMERS: Family =
     family("celeriac_queue_consumers", Kind::Gauge, "Live consumers of a queue.");

@@ -1,16 +1,16 @@
 //! What is known of a worker as a text of metrics.
 
 use celeriac_app::resource::{ResourceHealth, ResourceState};
-use celeriac_store::QueueStats;
 
 use super::counts::{BOUNDS, Histogram, STATES, TaskCounts};
 use super::families::{
-    BUSY, ENDED, PREFETCH, QUEUE_CONSUMERS, QUEUE_LENT, QUEUE_READY, QUEUE_SCHEDULED, READY, REFUSED,
-    RENEWALS, RESOLUTION, RESOURCE_ALIVE, RESOURCE_FAILURES, RESOURCE_READY, RESOURCE_REBUILDS, RESPONSE,
-    RESTARTS, RUNTIME, SLOTS, STORE, UNSETTLED, WAITING, WORKER,
+    BUSY, ENDED, PREFETCH, QUEUE_CONSUMERS, QUEUE_LENT, QUEUE_OLDEST, QUEUE_READY, QUEUE_SCHEDULED, READY,
+    REFUSED, RENEWALS, RESOLUTION, RESOURCE_ALIVE, RESOURCE_FAILURES, RESOURCE_READY, RESOURCE_REBUILDS,
+    RESPONSE, RESTARTS, RUNTIME, SLOTS, STORE, UNSETTLED, WAITING, WORKER,
 };
 use super::snapshot::{PoolState, Snapshot};
 use super::text::{Family, Text};
+use super::watch::QueueState;
 
 /// What the worker is besides what its loop says.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Condition {
 type Column<T, N> = (&'static Family, fn(&T) -> N);
 
 /// The text of one scrape; without queues where the store did not say what is in them.
-pub(super) fn render(snapshot: &Snapshot, condition: Condition, queues: Option<&[QueueStats]>) -> String {
+pub(super) fn render(snapshot: &Snapshot, condition: Condition, queues: Option<&[QueueState]>) -> String {
     let mut text = Text::default();
     let worker = [
         ("node", snapshot.node_name.as_str()),
@@ -104,20 +104,26 @@ fn of_resources(text: &mut Text, resources: &[ResourceHealth]) {
     }
 }
 
-fn of_queues(text: &mut Text, queues: &[QueueStats]) {
-    let numbers: [Column<QueueStats, Option<u64>>; 4] = [
-        (&QUEUE_READY, |stats| Some(stats.ready)),
-        (&QUEUE_SCHEDULED, |stats| stats.scheduled),
-        (&QUEUE_LENT, |stats| stats.lent),
-        (&QUEUE_CONSUMERS, |stats| Some(stats.consumers)),
+fn of_queues(text: &mut Text, queues: &[QueueState]) {
+    let numbers: [Column<QueueState, Option<u64>>; 4] = [
+        (&QUEUE_READY, |queue| Some(queue.stats.ready)),
+        (&QUEUE_SCHEDULED, |queue| queue.stats.scheduled),
+        (&QUEUE_LENT, |queue| queue.stats.lent),
+        (&QUEUE_CONSUMERS, |queue| Some(queue.stats.consumers)),
     ];
     for (family, number) in numbers {
         let mut samples = text.family(family);
-        for stats in queues {
-            number(stats)
+        for queue in queues {
+            let number = number(queue);
+            number
                 .into_iter()
-                .for_each(|number| samples.add(&[("queue", stats.queue.as_str())], number));
+                .for_each(|number| samples.add(&[("queue", queue.stats.queue.as_str())], number));
         }
+    }
+    let mut samples = text.family(&QUEUE_OLDEST);
+    for queue in queues {
+        let oldest = queue.oldest.map(|oldest| oldest.as_secs_f64());
+        oldest.into_iter().for_each(|oldest| samples.add(&[("queue", queue.stats.queue.as_str())], oldest));
     }
 }
 
@@ -125,6 +131,7 @@ fn of_queues(text: &mut Text, queues: &[QueueStats]) {
 mod tests {
     use celeriac_app::resource::ResourceKind;
     use celeriac_protocol::QueueName;
+    use celeriac_store::QueueStats;
 
     use super::*;
     use crate::monitoring::Counts;
@@ -168,6 +175,7 @@ mod tests {
     fn everything_that_is_known_is_in_the_text() {
         let queue =
             QueueStats { queue: QueueName::new("q"), ready: 7, scheduled: None, lent: Some(1), consumers: 2 };
+        let queue = QueueState { stats: queue, oldest: Some(std::time::Duration::from_millis(1500)) };
         let samples = samples(&render(&snapshot(), WELL, Some(&[queue])));
         let (task, pool) = (("task", "proj.add"), ("pool", "threads"));
         for (name, labels, expected) in [
@@ -187,6 +195,7 @@ mod tests {
             ("celeriac_resource_rebuilds_total", &[("resource", "database")], 4.0),
             ("celeriac_queue_ready", &[("queue", "q")], 7.0),
             ("celeriac_queue_lent", &[("queue", "q")], 1.0),
+            ("celeriac_queue_oldest_age_seconds", &[("queue", "q")], 1.5),
         ] {
             assert_eq!(value(&samples, name, labels), Some(expected), "{name} {labels:?}");
         }

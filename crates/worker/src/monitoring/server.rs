@@ -20,7 +20,7 @@ use super::render::{Condition, render};
 use super::snapshot::Snapshot;
 use super::text;
 use super::vitals::{Signs, Verdict};
-use super::watch::QueuesAsked;
+use super::watch::{QueueState, QueuesAsked};
 use crate::consumer::Input;
 
 /// How many connections are served at once; more wait.
@@ -135,7 +135,7 @@ impl Desk {
         timeout(PATIENCE_WITH_LOOP, answered).await.ok()?.ok()
     }
 
-    async fn queues(&self) -> Option<Vec<celeriac_store::QueueStats>> {
+    async fn queues(&self) -> Option<Vec<QueueState>> {
         let (answer, answered) = oneshot::channel();
         self.queues.try_send(answer).ok()?;
         timeout(PATIENCE_WITH_STORE, answered).await.ok()?.ok()

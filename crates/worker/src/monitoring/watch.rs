@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use celeriac_protocol::{QueueName, TaskId};
+use celeriac_app::sent_at;
+use celeriac_protocol::{Headers, QueueName, TaskId, Timestamp};
+use celeriac_store::clock::Clock;
 use celeriac_store::{QueueStats, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
@@ -15,14 +17,23 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long it has.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What waits in a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueState {
+    pub(crate) stats: QueueStats,
+    /// How long ago the oldest of what has its turn next was sent, or became due, as far as its producer said it.
+    pub(crate) oldest: Option<Duration>,
+}
+
 /// Who wants to know what waits in the queues. Dropped unanswered where the store does not say it in time.
-pub(crate) type QueuesAsked = oneshot::Sender<Vec<QueueStats>>;
+pub(crate) type QueuesAsked = oneshot::Sender<Vec<QueueState>>;
 
 /// Asks the store for as long as the worker lives.
 pub(crate) struct StoreWatch {
     pub(crate) store: Store,
     pub(crate) queues: Vec<QueueName>,
     pub(crate) signs: Signs,
+    pub(crate) clock: Clock,
     pub(crate) asked: mpsc::Receiver<QueuesAsked>,
 }
 
@@ -45,11 +56,20 @@ impl StoreWatch {
     }
 
     async fn say_what_waits(&self, asked: QueuesAsked) {
-        let answer = timeout(PATIENCE, self.store.broker().queues(&self.queues)).await;
-        if let Ok(Ok(stats)) = answer {
+        let broker = self.store.broker();
+        let both =
+            async { tokio::try_join!(broker.queues(&self.queues), broker.first_waiting(&self.queues)) };
+        if let Ok(Ok((stats, firsts))) = timeout(PATIENCE, both).await {
             self.note(true);
+            let now = self.clock.now();
+            let oldest = |headers: Vec<Headers>| headers.iter().filter_map(waits_since).min();
+            let since = firsts.into_iter().map(oldest);
+            let state = |(stats, since): (QueueStats, Option<Timestamp>)| QueueState {
+                stats,
+                oldest: since.map(|since| now.saturating_since(since)),
+            };
             // Who asked may have lost patience.
-            let _ = asked.send(stats);
+            let _ = asked.send(stats.into_iter().zip(since).map(state).collect());
         }
     }
 
@@ -58,4 +78,10 @@ impl StoreWatch {
             self.signs.vitals().answered(Instant::now());
         }
     }
+}
+
+/// Since when a message could have been taken: since it was sent, or what it was sent for.
+fn waits_since(headers: &Headers) -> Option<Timestamp> {
+    let sent = sent_at(headers)?;
+    Some(headers.eta.map_or(sent, |due| due.max(sent)))
 }
