@@ -265,7 +265,6 @@ impl Worker<'_> {
         others.extend(monitor.and_then(|monitor| {
             let watch = StoreWatch {
                 store: store.clone(),
-                queues: options.queues.clone(),
                 signs: monitor.signs(),
                 clock: options.clock.clone(),
                 asked: monitor.take_queues()?,

@@ -28,6 +28,9 @@ impl Consumer {
         if !self.readiness.is_ready() {
             return Standing::Starting;
         }
+        if self.queues.is_empty() {
+            return Standing::Paused;
+        }
         if !self.readiness.can_run() {
             return Standing::Unable;
         }
@@ -49,6 +52,7 @@ impl Consumer {
             counts: self.counts.clone().unwrap_or_default(),
             node_name: self.options.node_name.clone(),
             app: self.app.name().to_owned(),
+            queues: self.queues.clone(),
             unsettled: self.unsettled,
             prefetch_limit: self.prefetch.most(),
             pools: self.lanes.iter().map(pool).collect(),

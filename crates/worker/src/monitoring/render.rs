@@ -151,6 +151,7 @@ mod tests {
             counts,
             node_name: "one@\"here\"".to_owned(),
             app: "demo".to_owned(),
+            queues: vec![QueueName::new("q")],
             unsettled: 3,
             prefetch_limit: 8,
             pools: vec![PoolState { pool: "threads", slots: 2, busy: 1, waiting: 5 }],

@@ -120,13 +120,14 @@ impl Desk {
 
     /// The text of the metrics; `None` where the loop does not answer. What the store does not say in time is left out.
     async fn scrape(&self) -> Option<String> {
-        let (queues, snapshot) = tokio::join!(self.queues(), self.snapshot());
+        let snapshot = self.snapshot().await?;
+        let queues = self.queues(&snapshot).await;
         let now = Instant::now();
         let mut vitals = self.signs.vitals();
         let condition =
             Condition { is_ready: vitals.ready(now).is_ok(), store_answers: vitals.store_answers(now) };
         drop(vitals);
-        Some(render(&*snapshot?, condition, queues.as_deref()))
+        Some(render(&snapshot, condition, queues.as_deref()))
     }
 
     async fn snapshot(&self) -> Option<Box<Snapshot>> {
@@ -135,9 +136,13 @@ impl Desk {
         timeout(PATIENCE_WITH_LOOP, answered).await.ok()?.ok()
     }
 
-    async fn queues(&self) -> Option<Vec<QueueState>> {
+    async fn queues(&self, snapshot: &Snapshot) -> Option<Vec<QueueState>> {
         let (answer, answered) = oneshot::channel();
-        self.queues.try_send(answer).ok()?;
+        // For a store, no name means all queues.
+        if snapshot.queues.is_empty() {
+            return None;
+        }
+        self.queues.try_send(QueuesAsked { queues: snapshot.queues.clone(), answer }).ok()?;
         timeout(PATIENCE_WITH_STORE, answered).await.ok()?.ok()
     }
 }

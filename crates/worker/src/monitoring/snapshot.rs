@@ -1,6 +1,7 @@
 //! What the loop tells of itself at a scrape.
 
 use celeriac_app::resource::ResourceHealth;
+use celeriac_protocol::QueueName;
 
 use super::counts::Counts;
 
@@ -13,6 +14,8 @@ pub(crate) struct Snapshot {
     pub(crate) node_name: String,
     /// The name of the app.
     pub(crate) app: String,
+    /// The queues that it takes tasks from.
+    pub(crate) queues: Vec<QueueName>,
     /// Deliveries that are not settled.
     pub(crate) unsettled: usize,
     /// How many there may be.

@@ -29,6 +29,8 @@ pub(crate) enum Standing {
     Starting,
     /// It fetches whenever it has room.
     Working,
+    /// It has been told to take from no queue.
+    Paused,
     /// No task can run, because each lacks a resource or its pool.
     Unable,
     /// Nothing can run in this pool.
@@ -160,6 +162,7 @@ impl Vitals {
         match self.standing {
             Standing::Stopping => return Err("the worker is stopping".to_owned()),
             Standing::Starting => return Err("the worker is starting".to_owned()),
+            Standing::Paused => return Err("the worker takes from no queue".to_owned()),
             Standing::Unable => return Err("no task can run: its pool or a resource is not there".to_owned()),
             Standing::Closed(pool) if silent(self.standing_since) => {
                 return Err(format!("nothing can run in the {pool} pool"));
@@ -302,8 +305,10 @@ mod tests {
         vitals.answered(now + seconds(4.0));
         assert_eq!(vitals.ready(now + seconds(1.0)), Ok(()), "a child may be replaced");
         assert_eq!(vitals.ready(now + seconds(4.0)).unwrap_err(), "nothing can run in the python pool");
-        vitals.turned(Standing::Unable, now + seconds(4.0));
-        assert!(vitals.ready(now + seconds(4.0)).is_err());
+        for standing in [Standing::Unable, Standing::Paused] {
+            vitals.turned(standing, now + seconds(4.0));
+            assert!(vitals.ready(now + seconds(4.0)).is_err(), "{standing:?}");
+        }
         vitals.turned(Standing::Working, now + seconds(4.0));
         assert_eq!(vitals.ready(now + seconds(4.0)), Ok(()));
     }

@@ -25,13 +25,16 @@ pub(crate) struct QueueState {
     pub(crate) oldest: Option<Duration>,
 }
 
-/// Who wants to know what waits in the queues. Dropped unanswered where the store does not say it in time.
-pub(crate) type QueuesAsked = oneshot::Sender<Vec<QueueState>>;
+/// Somebody wants to know what waits in these queues.
+pub(crate) struct QueuesAsked {
+    pub(crate) queues: Vec<QueueName>,
+    /// Dropped unanswered where the store does not say it in time.
+    pub(crate) answer: oneshot::Sender<Vec<QueueState>>,
+}
 
 /// Asks the store for as long as the worker lives.
 pub(crate) struct StoreWatch {
     pub(crate) store: Store,
-    pub(crate) queues: Vec<QueueName>,
     pub(crate) signs: Signs,
     pub(crate) clock: Clock,
     pub(crate) asked: mpsc::Receiver<QueuesAsked>,
@@ -56,9 +59,9 @@ impl StoreWatch {
     }
 
     async fn say_what_waits(&self, asked: QueuesAsked) {
+        let QueuesAsked { queues, answer } = asked;
         let broker = self.store.broker();
-        let both =
-            async { tokio::try_join!(broker.queues(&self.queues), broker.first_waiting(&self.queues)) };
+        let both = async { tokio::try_join!(broker.queues(&queues), broker.first_waiting(&queues)) };
         if let Ok(Ok((stats, firsts))) = timeout(PATIENCE, both).await {
             self.note(true);
             let now = self.clock.now();
@@ -69,7 +72,7 @@ impl StoreWatch {
                 oldest: since.map(|since| now.saturating_since(since)),
             };
             // Who asked may have lost patience.
-            let _ = asked.send(stats.into_iter().zip(since).map(state).collect());
+            let _ = answer.send(stats.into_iter().zip(since).map(state).collect());
         }
     }
 
