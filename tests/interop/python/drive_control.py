@@ -144,7 +144,8 @@ def stats():
     assert {name: told["broker"][name] for name in ("hostname", "port", "virtual_host", "transport")} == {
         name: broker[name] for name in ("hostname", "port", "virtual_host", "transport")
     }, told
-    assert sorted(told["broker"]) == sorted(broker), told
+    # Which kombu 5.7 has and those before it have not.
+    assert set(told["broker"]) - {"credential_provider"} == set(broker) - {"credential_provider"}, told
     if FAMILY == "held":
         assert told["pool"]["implementation"] == "celery.concurrency.prefork:TaskPool", told
         assert told["pool"]["max-concurrency"] == 2 == len(told["pool"]["processes"]), told
