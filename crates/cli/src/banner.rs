@@ -41,11 +41,22 @@ pub(crate) fn banner(app: &App, options: &Options, started: &str) -> String {
         let _ = writeln!(banner, ".> {:<12} {}", format!("{label}:"), printable(&value));
     }
     let _ = write!(banner, "\n[queues]\n{}\n[tasks]\n", queues.concat());
-    let widest = app.task_list().map(|task| task.name.as_str().len()).max().unwrap_or(0);
-    for task in app.task_list() {
-        let _ = writeln!(banner, "  . {:<widest$}  {}", task.name.as_str(), pool(task));
+    let mut tasks: Vec<_> = app
+        .task_list()
+        .map(|task| (task.name.as_str(), pool(task)))
+        .filter(|task| !is_built_in(task.0))
+        .collect();
+    tasks.sort_unstable();
+    let widest = tasks.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, pool) in tasks {
+        let _ = writeln!(banner, "  . {name:<widest$}  {pool}");
     }
     banner
+}
+
+/// Whether every Celery application has this task.
+fn is_built_in(name: &str) -> bool {
+    name.starts_with("celery.")
 }
 
 fn os() -> &'static str {
@@ -104,6 +115,7 @@ mod tests {
         App::new("urls")
             .task(task("urls.save_url", threaded.clone(), |_| {}))
             .task(task("urls.fetch", asynchronous, |options| options.acks = Some(Acks::Early)))
+            .task(task("celery.backend_cleanup", threaded.clone(), |_| {}))
             .task(task("urls.render", threaded, |options| options.isolation = Isolation::Process))
     }
 
@@ -139,9 +151,9 @@ mod tests {
 .> slow
 
 [tasks]
-  . urls.save_url  threads
   . urls.fetch     async
   . urls.render    prefork
+  . urls.save_url  threads
 ";
         assert_eq!(rest, expected);
     }
