@@ -26,6 +26,8 @@ pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
     let mut packages = vec![celery.as_str(), "backports.zstd==1.8.0"];
     // What applications of the tests run in, or are.
     packages.extend(["gevent==26.9.0", "eventlet==0.41.3", "uvloop==0.23.0", "django==5.2.19"]);
+    // And by which people watch workers.
+    packages.push("flower==2.2.0");
     environment(&format!("python-celery-{release}"), &packages)
 }
 

@@ -65,7 +65,15 @@ fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--locked", "--package", "celeriac-interop"]).current_dir(run::root());
     if release != python::CELERY[0] {
-        command.args(["--", "--skip", "canvases::", "--skip", "each_child_opens_one_connection"]);
+        command.args([
+            "--",
+            "--skip",
+            "canvases::",
+            "--skip",
+            "each_child_opens_one_connection",
+            "--skip",
+            "tools::",
+        ]);
     }
     runner::run(command.env("CELERIAC_TEST_PYTHON", interpreter))
 }

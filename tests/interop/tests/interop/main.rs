@@ -23,3 +23,4 @@ mod rust_sends;
 mod secrets;
 mod takeover;
 mod together;
+mod tools;

@@ -1,0 +1,14 @@
+//! Programs by which people watch and steer Celery, with our worker: `python/drive_flower.py` runs Flower.
+
+use super::apps::Host;
+
+const NODE: &str = "watched@flower";
+
+#[tokio::test]
+async fn flower_watches_and_steers_a_worker() {
+    let host = Host::start_with("watched", &["-c", "2", "-E", "-n", NODE], &[], 2).await;
+    host.drive_with("drive_flower.py", &[NODE]).await;
+    let Host { worker, .. } = host;
+    let (status, _) = worker.ended().await;
+    assert!(status.success(), "it was told to shut down: {status}");
+}
