@@ -23,8 +23,8 @@ use crate::worker;
 /// Names the Python that has Celery and the application.
 const PYTHON: &str = "CELERIAC_PYTHON";
 
-/// How long the receivers of `worker_shutdown` may take.
-const LAST_SIGNAL: Duration = Duration::from_secs(10);
+/// How long the receivers of `worker_shutdown` may take, and what has to be told before the end.
+pub(crate) const LAST_SIGNAL: Duration = Duration::from_secs(10);
 
 /// As long as running tasks may go on after a warm shutdown began, unless somebody has chosen a limit: in Celery there is none.
 pub(crate) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

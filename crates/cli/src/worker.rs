@@ -204,7 +204,7 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
     hosted.into_iter().for_each(Hosted::warn_of_limits);
     // One thread for the worker itself: tasks and leases have threads of their own.
     let runtime = start_runtime(&mut Builder::new_current_thread())?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Before anything slow, so that a signal that comes early is heard.
         let listening = celeriac_worker::shutdown_by_signals(hosted.is_some() && remaps_terminate());
         let (stopper, shutdown) = listening
@@ -223,7 +223,12 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
         }
         let ended = celeriac_worker::run(session.app(), options, shutdown).await;
         ended.map(Exit::code).map_err(|error| Failure::because("the worker has stopped", &error))
-    })
+    });
+    if let Some(hosted) = hosted {
+        // Of a cold end, too, of which there is no signal.
+        hosted.template.wait_until_told(hosted::LAST_SIGNAL);
+    }
+    ended
 }
 
 /// Source: `billiard/common.py`, `REMAP_SIGTERM`, billiard 4.3.2, which reads it from the environment.

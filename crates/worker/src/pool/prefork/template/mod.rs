@@ -134,9 +134,21 @@ struct Hand {
 /// What the thread of a template is to do.
 enum Order {
     Fork(Birth, Runs, oneshot::Sender<io::Result<Spawned>>),
-    Signal { name: &'static str, data: serde_json::Value, sent: mpsc::Sender<()> },
+    Signal {
+        name: &'static str,
+        data: serde_json::Value,
+        sent: mpsc::Sender<()>,
+    },
     Tell(Box<Waiting>),
-    Obey { method: Box<str>, arguments: Value, answer: oneshot::Sender<io::Result<Obeyed>> },
+    /// Once everything else has been done.
+    Answer {
+        sent: mpsc::Sender<()>,
+    },
+    Obey {
+        method: Box<str>,
+        arguments: Value,
+        answer: oneshot::Sender<io::Result<Obeyed>>,
+    },
 }
 
 /// What came of a command of remote control in the template.
@@ -200,6 +212,14 @@ impl Template {
     pub fn signal(&self, name: &'static str, data: serde_json::Value, patience: Duration) {
         let (sent, heard) = mpsc::channel();
         if self.0.orders.send(Order::Signal { name, data, sent }).is_ok() {
+            let _ = heard.recv_timeout(patience);
+        }
+    }
+
+    /// Waits until the code of the application has been told of everything that has happened, at most this long.
+    pub fn wait_until_told(&self, patience: Duration) {
+        let (sent, heard) = mpsc::channel();
+        if self.0.orders.send(Order::Answer { sent }).is_ok() {
             let _ = heard.recv_timeout(patience);
         }
     }
@@ -272,11 +292,13 @@ impl Server {
                 Some(Order::Obey { method, arguments, answer }) => {
                     drop(answer.send(self.obey(&method, &arguments)));
                 }
+                Some(Order::Answer { sent }) => {
+                    self.tell_all(&mut backlog);
+                    let _ = sent.send(());
+                }
                 Some(Order::Signal { name, data, sent }) => {
                     // What has happened before it is told before it.
-                    while let Some(waiting) = backlog.next() {
-                        self.tell(waiting);
-                    }
+                    self.tell_all(&mut backlog);
                     self.signal(name, &data);
                     // Whoever waited for it may have given up.
                     let _ = sent.send(());
@@ -286,6 +308,12 @@ impl Server {
                     None => return,
                 },
             }
+        }
+    }
+
+    fn tell_all(&mut self, backlog: &mut Backlog) {
+        while let Some(waiting) = backlog.next() {
+            self.tell(waiting);
         }
     }
 
