@@ -2,7 +2,7 @@
 //!
 //! Source: `kombu/pidbox.py`, `Mailbox._publish`, `Mailbox._publish_reply` and `Node.handle_message`, kombu 5.7.0.
 
-use crate::{DecodeError, Message, Properties, Serializer, Value, compression, json, msgpack};
+use crate::{DecodeError, Message, Properties, Serializer, Value, json, msgpack};
 
 /// The largest command, once it is decompressed, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -62,13 +62,7 @@ impl ControlCommand {
     /// # Errors
     /// When the content type is not known (pickle never is), or the body is no command.
     pub fn decode(message: &Message) -> Result<Self, DecodeError> {
-        let plain = compression::plain_body(&message.body, message.headers.compression.as_deref(), LARGEST)?;
-        let serializer = Serializer::from_name(&message.content_type)
-            .ok_or_else(|| DecodeError::ContentType { content_type: message.content_type.clone() })?;
-        let body = match serializer {
-            Serializer::Json => json::parse(&plain)?,
-            Serializer::MessagePack => msgpack::parse(&plain)?,
-        };
+        let (serializer, body) = message.plain_body(LARGEST)?;
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(Box::<str>::from);
         let method = text("method").ok_or_else(|| shape("it names no method"))?;
         let arguments = match body.get("arguments") {

@@ -4,8 +4,8 @@
 //!
 //! Source: `celery/events/dispatcher.py`, `EventDispatcher`, and `celery/events/event.py`, Celery 5.7.0.
 
-use crate::json::{self, ObjectWriter, write_int};
-use crate::{DecodeError, Message, Properties, Serializer, Timestamp, Value, compression, msgpack};
+use crate::json::{ObjectWriter, write_int};
+use crate::{DecodeError, Message, Properties, Serializer, Timestamp, Value};
 
 /// The largest message with events that is read, once it is decompressed, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -128,13 +128,7 @@ impl EventWriter<'_> {
 /// # Errors
 /// When the content type is not known (pickle never is), or the body is neither an event nor a list of them.
 pub fn decode(message: &Message) -> Result<Vec<Value>, DecodeError> {
-    let plain = compression::plain_body(&message.body, message.headers.compression.as_deref(), LARGEST)?;
-    let serializer = Serializer::from_name(&message.content_type)
-        .ok_or_else(|| DecodeError::ContentType { content_type: message.content_type.clone() })?;
-    let body = match serializer {
-        Serializer::Json => json::parse(&plain)?,
-        Serializer::MessagePack => msgpack::parse(&plain)?,
-    };
+    let (_, body) = message.plain_body(LARGEST)?;
     let events = match body {
         Value::List(events) => events,
         event => vec![event],

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::json::{ObjectWriter, Parser};
-use crate::{DecodeError, Headers, Properties};
+use crate::json::{self, ObjectWriter, Parser};
+use crate::{DecodeError, Headers, Properties, Serializer, Value, compression, msgpack};
 
 /// One message as a broker carries it.
 ///
@@ -44,6 +44,21 @@ impl Message {
         out
     }
 
+    /// The body as a value, and how it was serialized, of a message that is no call; at most so large once it is decompressed.
+    ///
+    /// # Errors
+    /// When the content type is not known (pickle never is), or the body is not what it says.
+    pub(crate) fn plain_body(&self, largest: usize) -> Result<(Serializer, Value), DecodeError> {
+        let plain = compression::plain_body(&self.body, self.headers.compression.as_deref(), largest)?;
+        let serializer = Serializer::from_name(&self.content_type)
+            .ok_or_else(|| DecodeError::ContentType { content_type: self.content_type.clone() })?;
+        let body = match serializer {
+            Serializer::Json => json::parse(&plain)?,
+            Serializer::MessagePack => msgpack::parse(&plain)?,
+        };
+        Ok((serializer, body))
+    }
+
     /// A message from its [head](Self::encode_head) and its body.
     ///
     /// # Errors
@@ -71,8 +86,8 @@ impl Message {
 /// Reads text, or nothing for `null`.
 pub(crate) fn text(parser: &mut Parser<'_>) -> Result<Box<str>, DecodeError> {
     match parser.value()? {
-        crate::Value::String(text) => Ok(text),
-        crate::Value::Null => Ok("".into()),
+        Value::String(text) => Ok(text),
+        Value::Null => Ok("".into()),
         other => Err(DecodeError::shape("message", format!("a {} where text belongs", other.kind()))),
     }
 }
