@@ -6,17 +6,19 @@
 use bytes::Bytes;
 use celeriac_protocol::{
     Compression, Envelope, Headers, Message, Properties, ResultRecord, Serializer, Signature, Timestamp,
-    Value, body, json, msgpack, repr,
+    Value, body, control::ControlCommand, events, json, msgpack, repr,
 };
 
 /// A name, and what to do with the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 14] = [
     ("body", body),
+    ("command", command),
     ("compression", compression),
     ("envelope", envelope),
+    ("events", events),
     ("head", head),
     ("headers", headers),
     ("json", json),
@@ -106,6 +108,26 @@ pub fn body(data: &[u8]) {
                 .expect("what was written reads");
             assert_eq!(body::encode(&again, Serializer::Json, None).expect("JSON has room for all"), written);
         }
+    }
+}
+
+/// A command that was understood can be replied to.
+pub fn command(data: &[u8]) {
+    for serializer in [Serializer::Json, Serializer::MessagePack] {
+        let Ok(command) = ControlCommand::decode(&message(serializer.content_type(), None, data)) else {
+            continue;
+        };
+        let Some(to) = command.reply_to else { continue };
+        let reply = to.message("w@h", Value::Null, command.clock);
+        assert!(!reply.body.is_empty());
+    }
+}
+
+/// Whatever came as events has a type each.
+pub fn events(data: &[u8]) {
+    for serializer in [Serializer::Json, Serializer::MessagePack] {
+        let Ok(events) = events::decode(&message(serializer.content_type(), None, data)) else { continue };
+        assert!(events.iter().all(|event| event.get("type").and_then(Value::as_str).is_some()));
     }
 }
 

@@ -38,6 +38,18 @@ const TOKENS: [&[u8]; 22] = [
     b"99999999999999999999",
 ];
 
+/// As kombu's mailbox sends them.
+const COMMANDS: [&str; 2] = [
+    r#"{"method": "ping", "arguments": {}, "destination": null, "pattern": null, "matcher": null, "ticket": "7b1d", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "a5c5"}}"#,
+    r#"{"method": "revoke", "arguments": {"task_id": ["a", "b"], "terminate": true, "signal": "SIGTERM"}, "destination": ["w@h"]}"#,
+];
+
+/// As workers send them.
+const EVENTS: [&str; 2] = [
+    r#"[{"type": "task-started", "uuid": "a", "hostname": "w@h", "utcoffset": 0, "pid": 7, "clock": 3, "timestamp": 1.5}]"#,
+    r#"{"type": "worker-heartbeat", "freq": 2.0, "active": 0, "loadavg": [0.1, 0.2, 0.3], "sw_ident": "py-celery"}"#,
+];
+
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let messages = recording!("messages");
     let envelopes = messages.iter().map(|case| text(case, "envelope"));
@@ -54,6 +66,8 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
         "envelope" | "head" => envelopes.map(Into::into).collect(),
         "headers" => part("headers"),
         "properties" => part("properties"),
+        "command" => COMMANDS.map(Into::into).into(),
+        "events" => EVENTS.map(Into::into).into(),
         "result" => recording!("results").iter().map(bytes).collect(),
         "signature" => texts(&recording!("signatures"), "text"),
         "timestamp" => texts(&recording!("timestamps"), "text"),
