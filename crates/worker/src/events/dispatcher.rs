@@ -60,7 +60,9 @@ impl Dispatcher {
         let mut happened = Vec::new();
         loop {
             tokio::select! {
+                // However much happens to tasks: who hears nothing of the worker takes it to be gone.
                 biased;
+                _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut asker).await,
                 count = self.inbox.happenings.recv_many(&mut happened, MANY) => {
                     if count == 0 {
                         break;
@@ -70,7 +72,6 @@ impl Dispatcher {
                     }
                     self.send(&mut happened, &mut asker).await;
                 }
-                _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut asker).await,
             }
         }
         let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut asker)).await;
