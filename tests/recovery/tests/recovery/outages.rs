@@ -262,8 +262,8 @@ impl Place {
     async fn until_work_goes_on(&mut self, ended: Instant) -> Duration {
         let queues = [QueueName::new("celery")];
         // The test's own connection may have to be made anew.
-        while self.store.broker().queues(&queues).await.is_err() {
-            assert!(ended.elapsed() < RESUMES, "the server does not answer the test");
+        while let Err(error) = self.store.broker().queues(&queues).await {
+            assert!(ended.elapsed() < RESUMES, "the server does not answer the test: {error}");
         }
         let number = self.tasks.len();
         let call = on_runtime.s(number as u32);
