@@ -32,6 +32,31 @@ pub trait Broadcasts: Send + Sync {
         message: Message,
         expires: Duration,
     ) -> Result<bool>;
+
+    /// Opens a mailbox, to which replies to this direct exchange come from now on.
+    ///
+    /// It is open until [`Replies::close`]; after `open_for` what its owner left behind may be removed by anybody.
+    async fn await_replies(&self, exchange: &str, open_for: Duration) -> Result<Box<dyn Replies>>;
+}
+
+/// A mailbox for replies.
+///
+/// Dropped, it is closed at some later time, or when somebody else opens one after its time.
+#[async_trait]
+pub trait Replies: Send {
+    /// By which routing key [`Broadcasts::reply`] reaches it. No other mailbox has the same.
+    fn routing_key(&self) -> &str;
+
+    /// Waits for the next reply, in the order in which they came. Cancel safe.
+    ///
+    /// What cannot be decoded is passed over with a line in the log.
+    ///
+    /// # Errors
+    /// When the server cannot be reached. Asked again, it goes on, and what came meanwhile is there.
+    async fn next(&mut self) -> Result<Message>;
+
+    /// Closes it. On `Ok` nothing is left of it and of what came.
+    async fn close(self: Box<Self>) -> Result<()>;
 }
 
 /// A stream of broadcasts.

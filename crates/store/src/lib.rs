@@ -29,7 +29,7 @@ pub mod sqlite;
 mod store;
 mod tally;
 
-pub use broadcasts::{Broadcasts, LARGEST_BROADCAST, Listener, WAITING_BROADCASTS};
+pub use broadcasts::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, WAITING_BROADCASTS};
 pub use broker::{
     Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
     Route, Settle, Settled, Settler, Subscription,

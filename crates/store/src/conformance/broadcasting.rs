@@ -4,9 +4,10 @@ use celeriac_protocol::Message;
 
 use super::StoreUnderTest;
 use super::subject::{MOMENT, message, within};
-use crate::{Broadcasts, Listener, Store};
+use crate::{Broadcasts, Listener, Replies, Store};
 
 const EXCHANGE: &str = "law.pidbox";
+const REPLIES: &str = "reply.law.pidbox";
 
 fn broadcasts(store: &Store) -> &dyn Broadcasts {
     &**store.broadcasts().expect("a store with the capability has the role")
@@ -15,6 +16,12 @@ fn broadcasts(store: &Store) -> &dyn Broadcasts {
 /// The next broadcast, by the id of its message.
 async fn heard(listener: &mut dyn Listener) -> String {
     let Message { headers, .. } = within("the broadcast", listener.next()).await.unwrap();
+    headers.id.expect("it was sent with an id").as_str().to_owned()
+}
+
+/// The next reply, by the id of its message.
+async fn answer(mailbox: &mut dyn Replies) -> String {
+    let Message { headers, .. } = within("the reply", mailbox.next()).await.unwrap();
     headers.id.expect("it was sent with an id").as_str().to_owned()
 }
 
@@ -73,6 +80,58 @@ pub async fn a_listener_may_be_interrupted(store: &StoreUnderTest) {
 
 /// A reply to somebody who is gone goes nowhere.
 pub async fn a_reply_to_nobody_is_not_kept(store: &StoreUnderTest) {
-    let replied = broadcasts(store.store()).reply("reply.law.pidbox", "nobody", message("a"), MOMENT).await;
+    let replied = broadcasts(store.store()).reply(REPLIES, "nobody", message("a"), MOMENT).await;
     assert!(!replied.unwrap());
+}
+
+/// Replies come to the mailbox with their key, in order, and to no other; several are open at once.
+pub async fn replies_come_to_the_mailbox_that_they_are_for(store: &StoreUnderTest) {
+    let elsewhere = store.elsewhere().await;
+    let here = broadcasts(store.store());
+    let mut one = here.await_replies(REPLIES, MOMENT * 60).await.unwrap();
+    let mut other = broadcasts(&elsewhere).await_replies(REPLIES, MOMENT * 60).await.unwrap();
+    let (to_one, to_other) = (one.routing_key().to_owned(), other.routing_key().to_owned());
+    for (key, id) in [(&to_one, "a"), (&to_other, "b"), (&to_one, "c")] {
+        assert!(broadcasts(&elsewhere).reply(REPLIES, key, message(id), MOMENT).await.unwrap());
+    }
+    assert_eq!([answer(&mut *one).await, answer(&mut *one).await], ["a", "c"]);
+    assert_eq!(answer(&mut *other).await, "b");
+    assert!(here.reply(REPLIES, &to_one, message("d"), MOMENT).await.unwrap());
+    assert_eq!(answer(&mut *one).await, "d");
+}
+
+/// Dropping the wait for a reply loses none.
+pub async fn waiting_for_a_reply_may_be_interrupted(store: &StoreUnderTest) {
+    let here = broadcasts(store.store());
+    let mut mailbox = here.await_replies(REPLIES, MOMENT * 60).await.unwrap();
+    store.keeps_waiting("a mailbox without replies", &mut std::pin::pin!(mailbox.next())).await;
+    let key = mailbox.routing_key().to_owned();
+    assert!(here.reply(REPLIES, &key, message("a"), MOMENT).await.unwrap());
+    assert_eq!(answer(&mut *mailbox).await, "a");
+}
+
+/// What is sent to a mailbox that was closed goes nowhere, as does what it held.
+pub async fn a_closed_mailbox_gets_nothing(store: &StoreUnderTest) {
+    let here = broadcasts(store.store());
+    let mailbox = here.await_replies(REPLIES, MOMENT * 60).await.unwrap();
+    let key = mailbox.routing_key().to_owned();
+    assert!(here.reply(REPLIES, &key, message("unread"), MOMENT).await.unwrap());
+    mailbox.close().await.unwrap();
+    assert!(!here.reply(REPLIES, &key, message("late"), MOMENT).await.unwrap());
+}
+
+/// A mailbox whose owner is gone without a word is removed, once its time is over, when the next one is opened; those whose time
+/// is not over stay.
+pub async fn a_mailbox_that_was_left_open_is_removed(store: &StoreUnderTest) {
+    let here = broadcasts(store.store());
+    let mut left = here.await_replies(REPLIES, MOMENT * 10).await.unwrap();
+    let mut in_use = here.await_replies(REPLIES, MOMENT * 60).await.unwrap();
+    let keys = [left.routing_key().to_owned(), in_use.routing_key().to_owned()];
+    store.advance(MOMENT * 20).await;
+    let next = here.await_replies(REPLIES, MOMENT * 60).await.unwrap();
+    assert!(!here.reply(REPLIES, &keys[0], message("a"), MOMENT).await.unwrap());
+    assert!(here.reply(REPLIES, &keys[1], message("b"), MOMENT).await.unwrap());
+    assert_eq!(answer(&mut *in_use).await, "b");
+    store.keeps_waiting("a mailbox that was removed", &mut std::pin::pin!(left.next())).await;
+    next.close().await.unwrap();
 }

@@ -254,6 +254,10 @@ macro_rules! store_laws {
                 a_broadcast_with_a_key_reaches_those_who_listen_to_keys if broadcasts,
                 a_listener_may_be_interrupted if broadcasts,
                 a_reply_to_nobody_is_not_kept if broadcasts,
+                replies_come_to_the_mailbox_that_they_are_for if broadcasts,
+                waiting_for_a_reply_may_be_interrupted if broadcasts,
+                a_closed_mailbox_gets_nothing if broadcasts,
+                a_mailbox_that_was_left_open_is_removed if broadcasts,
             }
 
             failing: {

@@ -10,8 +10,8 @@ use redis::cmd;
 use super::publish::decode;
 use super::pushes::{Subscribed, Topic};
 use super::script::{REPLY, read};
-use super::{RedisStore, Shared};
-use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Result};
+use super::{RedisStore, Shared, replies};
+use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, Result};
 
 #[async_trait]
 impl Broadcasts for RedisStore {
@@ -49,6 +49,10 @@ impl Broadcasts for RedisStore {
         call.arg(expires.as_millis().clamp(1, u128::from(u32::MAX)) as u64);
         let queues: u64 = read(call.run("reply", &shared.link).await?, &shared.link)?;
         Ok(queues > 0)
+    }
+
+    async fn await_replies(&self, exchange: &str, open_for: Duration) -> Result<Box<dyn Replies>> {
+        Ok(Box::new(replies::open(&self.shared, exchange, open_for).await?))
     }
 }
 

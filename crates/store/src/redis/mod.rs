@@ -28,6 +28,7 @@ mod pulse;
 mod pushes;
 mod query;
 mod queues;
+mod replies;
 mod restore;
 mod results;
 mod revocations;

@@ -41,6 +41,7 @@ scripts! {
     FETCH = "fetch.lua";
     FINISH = "groups.lua", "results.lua", "chords.lua", "finish.lua";
     MOVE = "move.lua";
+    OPEN_MAILBOX = "open_mailbox.lua";
     OVERDUE = "overdue.lua";
     PUBLISH = "groups.lua", "publish.lua";
     PURGE = "purge.lua";
