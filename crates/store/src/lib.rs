@@ -2,7 +2,7 @@
 //!
 //! The traits say what a store guarantees; the conformance suites hold every store to it. One folder per
 //! server, because one server plays several roles with one connection policy: [`Broker`], [`ResultBackend`],
-//! [`Groups`], [`Schedule`], [`Revocations`], [`FailedTasks`], [`Presence`] and [`Broadcasts`].
+//! [`Groups`], [`Schedule`], [`Revocations`], [`ControlState`], [`FailedTasks`], [`Presence`] and [`Broadcasts`].
 
 mod broadcasts;
 mod broker;
@@ -10,6 +10,7 @@ mod capabilities;
 pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod control_state;
 mod elsewhere;
 mod error;
 mod failed;
@@ -35,6 +36,7 @@ pub use broker::{
     Route, Settle, Settled, Settler, Subscription,
 };
 pub use capabilities::Capabilities;
+pub use control_state::{ControlChange, ControlState, Whose};
 pub use error::Error;
 pub use failed::{FailedTask, FailedTasks, FailureReason};
 pub use groups::{

@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::elsewhere::Servers;
 use crate::memory::MemoryStore;
 use crate::{
-    Broadcasts, Broker, Error, FailedTasks, Finish, Groups, Presence, Publication, RedisOptions, Result,
-    ResultBackend, Revocations, Schedule, Settled, Settler, without_password,
+    Broadcasts, Broker, ControlState, Error, FailedTasks, Finish, Groups, Presence, Publication,
+    RedisOptions, Result, ResultBackend, Revocations, Schedule, Settled, Settler, without_password,
 };
 
 /// One server (or file) in all the roles it plays. Cheap to clone.
@@ -22,6 +22,7 @@ pub struct Store {
     groups: Arc<dyn Groups>,
     schedule: Arc<dyn Schedule>,
     revocations: Arc<dyn Revocations>,
+    control_state: Arc<dyn ControlState>,
     failed: Arc<dyn FailedTasks>,
     presence: Arc<dyn Presence>,
     broadcasts: Option<Arc<dyn Broadcasts>>,
@@ -176,7 +177,15 @@ impl Store {
     /// The store at `url`, of a server that plays every role.
     pub fn of<S>(url: &str, server: &Arc<S>) -> Self
     where
-        S: Broker + ResultBackend + Groups + Schedule + Revocations + FailedTasks + Presence + 'static,
+        S: Broker
+            + ResultBackend
+            + Groups
+            + Schedule
+            + Revocations
+            + ControlState
+            + FailedTasks
+            + Presence
+            + 'static,
     {
         Self {
             url: without_password(url).into(),
@@ -185,6 +194,7 @@ impl Store {
             groups: Arc::clone(server) as _,
             schedule: Arc::clone(server) as _,
             revocations: Arc::clone(server) as _,
+            control_state: Arc::clone(server) as _,
             failed: Arc::clone(server) as _,
             presence: Arc::clone(server) as _,
             broadcasts: None,
@@ -235,6 +245,11 @@ impl Store {
     /// Remembers what must not run.
     pub fn revocations(&self) -> &Arc<dyn Revocations> {
         &self.revocations
+    }
+
+    /// Keeps what was changed of workers.
+    pub fn control_state(&self) -> &Arc<dyn ControlState> {
+        &self.control_state
     }
 
     /// Keeps what nobody could run.

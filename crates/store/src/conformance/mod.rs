@@ -12,6 +12,7 @@
 //! by letting the store answer other questions meanwhile. Time passes when a law moves the clock of the store.
 
 pub mod broadcasting;
+pub mod changing;
 pub mod chords;
 mod consuming;
 pub mod crowds;
@@ -248,6 +249,16 @@ macro_rules! store_laws {
                 a_revoked_member_of_a_workflow_comes_first if random_access,
             }
 
+            changing: {
+                changes_are_kept_for_all,
+                each_node_has_its_own_changes,
+                a_change_replaces_the_last_of_its_name,
+                a_forgotten_change_is_gone,
+                changes_expire_together,
+                an_expired_change_stays_forgotten,
+                a_change_may_be_kept_for_ever,
+            }
+
             broadcasting: {
                 a_broadcast_reaches_everybody_who_listens if broadcasts,
                 a_broadcast_arrives_as_it_was_sent if broadcasts,
@@ -341,6 +352,7 @@ mod tests {
         let list = include_str!("mod.rs");
         let parts = [
             include_str!("broadcasting.rs"),
+            include_str!("changing.rs"),
             include_str!("chords.rs"),
             include_str!("crowds.rs"),
             include_str!("failing.rs"),

@@ -9,8 +9,9 @@ use celeriac_protocol::{Message, QueueName, ResultRecord, State, TaskId, TaskNam
 use super::Consuming;
 use crate::clock::{Clock, Hand};
 use crate::{
-    Broker, Capabilities, ConnectOptions, ConsumeOptions, FailedTasks, FailureReason, Groups, Presence,
-    Publish, QueueStats, ResultBackend, Revocation, Revocations, Route, Schedule, Store, StoreResult,
+    Broker, Capabilities, ConnectOptions, ConsumeOptions, ControlState, FailedTasks, FailureReason, Groups,
+    Presence, Publish, QueueStats, ResultBackend, Revocation, Revocations, Route, Schedule, Store,
+    StoreResult,
 };
 
 /// When every law begins.
@@ -87,6 +88,10 @@ impl StoreUnderTest {
 
     pub(super) fn revocations(&self) -> &dyn Revocations {
         &**self.store.revocations()
+    }
+
+    pub(super) fn control_state(&self) -> &dyn ControlState {
+        &**self.store.control_state()
     }
 
     pub(super) fn failed(&self) -> &dyn FailedTasks {

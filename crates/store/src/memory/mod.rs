@@ -4,6 +4,7 @@
 //! again whenever something changed. Time comes from its [`Clock`], so tests may pause it.
 
 mod broker;
+mod control_state;
 mod expiring;
 mod failed;
 mod groups;

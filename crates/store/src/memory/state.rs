@@ -7,13 +7,14 @@ use celeriac_protocol::{
 };
 use tokio::sync::mpsc;
 
+use super::control_state::Changes;
 use super::expiring::Expiring;
 use super::failed::Failed;
 use super::groups::{Publications, Run};
 use super::presence::Announced;
 use super::queues::{ConsumerTerms, Content, Lent, Queues};
 use crate::{
-    ConsumerId, Delivery, FailedTask, FailureReason, Finish, Revocation, Settle, Settled, StoreResult,
+    ConsumerId, Delivery, FailedTask, FailureReason, Finish, Revocation, Settle, Settled, StoreResult, Whose,
 };
 
 /// All that a memory store knows.
@@ -26,6 +27,7 @@ pub(super) struct State {
     pub(super) failed: Failed,
     pub(super) revoked: Expiring<TaskId, Removed>,
     pub(super) revocation_watches: Vec<mpsc::UnboundedSender<Revocation>>,
+    pub(super) changes: Expiring<Whose, Changes>,
     pub(super) workers: Expiring<ConsumerId, Announced>,
     /// How many times somebody asked for fresh announcements.
     pub(super) asks: u64,
@@ -42,6 +44,7 @@ impl State {
         self.groups.sweep(now);
         self.chords.sweep(now);
         self.revoked.sweep(now);
+        self.changes.sweep(now);
         self.workers.sweep(now);
         self.queues.pass_time(now)
     }

@@ -11,6 +11,7 @@ mod broadcasts;
 mod claim;
 mod consequences;
 mod consumer;
+mod control_state;
 mod databases;
 mod dial;
 mod door;

@@ -11,6 +11,7 @@ mod checkpoint;
 mod chords;
 mod closing;
 mod connection;
+mod control_state;
 mod failed;
 mod failure;
 mod fetch;

@@ -9,10 +9,11 @@ use super::failure::Place;
 use crate::Error;
 
 /// Says in the header of the file that it is ours: "Cele".
-const APPLICATION_ID: i64 = 0x4365_6c65;
+pub(super) const APPLICATION_ID: i64 = 0x4365_6c65;
 
 /// The step from each version to the next; version 0 is an empty file. Never change one that was released.
-pub(super) const STEPS: [&str; 2] = [include_str!("sql/schema_1.sql"), include_str!("sql/schema_2.sql")];
+pub(super) const STEPS: [&str; 3] =
+    [include_str!("sql/schema_1.sql"), include_str!("sql/schema_2.sql"), include_str!("sql/schema_3.sql")];
 
 /// The version that this program writes.
 const VERSION: u32 = STEPS.len() as u32;

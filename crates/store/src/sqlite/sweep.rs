@@ -25,6 +25,7 @@ pub(super) fn step(tx: &Tx<'_>) -> rusqlite::Result<()> {
     results(tx, 0)?;
     tx.execute(include_str!("sql/sweep_revoked.sql"), params![tx.now, STEP])?;
     tx.execute(include_str!("sql/sweep_workers.sql"), [tx.now])?;
+    tx.execute(include_str!("sql/sweep_changes.sql"), [tx.now])?;
     groups(tx, 0)?;
     chords(tx, 0)?;
     parts(tx, PARTS_STEP)

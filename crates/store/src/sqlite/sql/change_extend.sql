@@ -1,0 +1,1 @@
+UPDATE control_change SET expires_at = ?2 WHERE node = ?1

@@ -1,0 +1,1 @@
+DELETE FROM control_change WHERE node = ?1 AND name = ?2

@@ -1,0 +1,1 @@
+DELETE FROM control_change WHERE expires_at <= ?1
