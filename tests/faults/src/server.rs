@@ -1,6 +1,7 @@
 //! A private Redis server.
 
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -121,7 +122,8 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Starts `redis-server` and waits until it listens; nothing if it ends instead, because somebody else has the port.
+/// Starts `redis-server` and waits until it has read its data and answers; nothing if it ends instead, because somebody else
+/// has the port.
 fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Option<Child> {
     // Written by this server once it listens; that somebody does could be another one.
     let listens = folder.join("listens.pid");
@@ -144,9 +146,36 @@ fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Option<Child> {
             return None;
         }
         assert!(Instant::now() < deadline, "redis-server does not listen");
-        std::thread::yield_now();
+        nap();
+    }
+    while reads_its_data(port) {
+        assert!(Instant::now() < deadline, "redis-server does not answer");
+        nap();
     }
     Some(child)
+}
+
+/// Leaves the processor to the server.
+#[expect(clippy::disallowed_methods, reason = "a server that starts tells nobody when it is there")]
+fn nap() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
+/// Whether the server answers that it still reads its data, or not yet at all. Any other answer, also to somebody who is not
+/// signed in, comes from one that is there; one that only speaks TLS has nothing to read.
+fn reads_its_data(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 64];
+        let length = stream.read(&mut answer)?;
+        Ok(answer[..length].starts_with(b"-LOADING"))
+    };
+    match ask() {
+        Ok(reads) => reads,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use celeriac::prelude::*;
-use celeriac::protocol::{ResultRecord, TaskId};
+use celeriac::protocol::{ResultRecord, TaskId, Timestamp};
 use celeriac::store::Store;
+use celeriac::store::clock::Clock;
 use celeriac_recovery::diary;
 use celeriac_recovery::patient::{in_process, on_runtime, on_thread};
 use fastrand::Rng;
@@ -41,7 +42,7 @@ async fn workers_killed_at_random_lose_no_task_and_repeat_only_what_was_running(
     let mut kills = Kills::default();
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let (sent, open) = (ids.len() as u32, open(&store, &ids).await);
+        let (sent, open) = (ids.len() as u32, open_at(Clock::system().now(), &store, &ids).await);
         // What was written to the diary meanwhile may be cut; then the next look counts.
         let busy = diary::starts(&ward.diary()).map_or(0, |starts| kills.busy(&starts));
         if open.is_empty() && busy >= KILLS {
@@ -54,7 +55,7 @@ async fn workers_killed_at_random_lose_no_task_and_repeat_only_what_was_running(
         // The rhythm of the faults; nothing is expected to have happened after it.
         sleep(Duration::from_millis(dice.u64(150..450))).await;
         let victim = workers.swap_remove(dice.usize(..workers.len())).kill();
-        kills.0.insert(victim, self::open(&store, &ids).await);
+        kills.0.insert(victim, open_at(Clock::system().now(), &store, &ids).await);
         workers.push(ward.start_worker());
     }
 
@@ -102,11 +103,13 @@ async fn send(app: &App, numbers: Range<u32>) -> Vec<TaskId> {
     sent.into_iter().map(|result| result.id().clone()).collect()
 }
 
-/// The numbers of the tasks that have no final result.
-async fn open(store: &Store, ids: &[TaskId]) -> BTreeSet<u32> {
+/// The numbers of the tasks that had no final result at this moment, which has just been. To look for them takes so long on
+/// a busy machine that others may finish tasks of the dead meanwhile; when a result was made tells these.
+async fn open_at(moment: Timestamp, store: &Store, ids: &[TaskId]) -> BTreeSet<u32> {
     let records = store.results().get(ids).await.expect("the store answers");
-    let is_open =
-        |record: &Option<ResultRecord>| !record.as_ref().is_some_and(|record| record.state.is_ready());
+    let was_ready =
+        |record: &ResultRecord| record.state.is_ready() && record.date_done.is_none_or(|done| done <= moment);
+    let is_open = |record: &Option<ResultRecord>| !record.as_ref().is_some_and(was_ready);
     (0..).zip(&records).filter(|(_, record)| is_open(record)).map(|(number, _)| number).collect()
 }
 

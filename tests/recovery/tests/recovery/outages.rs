@@ -264,6 +264,7 @@ impl Place {
         // The test's own connection may have to be made anew.
         while let Err(error) = self.store.broker().queues(&queues).await {
             assert!(ended.elapsed() < RESUMES, "the server does not answer the test: {error}");
+            sleep(Duration::from_millis(10)).await;
         }
         let number = self.tasks.len();
         let call = on_runtime.s(number as u32);
