@@ -76,6 +76,33 @@ impl ControlCommand {
         Ok(Self { method, arguments, address, reply_to, clock })
     }
 
+    /// What it is kept under by the workers that have obeyed it, so that it holds after a restart; a later one of the same
+    /// name takes its place. Nothing for a command that only holds while the worker runs.
+    pub fn kept_as(&self) -> Option<Box<str>> {
+        let (what, argument) = match &*self.method {
+            "rate_limit" => ("rate_limit", "task_name"),
+            "time_limit" => ("time_limit", "task_name"),
+            "add_consumer" | "cancel_consumer" => ("consumer", "queue"),
+            "pause" | "resume" => ("pause", "queue"),
+            _ => return None,
+        };
+        let of = self.argument(argument)?.as_str()?;
+        Some(format!("{what} {of}").into())
+    }
+
+    /// The command as it is kept: what to do, with which arguments.
+    pub fn to_kept(&self) -> Value {
+        let arguments = Value::Map(self.arguments.clone());
+        Value::Map(vec![("method".into(), (*self.method).into()), ("arguments".into(), arguments)])
+    }
+
+    /// A command that was kept; nothing if this is none.
+    pub fn of_kept(kept: &Value) -> Option<Self> {
+        let method = kept.get("method")?.as_str()?.into();
+        let Value::Map(arguments) = kept.get("arguments")?.clone() else { return None };
+        Some(Self { method, arguments, address: Address::All, reply_to: None, clock: 0 })
+    }
+
     /// An argument of this name, unless it is `None`.
     pub fn argument(&self, name: &str) -> Option<&Value> {
         let of_name = self.arguments.iter().find(|(argument, _)| &**argument == name);
@@ -162,6 +189,22 @@ mod tests {
         let reply = reply_to.message("w@h", "pong".into(), 9);
         assert_eq!(&*reply.body, br#"{"w@h": "pong"}"#);
         assert_eq!(reply.headers.other, [("ticket".into(), "t".into()), ("clock".into(), Value::Int(9))]);
+    }
+
+    #[test]
+    fn a_kept_command_is_the_one_that_was_obeyed() {
+        let limit =
+            r#"{"method": "rate_limit", "arguments": {"task_name": "tasks.add", "rate_limit": "10/m"}}"#;
+        let limit = command(limit).unwrap();
+        assert_eq!(limit.kept_as().as_deref(), Some("rate_limit tasks.add"));
+        assert_eq!(ControlCommand::of_kept(&limit.to_kept()).unwrap().arguments, limit.arguments);
+        assert_eq!(ControlCommand::of_kept(&Value::Null), None);
+        let kept_as = |method: &str| {
+            command(&format!(r#"{{"method": "{method}", "arguments": {{"queue": "q"}}}}"#)).unwrap().kept_as()
+        };
+        assert_eq!(kept_as("pause"), kept_as("resume"));
+        assert_eq!(kept_as("add_consumer"), kept_as("cancel_consumer"));
+        assert_eq!((kept_as("ping"), kept_as("rate_limit")), (None, None));
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Options {
     pub control_exchange: Option<String>,
     /// How long a reply to remote control waits for who asked.
     pub control_queue_expires: Duration,
+    /// How long what remote control has changed is kept for workers that start later; zero is not at all.
+    pub control_state_expires: Duration,
     /// The name of the exchange to which events are sent; `None` for no events.
     pub event_exchange: Option<String>,
     /// Whether events of tasks are sent, which remote control may change.
@@ -143,6 +145,7 @@ impl Default for Options {
             placement: Placement::Own,
             control_exchange: Some("celery".to_owned()),
             control_queue_expires: Duration::from_secs(10),
+            control_state_expires: Duration::from_secs(30 * 24 * 60 * 60),
             event_exchange: Some("celeryev".to_owned()),
             task_events: EventSwitch::default(),
             heartbeat_interval: Some(Duration::from_secs(2)),
@@ -190,6 +193,7 @@ impl Options {
                 .worker_enable_remote_control
                 .then(|| settings.control_exchange.clone()),
             control_queue_expires: settings.control_queue_expires,
+            control_state_expires: settings.control_state_expires,
             event_exchange: Some(settings.event_exchange.clone()),
             task_events: EventSwitch::new(settings.worker_send_task_events),
             metrics_address: settings.worker_metrics_address,

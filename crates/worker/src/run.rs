@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
-use crate::control::{Inquirer, LogicalClock, Mailbox, MemorySamples, Panel};
+use crate::control::{Inquirer, Intake, Kept, LogicalClock, Mailbox, MemorySamples, Panel};
 use crate::events::{Dispatcher, Watch};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
@@ -229,7 +229,10 @@ impl Worker<'_> {
         let slots = lanes.iter().map(|lane| lane.pool.size()).sum();
         let prefetch = Prefetch::new(slots, options.prefetch_multiplier);
         let trouble = Trouble::new(store.url());
-        let Subscription { consumer, settler, lease } = self.subscribe(&prefetch, &trouble).await?;
+        let kept = Kept::new(store, options);
+        let intake = self.intake(&kept, &trouble).await?;
+        let Subscription { consumer, settler, lease } =
+            self.subscribe(intake.open(), &prefetch, &trouble).await?;
         let id = ConsumerId(format!("{}/{}", options.node_name, TaskId::fresh()));
 
         let signs = monitor.as_ref().map(|monitor| monitor.signs());
@@ -277,7 +280,8 @@ impl Worker<'_> {
         }
         let clock = LogicalClock::default();
         let (watch, dispatcher) = self.events(&inputs, &clock, &trouble).unzip();
-        let mailbox = self.remote_control(&inputs, clock, watch.as_ref(), &trouble);
+        let queues = intake.open();
+        let mailbox = self.remote_control(&inputs, clock, watch.as_ref(), (intake, kept), &trouble);
         others.extend(mailbox.map(|mailbox| tokio::spawn(mailbox.run())));
         let crew = Crew {
             _keeper: LeaseKeeper::start(lease, options.placement, renewed, trouble.clone())?,
@@ -299,6 +303,7 @@ impl Worker<'_> {
             wires,
             lanes,
             prefetch,
+            queues,
             id,
             watch,
             counts,
@@ -313,6 +318,7 @@ impl Worker<'_> {
         inputs: &mpsc::UnboundedSender<Input>,
         clock: LogicalClock,
         watch: Option<&Watch>,
+        (intake, kept): (Intake, Kept),
         trouble: &Trouble,
     ) -> Option<Mailbox> {
         let exchange = self.options.control_exchange.clone()?;
@@ -324,7 +330,8 @@ impl Worker<'_> {
             inquirer: Inquirer::new(inputs.clone()),
             clock,
             since: Instant::now(),
-            queues: self.options.queues.clone(),
+            intake,
+            kept,
             changed: HashMap::new(),
             memory: MemorySamples::default(),
             happenings: watch.map(Watch::downgrade),
@@ -404,10 +411,37 @@ impl Worker<'_> {
         Ok(pools.into_iter().map(PoolLane::new).collect())
     }
 
+    /// Where tasks are taken from, as remote control has changed it earlier, as soon as the store can be reached.
+    async fn intake(&self, kept: &Kept, trouble: &Trouble) -> Result<Intake, Error> {
+        let mut intake = Intake::new(self.options.queues.clone());
+        if self.options.control_exchange.is_none() || self.store.broadcasts().is_none() {
+            return Ok(intake);
+        }
+        let mut asker = trouble.asker("what remote control has changed cannot be read");
+        loop {
+            match kept.read().await {
+                Ok(kept) => {
+                    asker.worked();
+                    for kept in kept {
+                        intake.obey(&kept.command);
+                    }
+                    return Ok(intake);
+                }
+                Err(error) if error.is_transient() => asker.pause(&error).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Starts to consume, as soon as the store can be reached.
-    async fn subscribe(&self, prefetch: &Prefetch, trouble: &Trouble) -> Result<Subscription, Error> {
+    async fn subscribe(
+        &self,
+        queues: Vec<QueueName>,
+        prefetch: &Prefetch,
+        trouble: &Trouble,
+    ) -> Result<Subscription, Error> {
         let consume = ConsumeOptions {
-            queues: self.options.queues.clone(),
+            queues,
             prefetch: prefetch.ceiling(),
             lease: self.options.lease,
             worker: self.options.node_name.clone(),

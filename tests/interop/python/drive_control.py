@@ -246,6 +246,61 @@ def queues():
     assert said["error"].startswith("NotImplementedError("), said
 
 
+def tell(command, **arguments):
+    return told(app.control.broadcast(command, arguments=arguments, **ASK))
+
+
+def names_of_queues():
+    return sorted(queue["name"] for queue in inspect("active_queues"))
+
+
+def change():
+    """Everything that outlives the worker."""
+    assert told(app.control.rate_limit(f"{FAMILY}.add", "2/s", **ASK))["ok"]
+    assert told(app.control.time_limit(f"{FAMILY}.slow", hard=1.5, **ASK_NOW))["ok"]
+    assert told(app.control.add_consumer("extra", **ASK_NOW))["ok"]
+    assert tell("pause", queue="celery") == {"ok": "paused celery"}
+    assert tell("pause", queue="celery") == {"ok": "paused celery"}
+    assert names_of_queues() == ["extra"]
+    # A pause outlasts what is said of the queue meanwhile.
+    assert told(app.control.cancel_consumer("celery", **ASK_NOW))["ok"]
+    assert told(app.control.add_consumer("celery", **ASK_NOW))["ok"]
+    assert names_of_queues() == ["extra"]
+    kept = tell("changes")
+    assert [change["name"] for change in kept] == [
+        "consumer celery", "consumer extra", "pause celery", f"rate_limit {FAMILY}.add", f"time_limit {FAMILY}.slow"
+    ], kept
+    assert kept[2]["method"] == "pause" and kept[2]["arguments"] == {"queue": "celery"}, kept
+    assert abs(kept[2]["at"] - time.time()) < 600, kept
+
+
+def still_changed():
+    """A worker that has started since."""
+    waiting = add()
+    assert names_of_queues() == ["extra"]
+    began = time.monotonic()
+    for result in [add(queue="extra") for _ in range(4)]:
+        assert total(result) == 3
+    assert time.monotonic() - began > 1.2, time.monotonic() - began
+    overdue = Slow(queue="extra").runs()
+    assert raised(overdue.result) == "TimeLimitExceeded"
+    assert waiting.state == "PENDING", waiting.state
+    assert tell("resume", queue="celery") == {"ok": "resumed celery"}
+    assert total(waiting) == 3
+    assert tell("forget_changes", name="consumer extra") == {"ok": ["consumer extra"]}
+    assert names_of_queues() == ["celery", "extra"]
+
+
+def partly_changed():
+    """One that has started after that."""
+    assert names_of_queues() == ["celery"]
+    assert f"{FAMILY}.add [rate_limit=2/s]" in [line.replace("2.0/s", "2/s") for line in inspect("registered")]
+    assert len(tell("forget_changes")["ok"]) == 4
+    assert tell("changes") == []
+    assert told(app.control.rate_limit(f"{FAMILY}.add", 0, **ASK_NOW))["ok"]
+    assert tell("forget_changes") == {"ok": [f"rate_limit {FAMILY}.add"]}
+
+
 def sizes():
     processes = lambda: inspect("stats")["pool"]["processes"]  # noqa: E731
     before = until("both are there", lambda: len(processes()) == 2 and processes())

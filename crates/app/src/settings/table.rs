@@ -202,6 +202,9 @@ settings! {
     control_exchange: String = "celery".to_owned();
     /// How long a reply to remote control waits for who asked, where their queue does not say.
     control_queue_expires: Duration = Duration::from_secs(10);
+    /// How long the store keeps what remote control has changed of workers (limits, pauses, consumers) after the last worker
+    /// that holds to it was there, for those that start later; 0 is not at all, as in Celery.
+    control_state_expires: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     /// Whether events of tasks are sent, for those who watch the worker. Remote control may change it.
     worker_send_task_events: bool = false;
     /// The name of the exchange to which events are sent, which Celery's programs must have too.

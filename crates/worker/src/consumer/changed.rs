@@ -1,4 +1,4 @@
-//! Limits of tasks that somebody has set while the worker runs. They end with it.
+//! Limits of tasks that somebody has set while the worker runs, or before, and the store has kept.
 
 use std::sync::Arc;
 

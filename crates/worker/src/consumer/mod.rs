@@ -184,6 +184,8 @@ pub(crate) struct Parts {
     pub(crate) wires: Wires,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) prefetch: Prefetch,
+    /// Where tasks are fetched from.
+    pub(crate) queues: Vec<QueueName>,
     pub(crate) id: ConsumerId,
     pub(crate) watch: Option<Watch>,
     pub(crate) counts: Option<Counts>,
@@ -200,10 +202,10 @@ const EVENTS_AT_ONCE: usize = 1024;
 impl Consumer {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { app, options, rules, place, health, reports, wires, .. } = parts;
-        let Parts { lanes, prefetch, id, watch, counts, signs, .. } = parts;
+        let Parts { lanes, prefetch, queues, id, watch, counts, signs, .. } = parts;
         Self {
             suspects: Suspects::new(options.delivery_limit),
-            queues: options.queues.clone(),
+            queues,
             app,
             options,
             rules,

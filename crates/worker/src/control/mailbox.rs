@@ -5,8 +5,10 @@ use std::sync::Arc;
 use celeriac_protocol::Message;
 use celeriac_protocol::control::{self, ControlCommand};
 use celeriac_store::{Broadcasts, Error};
+use tokio::time::MissedTickBehavior;
 
 use super::address::is_for;
+use super::kept::LOOKS_EVERY;
 use super::panel::{Answer, Panel, nok};
 use crate::trouble::Trouble;
 
@@ -31,16 +33,38 @@ impl Mailbox {
                 Err(error) => asker.pause(&error).await,
             }
         };
+        let mut look = tokio::time::interval(LOOKS_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match listener.next().await {
-                Ok(message) => {
-                    asker.worked();
-                    self.hear(&message).await;
-                }
+            let heard = tokio::select! {
+                // The first time at once: what was changed before this worker listened.
+                _ = look.tick() => self.catch_up().await,
+                heard = listener.next() => match heard {
+                    Ok(message) => {
+                        self.hear(&message).await;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            match heard {
+                Ok(()) => asker.worked(),
                 Err(Error::Closed) => return,
-                Err(error) => asker.pause(&error).await,
+                Err(error) => {
+                    asker.pause(&error).await;
+                    // What was said meanwhile was lost.
+                    look.reset_immediately();
+                }
             }
         }
+    }
+
+    /// Obeys what others have heard.
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        for kept in self.panel.kept.unobeyed().await? {
+            self.panel.obey_kept(kept).await;
+        }
+        Ok(())
     }
 
     async fn hear(&mut self, message: &Message) {

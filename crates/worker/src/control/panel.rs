@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use celeriac_app::{App, TaskOptions};
 use celeriac_protocol::control::ControlCommand;
-use celeriac_protocol::{QueueName, TaskName, Value, repr};
+use celeriac_protocol::{TaskName, Value, repr};
 use celeriac_store::Store;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::clock::LogicalClock;
 use super::commands::MemorySamples;
+use super::intake::Intake;
+use super::kept::{Kept, KeptCommand};
 use super::question::Inquirer;
 use crate::Options;
 use crate::events::Happening;
@@ -26,7 +28,9 @@ pub(crate) struct Panel {
     /// When the worker started.
     pub(crate) since: Instant,
     /// Where the worker takes tasks from.
-    pub(crate) queues: Vec<QueueName>,
+    pub(crate) intake: Intake,
+    /// What is kept of commands for those that start later.
+    pub(crate) kept: Kept,
     /// What was set of tasks that are none of the application's: their options as they are now.
     pub(crate) changed: HashMap<TaskName, TaskOptions>,
     /// What `memsample` has found.
@@ -70,8 +74,45 @@ impl From<celeriac_store::Error> for Refusal {
 }
 
 impl Panel {
-    /// Obeys a command. What the application has put in the place of one of Celery's comes before that.
+    /// Obeys a command, and keeps it if it changes what should hold after a restart.
     pub(crate) async fn obey(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
+        let answer = self.obey_now(command).await?;
+        if is_done(&answer) {
+            self.kept.keep(command).await.map_err(|error| {
+                Refusal::new("OperationalError", format!("it holds until the worker ends only: {error}"))
+            })?;
+        }
+        Ok(answer)
+    }
+
+    /// Obeys what was kept. What cannot be obeyed here, because it is about a task that is not known or an application
+    /// that refuses it, was obeyed by others.
+    pub(crate) async fn obey_kept(&mut self, kept: KeptCommand) {
+        let KeptCommand { name, command, .. } = &kept;
+        let task = command.argument("task_name").and_then(Value::as_str);
+        if task.is_none_or(|task| self.app.find_task(task).is_some()) {
+            match self.obey_now(command).await {
+                Ok(answer) if is_done(&answer) => {
+                    let arguments = repr::repr(&Value::Map(command.arguments.clone()));
+                    let method = &command.method;
+                    // A pause that has ended is kept too, and is nothing to warn of.
+                    let is_as_configured = command.argument("queue").is_some()
+                        && !Intake::new(self.options.queues.clone()).obey(command);
+                    if is_as_configured {
+                        tracing::debug!("kept of remote control: {method} {arguments}");
+                    } else {
+                        tracing::warn!("as remote control has changed it earlier: {method} {arguments}");
+                    }
+                }
+                Ok(answer) => tracing::error!(name, ?answer, "a change that was kept cannot be made"),
+                Err(error) => tracing::error!(name, %error, "a change that was kept cannot be made"),
+            }
+        }
+        self.kept.obeyed(kept);
+    }
+
+    /// Obeys a command. What the application has put in the place of one of Celery's comes before that.
+    async fn obey_now(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
         if self.options.template.as_ref().is_some_and(|template| template.has_command(&command.method)) {
             return self.ask_application(command).await;
         }
@@ -113,6 +154,10 @@ impl Panel {
             "time_limit" => self.time_limit(command).await?,
             "add_consumer" => self.add_consumer(command).await?,
             "cancel_consumer" => self.cancel_consumer(command).await?,
+            "pause" => self.pause(command).await?,
+            "resume" => self.resume(command).await?,
+            "changes" => self.changes().await?,
+            "forget_changes" => self.forget_changes(command).await?,
             "pool_grow" => self.grow_pool(command).await?,
             "pool_shrink" => self.shrink_pool(command).await?,
             "pool_restart" => self.restart_pool(command).await?,
@@ -127,6 +172,11 @@ impl Panel {
         };
         Ok(Answer::Reply(reply))
     }
+}
+
+/// Whether that is a reply that all went well.
+fn is_done(answer: &Answer) -> bool {
+    matches!(answer, Answer::Reply(reply) if reply.get("ok").is_some())
 }
 
 /// A reply that all went well.

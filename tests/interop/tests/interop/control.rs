@@ -142,6 +142,29 @@ async fn a_worker_in_rust_tells_of_itself() {
 }
 
 #[tokio::test]
+async fn what_was_changed_of_an_application_survives_restarts() {
+    let mut worker = Controlled::of_python().await;
+    for scenario in ["change", "still_changed"] {
+        worker.drive(scenario).await;
+        worker.restart(OF_PYTHON).await;
+    }
+    worker.drive("partly_changed").await;
+}
+
+#[tokio::test]
+async fn what_was_changed_of_tasks_in_rust_survives_restarts() {
+    let mut worker = Controlled::of_rust().await;
+    worker.drive("change").await;
+    worker.restart(&[]).await;
+    let line = "as remote control has changed it earlier: pause {'queue': 'celery'}";
+    worker.until(line).await;
+    worker.drive("still_changed").await;
+    worker.restart(&[]).await;
+    worker.drive("partly_changed").await;
+    assert!(!worker.log().contains(line), "{}", worker.log());
+}
+
+#[tokio::test]
 async fn an_application_has_commands_of_its_own() {
     let worker = Controlled::of_python().await;
     worker.drive("commands").await;

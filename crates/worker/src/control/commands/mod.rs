@@ -1,6 +1,7 @@
 //! The commands, one file for each family.
 
 mod application;
+mod changes;
 mod events;
 mod greetings;
 mod limits;

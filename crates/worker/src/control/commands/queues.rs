@@ -1,7 +1,7 @@
-//! Where the worker takes tasks from: `active_queues`, `add_consumer`, `cancel_consumer`.
+//! Where the worker takes tasks from: `active_queues`, `add_consumer`, `cancel_consumer`, `pause`, `resume`.
 
+use celeriac_protocol::Value;
 use celeriac_protocol::control::ControlCommand;
-use celeriac_protocol::{QueueName, Value};
 
 use crate::control::Question;
 use crate::control::panel::{Panel, Refusal, ok};
@@ -11,7 +11,7 @@ impl Panel {
     ///
     /// Source: `active_queues`, `celery/worker/control.py`, Celery 5.7.0, and `Queue.attrs`, `kombu/entity.py`, kombu 5.7.0.
     pub(in crate::control) fn active_queues(&self) -> Value {
-        Value::List(self.queues.iter().map(|queue| described(queue.as_str())).collect())
+        Value::List(self.intake.open().iter().map(|queue| described(queue.as_str())).collect())
     }
 
     /// Takes tasks from one queue more. It is bound to the exchange of its name, as a queue that a stock worker makes itself.
@@ -29,10 +29,7 @@ impl Panel {
                 return Err(Refusal::new("NotImplementedError", text));
             }
         }
-        let name = QueueName::new(queue);
-        if !self.queues.contains(&name) {
-            let queues = self.queues.iter().cloned().chain([name]).collect();
-            self.consume(queues).await?;
+        if self.change_intake(command).await? {
             tracing::info!("Started consuming from {queue}");
         }
         Ok(ok(format!("add consumer {queue}")))
@@ -47,17 +44,40 @@ impl Panel {
     ) -> Result<Value, Refusal> {
         let queue = queue_of("cancel_consumer", command)?;
         tracing::info!("Canceling queue {queue}");
-        if self.queues.iter().any(|name| name.as_str() == queue) {
-            let queues = self.queues.iter().filter(|name| name.as_str() != queue).cloned().collect();
-            self.consume(queues).await?;
-        }
+        self.change_intake(command).await?;
         Ok(ok(format!("no longer consuming from {queue}")))
     }
 
-    async fn consume(&mut self, queues: Vec<QueueName>) -> Result<(), Refusal> {
-        self.inquirer.ask(|done| Question::Consume(queues.clone(), done)).await?;
-        self.queues = queues;
-        Ok(())
+    /// Takes no more tasks from a queue until that is resumed, also if the worker is only told later to take from it. Ours.
+    pub(in crate::control) async fn pause(&mut self, command: &ControlCommand) -> Result<Value, Refusal> {
+        let queue = queue_of("pause", command)?;
+        if self.change_intake(command).await? {
+            tracing::info!("Paused queue {queue}");
+        }
+        Ok(ok(format!("paused {queue}")))
+    }
+
+    /// Ends a pause. Ours.
+    pub(in crate::control) async fn resume(&mut self, command: &ControlCommand) -> Result<Value, Refusal> {
+        let queue = queue_of("resume", command)?;
+        if self.change_intake(command).await? {
+            tracing::info!("Resumed queue {queue}");
+        }
+        Ok(ok(format!("resumed {queue}")))
+    }
+
+    /// Says whether the command changed anything.
+    async fn change_intake(&mut self, command: &ControlCommand) -> Result<bool, Refusal> {
+        let mut intake = self.intake.clone();
+        if !intake.obey(command) {
+            return Ok(false);
+        }
+        let open = intake.open();
+        if open != self.intake.open() {
+            self.inquirer.ask(|done| Question::Consume(open, done)).await?;
+        }
+        self.intake = intake;
+        Ok(true)
     }
 }
 

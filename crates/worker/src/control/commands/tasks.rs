@@ -38,7 +38,8 @@ impl Panel {
     /// every worker on a queue tells the same.
     pub(in crate::control) async fn scheduled(&self) -> Result<Value, Refusal> {
         let waiting = self.store.schedule().scheduled(LISTED).await?;
-        let ours = waiting.into_iter().filter(|waiting| self.queues.contains(&waiting.queue));
+        let open = self.intake.open();
+        let ours = waiting.into_iter().filter(|waiting| open.contains(&waiting.queue));
         let told = ours.map(|waiting| {
             let request = self.described(&waiting.message, waiting.queue.as_str(), false);
             Value::Map(vec![

@@ -1,0 +1,196 @@
+//! What remote control has changed outlives the worker.
+//!
+//! A command that changes a limit, a pause or a consumer is kept in the store by those that have obeyed it: for all workers
+//! if it went to all, else for the node that it reached. A worker obeys what is kept before it takes its first task, and
+//! looks again now and then for what it could not hear, because it was cut off.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use celeriac_protocol::Timestamp;
+use celeriac_protocol::control::{Address, ControlCommand};
+use celeriac_store::clock::Clock;
+use celeriac_store::{ControlChange, Error, Result, Store, Whose};
+use tokio::time::Instant;
+
+use crate::Options;
+
+/// How often a worker looks for what it has not heard.
+pub(super) const LOOKS_EVERY: Duration = Duration::from_secs(30);
+
+/// A change and the name under which it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KeptCommand {
+    pub(crate) name: Box<str>,
+    pub(crate) command: ControlCommand,
+    pub(crate) at: Timestamp,
+}
+
+/// The changes of one worker.
+pub(crate) struct Kept {
+    store: Store,
+    clock: Clock,
+    node: Whose,
+    /// For how long they are kept; zero is not at all.
+    expires_after: Duration,
+    /// What this worker has obeyed, and when somebody wanted it so.
+    obeyed: HashMap<Box<str>, Timestamp>,
+    /// When everything was kept anew.
+    renewed: Option<Instant>,
+}
+
+impl Kept {
+    /// Those of a worker that has obeyed nothing yet.
+    pub(crate) fn new(store: &Store, options: &Options) -> Self {
+        Self {
+            store: store.clone(),
+            clock: options.clock.clone(),
+            node: Whose::Node(options.node_name.as_str().into()),
+            expires_after: options.control_state_expires,
+            obeyed: HashMap::new(),
+            renewed: None,
+        }
+    }
+
+    /// Everything that is kept for this worker, by name: of two changes of one name the later.
+    pub(crate) async fn read(&self) -> Result<Vec<KeptCommand>> {
+        if self.expires_after.is_zero() {
+            return Ok(Vec::new());
+        }
+        let state = self.store.control_state();
+        let (of_all, of_node) = tokio::try_join!(state.kept(&Whose::All), state.kept(&self.node))?;
+        let mut latest: BTreeMap<Box<str>, ControlChange> = BTreeMap::new();
+        for change in of_all.into_iter().chain(of_node) {
+            if latest.get(&change.name).is_none_or(|other| other.at <= change.at) {
+                latest.insert(change.name.clone(), change);
+            }
+        }
+        let command = |change: ControlChange| {
+            let ControlChange { name, value, at } = change;
+            Some(KeptCommand { name, command: ControlCommand::of_kept(&value)?, at })
+        };
+        Ok(latest.into_values().filter_map(command).collect())
+    }
+
+    /// What is kept and this worker has not obeyed. Keeps everything anew when it is time for that.
+    pub(super) async fn unobeyed(&mut self) -> Result<Vec<KeptCommand>> {
+        let mut found = self.read().await?;
+        if !found.is_empty() && self.renewed.is_none_or(|at| at.elapsed() > self.expires_after / 4) {
+            let state = self.store.control_state();
+            for whose in [&Whose::All, &self.node] {
+                state.keep(whose, Vec::new(), self.expires_after).await?;
+            }
+            self.renewed = Some(Instant::now());
+        }
+        found.retain(|kept| self.obeyed.get(&kept.name).is_none_or(|at| *at < kept.at));
+        Ok(found)
+    }
+
+    /// This worker has obeyed what was kept.
+    pub(super) fn obeyed(&mut self, kept: KeptCommand) {
+        self.obeyed.insert(kept.name, kept.at);
+    }
+
+    /// Keeps a command that this worker has obeyed, if it is one of those that are kept.
+    pub(super) async fn keep(&mut self, command: &ControlCommand) -> Result<()> {
+        let Some(name) = command.kept_as().filter(|_| !self.expires_after.is_zero()) else { return Ok(()) };
+        let at = self.clock.now();
+        self.obeyed.insert(name.clone(), at);
+        let whose = match command.address {
+            Address::All => &Whose::All,
+            Address::Nodes(_) | Address::Matching { .. } => &self.node,
+        };
+        let change = ControlChange { name, value: command.to_kept(), at };
+        self.store.control_state().keep(whose, vec![change], self.expires_after).await
+    }
+
+    /// Forgets everything that is kept of this worker and of all, or what has this name. Answers the names.
+    pub(super) async fn forget(&mut self, name: Option<&str>) -> std::result::Result<Vec<Box<str>>, Error> {
+        let state = self.store.control_state();
+        let mut forgotten = Vec::new();
+        for whose in [&Whose::All, &self.node] {
+            let mut changes = state.kept(whose).await?;
+            changes.retain(|change| name.is_none_or(|name| *change.name == *name));
+            forgotten.extend(changes.iter().map(|change| change.name.clone()));
+            let to_nothing = |change: ControlChange| ControlChange { value: Default::default(), ..change };
+            state.keep(whose, changes.into_iter().map(to_nothing).collect(), self.expires_after).await?;
+        }
+        forgotten.sort_unstable();
+        forgotten.dedup();
+        Ok(forgotten)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use celeriac_protocol::Value;
+    use celeriac_store::{ConnectOptions, connect};
+
+    use super::*;
+
+    fn pause(method: &str, address: Address) -> ControlCommand {
+        let arguments = vec![("queue".into(), Value::from("q"))];
+        ControlCommand { method: method.into(), arguments, address, reply_to: None, clock: 0 }
+    }
+
+    fn node(name: &str) -> Address {
+        Address::Nodes(vec![name.into()])
+    }
+
+    async fn kept(store: &Store, node_name: &str) -> Kept {
+        Kept::new(store, &Options { node_name: node_name.to_owned(), ..Options::default() })
+    }
+
+    async fn forget(kept: &mut Kept, name: Option<&str>) -> Vec<String> {
+        kept.forget(name).await.unwrap().into_iter().map(String::from).collect()
+    }
+
+    async fn methods(kept: &Kept) -> Vec<String> {
+        kept.read().await.unwrap().into_iter().map(|kept| kept.command.method.into()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_all_were_told_holds_for_all_and_what_one_was_told_for_it() {
+        let store = connect("memory://kept-scopes", &ConnectOptions::default()).await.unwrap();
+        let (mut one, mut other) = (kept(&store, "one@h").await, kept(&store, "other@h").await);
+        one.keep(&pause("pause", Address::All)).await.unwrap();
+        assert_eq!(
+            (methods(&one).await, methods(&other).await),
+            (vec!["pause".into()], vec!["pause".into()])
+        );
+        assert_eq!(one.unobeyed().await.unwrap(), [], "it has obeyed that");
+        assert_eq!(other.unobeyed().await.unwrap().len(), 1);
+        other.keep(&pause("resume", node("other@h"))).await.unwrap();
+        assert_eq!(
+            (methods(&one).await, methods(&other).await),
+            (vec!["pause".into()], vec!["resume".into()])
+        );
+        one.keep(&pause("pause", Address::All)).await.unwrap();
+        assert_eq!(methods(&other).await, ["pause"], "the later one counts");
+        assert_eq!(other.unobeyed().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_kept_for_nobody() {
+        let store = connect("memory://kept-forgotten", &ConnectOptions::default()).await.unwrap();
+        let mut worker = kept(&store, "w@h").await;
+        worker.keep(&pause("pause", Address::All)).await.unwrap();
+        worker.keep(&pause("add_consumer", node("w@h"))).await.unwrap();
+        assert_eq!(forget(&mut worker, Some("no such")).await, Vec::<String>::new());
+        assert_eq!(forget(&mut worker, Some("pause q")).await, ["pause q"]);
+        assert_eq!(methods(&worker).await, ["add_consumer"]);
+        assert_eq!(forget(&mut worker, None).await, ["consumer q"]);
+        assert_eq!(methods(&worker).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_where_that_is_not_wanted() {
+        let store = connect("memory://kept-not", &ConnectOptions::default()).await.unwrap();
+        let options = Options { control_state_expires: Duration::ZERO, ..Options::default() };
+        let mut worker = Kept::new(&store, &options);
+        worker.keep(&pause("pause", Address::All)).await.unwrap();
+        assert_eq!(store.control_state().kept(&Whose::All).await.unwrap(), []);
+        kept(&store, "w@h").await.keep(&pause("pause", Address::All)).await.unwrap();
+        assert_eq!(methods(&worker).await, Vec::<String>::new());
+    }
+}
