@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use celeriac_protocol::{
     Compression, Envelope, Headers, Message, Properties, ResultRecord, Serializer, Signature, Timestamp,
-    Value, body, control::ControlCommand, events, json, msgpack, repr,
+    Value, body,
+    control::{ControlCommand, Reply},
+    events, json, msgpack, repr,
 };
 
 /// A name, and what to do with the bytes.
@@ -111,15 +113,15 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// A command that was understood can be replied to.
+/// A command that was understood can be replied to, and the reply is understood.
 pub fn command(data: &[u8]) {
     for serializer in [Serializer::Json, Serializer::MessagePack] {
-        let Ok(command) = ControlCommand::decode(&message(serializer.content_type(), None, data)) else {
-            continue;
-        };
+        let message = message(serializer.content_type(), None, data);
+        let _ = Reply::decode(&message);
+        let Ok(command) = ControlCommand::decode(&message) else { continue };
         let Some(to) = command.reply_to else { continue };
         let reply = to.message("w@h", Value::Null, command.clock);
-        assert!(!reply.body.is_empty());
+        assert_eq!(&*Reply::decode(&reply).expect("what was written reads").node, "w@h");
     }
 }
 

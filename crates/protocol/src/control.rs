@@ -2,7 +2,7 @@
 //!
 //! Source: `kombu/pidbox.py`, `Mailbox._publish`, `Mailbox._publish_reply` and `Node.handle_message`, kombu 5.7.0.
 
-use crate::{DecodeError, Message, Properties, Serializer, Value, json, msgpack};
+use crate::{DecodeError, Message, Properties, Serializer, Timestamp, Value, json, msgpack};
 
 /// The largest command, once it is decompressed, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -10,6 +10,11 @@ const LARGEST: usize = 16 << 20;
 /// The fan-out exchange of commands, for the setting `control_exchange`.
 pub fn exchange(name: &str) -> String {
     format!("{name}.pidbox")
+}
+
+/// The direct exchange of replies to commands, for the setting `control_exchange`.
+pub fn reply_exchange(name: &str) -> String {
+    format!("reply.{name}.pidbox")
 }
 
 /// One command to workers.
@@ -103,6 +108,28 @@ impl ControlCommand {
         Some(Self { method, arguments, address: Address::All, reply_to: None, clock: 0 })
     }
 
+    /// The message with this command, as JSON; `expires` is when its sender does not wait for replies any more.
+    pub fn message(&self, expires: Option<Timestamp>) -> Message {
+        let [destination, pattern, matcher] = self.address.fields();
+        let mut body = vec![
+            ("method".into(), Value::String(self.method.clone())),
+            ("arguments".into(), Value::Map(self.arguments.clone())),
+            ("destination".into(), destination),
+            ("pattern".into(), pattern),
+            ("matcher".into(), matcher),
+        ];
+        if let Some(ReplyTo { exchange, routing_key, ticket, .. }) = &self.reply_to {
+            let place = [("exchange", exchange), ("routing_key", routing_key)];
+            let place = place.map(|(name, value)| (name.into(), Value::String(value.clone())));
+            body.push(("ticket".into(), ticket.clone()));
+            body.push(("reply_to".into(), Value::Map(place.into())));
+        }
+        let mut message = transient(Serializer::Json, json::to_bytes(&Value::Map(body)));
+        let expires = expires.map_or(Value::Int(0), |at| Value::Float(at.as_micros() as f64 / 1e6));
+        message.headers.other = vec![("clock".into(), self.clock.into()), ("expires".into(), expires)];
+        message
+    }
+
     /// An argument of this name, unless it is `None`.
     pub fn argument(&self, name: &str) -> Option<&Value> {
         let of_name = self.arguments.iter().find(|(argument, _)| &**argument == name);
@@ -114,7 +141,32 @@ fn shape(reason: &str) -> DecodeError {
     DecodeError::shape("control command", reason)
 }
 
+/// A message that no server keeps on disk.
+fn transient(serializer: Serializer, body: Vec<u8>) -> Message {
+    Message {
+        properties: Properties { delivery_mode: Some(1), priority: None, ..Properties::default() },
+        content_type: serializer.content_type().into(),
+        content_encoding: serializer.content_encoding().into(),
+        body: body.into(),
+        ..Message::default()
+    }
+}
+
 impl Address {
+    /// As a command has it: destination, pattern and matcher.
+    fn fields(&self) -> [Value; 3] {
+        match self {
+            Self::All => [Value::Null, Value::Null, Value::Null],
+            Self::Nodes(nodes) => {
+                let nodes = nodes.iter().cloned().map(Value::String).collect();
+                [Value::List(nodes), Value::Null, Value::Null]
+            }
+            Self::Matching { pattern, matcher } => {
+                [Value::Null, Value::String(pattern.clone()), Value::String(matcher.clone())]
+            }
+        }
+    }
+
     fn of(body: &Value) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         match (body.get("destination"), text("pattern"), text("matcher")) {
@@ -151,15 +203,39 @@ impl ReplyTo {
             Some(packed) => (Serializer::MessagePack, packed),
             None => (Serializer::Json, json::to_bytes(&body)),
         };
-        let mut message = Message {
-            properties: Properties { delivery_mode: Some(1), priority: None, ..Properties::default() },
-            content_type: serializer.content_type().into(),
-            content_encoding: serializer.content_encoding().into(),
-            body: body.into(),
-            ..Message::default()
-        };
+        let mut message = transient(serializer, body);
         message.headers.other = vec![("ticket".into(), self.ticket.clone()), ("clock".into(), clock.into())];
         message
+    }
+}
+
+/// What one worker replied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Its node name.
+    pub node: Box<str>,
+    /// What it replied.
+    pub value: Value,
+    /// To which question.
+    pub ticket: Value,
+}
+
+impl Reply {
+    /// Reads a reply out of its message.
+    ///
+    /// # Errors
+    /// When the content type is not known (pickle never is), or the body is no reply.
+    pub fn decode(message: &Message) -> Result<Self, DecodeError> {
+        let (_, body) = message.plain_body(LARGEST)?;
+        let ticket = message.headers.other.iter().find(|(name, _)| &**name == "ticket");
+        let ticket = ticket.map(|(_, ticket)| ticket.clone()).unwrap_or_default();
+        match body {
+            Value::Map(mut replies) if replies.len() == 1 => {
+                let (node, value) = replies.remove(0);
+                Ok(Self { node, value, ticket })
+            }
+            _ => Err(DecodeError::shape("control reply", "it is not from one node")),
+        }
     }
 }
 
@@ -205,6 +281,44 @@ mod tests {
         assert_eq!(kept_as("pause"), kept_as("resume"));
         assert_eq!(kept_as("add_consumer"), kept_as("cancel_consumer"));
         assert_eq!((kept_as("ping"), kept_as("rate_limit")), (None, None));
+    }
+
+    #[test]
+    fn a_command_is_read_back_as_it_was_written() {
+        let reply_to = ReplyTo {
+            exchange: reply_exchange("celery").into(),
+            routing_key: "k".into(),
+            ticket: "t".into(),
+            serializer: Serializer::Json,
+        };
+        let matching = Address::Matching { pattern: "w*".into(), matcher: "glob".into() };
+        for (address, reply_to) in [
+            (Address::All, Some(reply_to)),
+            (Address::Nodes(vec!["a@h".into(), "b@h".into()]), None),
+            (matching, None),
+        ] {
+            let arguments = vec![("n".into(), Value::Int(2))];
+            let command = ControlCommand { method: "m".into(), arguments, address, reply_to, clock: 3 };
+            let message = command.message(Some(Timestamp::from_micros(1_500_000)));
+            assert_eq!(ControlCommand::decode(&message).unwrap(), command);
+            assert_eq!(message.headers.other[1], ("expires".into(), Value::Float(1.5)));
+        }
+    }
+
+    #[test]
+    fn a_reply_is_read_back_as_it_was_written() {
+        for serializer in [Serializer::Json, Serializer::MessagePack] {
+            let to =
+                ReplyTo { exchange: "e".into(), routing_key: "k".into(), ticket: "t".into(), serializer };
+            let reply = Reply::decode(&to.message("w@h", Value::Int(1), 9)).unwrap();
+            assert_eq!(reply, Reply { node: "w@h".into(), value: Value::Int(1), ticket: "t".into() });
+        }
+        let nobody = Message {
+            content_type: "application/json".into(),
+            body: b"{}".to_vec().into(),
+            ..Message::default()
+        };
+        assert!(Reply::decode(&nobody).is_err());
     }
 
     #[test]
