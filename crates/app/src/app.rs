@@ -10,6 +10,7 @@ use celeriac_store::clock::Clock;
 
 use crate::Settings;
 use crate::client::Client;
+use crate::control::Command;
 use crate::resource::{MissingResource, Resource, ResourcePlan};
 use crate::signals::{Handled, Signal, Signals};
 use crate::task::TaskDefinition;
@@ -39,6 +40,8 @@ struct Inner {
     order: Vec<TaskName>,
     resources: Vec<Resource>,
     signals: Signals,
+    /// Those that its workers answer beside Celery's.
+    commands: Vec<Command>,
     /// Of the settings, looked up for every call.
     default_queue: QueueName,
     /// A store that was given rather than named by the settings.
@@ -59,6 +62,7 @@ impl App {
             order: Vec::new(),
             resources: Vec::new(),
             signals: Signals::default(),
+            commands: Vec::new(),
             given_store: None,
             clock: Clock::system(),
             client: Arc::new(Client::new(None, Clock::system())),
@@ -129,6 +133,20 @@ impl App {
     ) -> Self {
         self.edit().signals.connect(signal, handler);
         self
+    }
+
+    /// Adds a command of remote control, which workers answer. One of the same name is replaced, be it one of Celery's.
+    #[must_use]
+    pub fn control_command(mut self, command: Command) -> Self {
+        let commands = &mut self.edit().commands;
+        commands.retain(|other| other.form().name != command.form().name);
+        commands.push(command);
+        self
+    }
+
+    /// The commands of remote control that the program has added, in order of registration.
+    pub fn control_commands(&self) -> impl Iterator<Item = &Command> {
+        self.inner.commands.iter()
     }
 
     /// The name of the program.

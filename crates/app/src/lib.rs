@@ -11,6 +11,7 @@ pub mod canvas;
 mod client;
 mod composer;
 mod context;
+pub mod control;
 mod nearest;
 mod panic;
 mod producer;

@@ -47,6 +47,7 @@
 //! - [`Context`] is the call inside of a running task: retries, progress, cancellation.
 //! - [`Resource`], [`Shared`] and [`Local`] are what outlives tasks, such as connections.
 //! - [`workflow`] is what [`App::workflow`] tells of a workflow and of what it waits for.
+//! - [`control`] asks workers, and holds commands of a program's own that its workers answer.
 //! - [`signals`] are the moments in the life of workers and tasks, under Celery's names.
 //! - [`worker`] runs the tasks; `cli` is the command line.
 //!
@@ -59,7 +60,8 @@ pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,
     Local, Process, Reason, Resource, ResultError, RouteTarget, Routes, SENT_AT_HEADER, SendError, Sender,
     Settings, Shared, Signature, Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult, args,
-    canvas, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks, workflow,
+    canvas, control, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
+    workflow,
 };
 #[cfg(feature = "cli")]
 pub use celeriac_cli as cli;

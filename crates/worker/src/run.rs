@@ -11,13 +11,13 @@ use celeriac_protocol::{QueueName, State, TaskId, Value, events};
 use celeriac_store::{ConsumeOptions, ConsumerId, Settler, Store, Subscription, WorkerRecord};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
-use crate::control::{Inquirer, Intake, Kept, LogicalClock, Mailbox, MemorySamples, Panel};
+use crate::control::{Inquirer, Intake, Kept, LogicalClock, Mailbox, MemorySamples, OwnCommands, Panel};
 use crate::events::{Dispatcher, Watch};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
@@ -335,8 +335,9 @@ impl Worker<'_> {
             changed: HashMap::new(),
             memory: MemorySamples::default(),
             happenings: watch.map(Watch::downgrade),
+            own: OwnCommands::default(),
         };
-        Some(Mailbox { broadcasts, exchange, panel, trouble: trouble.clone() })
+        Some(Mailbox { broadcasts, exchange, panel, trouble: trouble.clone(), later: JoinSet::new() })
     }
 
     /// What sends events, and how the loop tells it of them, if they are wanted and the store carries them.

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use celeriac_protocol::Message;
 use celeriac_protocol::control::{self, ControlCommand};
+use celeriac_protocol::{Message, Value};
 use celeriac_store::{Broadcasts, Error};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::address::is_for;
+use super::clock::LogicalClock;
 use super::kept::LOOKS_EVERY;
 use super::panel::{Answer, Panel, nok};
+use crate::Options;
 use crate::trouble::Trouble;
 
 /// The ear of a worker for remote control.
@@ -19,6 +22,8 @@ pub(crate) struct Mailbox {
     pub(crate) exchange: String,
     pub(crate) panel: Panel,
     pub(crate) trouble: Trouble,
+    /// Replies that come later; they end with this.
+    pub(crate) later: JoinSet<()>,
 }
 
 impl Mailbox {
@@ -81,8 +86,14 @@ impl Mailbox {
             }
         }
         tracing::debug!(reply = command.reply_to.is_some(), "pidbox received method {}", command.method);
+        while self.later.try_join_next().is_some() {}
         let reply = match self.panel.obey(&command).await {
             Ok(Answer::Reply(reply)) => reply,
+            Ok(Answer::Later(answer)) => {
+                let replying = self.replying(command);
+                self.later.spawn(async move { replying.send(answer.await).await });
+                return;
+            }
             Ok(Answer::Silence) => return,
             Ok(Answer::Unknown) => return tracing::error!("No such control command: '{}'", command.method),
             Err(refusal) => {
@@ -90,14 +101,38 @@ impl Mailbox {
                 nok(refusal.to_string())
             }
         };
-        let Some(to) = &command.reply_to else { return };
-        let (node, clock) = (&self.panel.options.node_name, self.panel.clock.forward());
-        let (message, expires) = (to.message(node, reply, clock), self.panel.options.control_queue_expires);
-        // Who asked waits for a second or so: trying again would be too late.
+        self.replying(command).send(reply).await;
+    }
+
+    fn replying(&self, command: ControlCommand) -> Replying {
+        Replying {
+            broadcasts: Arc::clone(&self.broadcasts),
+            options: Arc::clone(&self.panel.options),
+            clock: self.panel.clock.clone(),
+            command,
+        }
+    }
+}
+
+/// What it takes to reply to a command.
+struct Replying {
+    broadcasts: Arc<dyn Broadcasts>,
+    options: Arc<Options>,
+    clock: LogicalClock,
+    command: ControlCommand,
+}
+
+impl Replying {
+    /// Replies, if somebody asked for it. Who asked waits for a second or so: trying again would be too late.
+    async fn send(self, reply: Value) {
+        let Some(to) = &self.command.reply_to else { return };
+        let (node, method) = (&self.options.node_name, &*self.command.method);
+        let message = to.message(node, reply, self.clock.forward());
+        let expires = self.options.control_queue_expires;
         match self.broadcasts.reply(&to.exchange, &to.routing_key, message, expires).await {
             Ok(true) => {}
-            Ok(false) => tracing::debug!(method = &*command.method, "nobody waits for the reply"),
-            Err(error) => tracing::warn!(method = &*command.method, %error, "the reply could not be sent"),
+            Ok(false) => tracing::debug!(method, "nobody waits for the reply"),
+            Err(error) => tracing::warn!(method, %error, "the reply could not be sent"),
         }
     }
 }

@@ -6,7 +6,9 @@
 //! - [`kept`] keeps what they have changed for the time after a restart; [`intake`] is where tasks are taken from;
 //! - [`question`] is what a command wants of the loop, which alone knows what runs.
 //!
-//! Commands are obeyed one after the other, beside the loop, which never waits for them.
+//! - commands that the program has added run on a thread of their own ([`own`]).
+//!
+//! Celery's commands are obeyed one after the other, beside the loop, which never waits for them.
 
 mod address;
 mod clock;
@@ -14,6 +16,7 @@ mod commands;
 mod intake;
 mod kept;
 mod mailbox;
+mod own;
 mod panel;
 mod question;
 #[cfg(unix)]
@@ -24,5 +27,6 @@ pub(crate) use commands::MemorySamples;
 pub(crate) use intake::Intake;
 pub(crate) use kept::{Kept, KeptCommand};
 pub(crate) use mailbox::Mailbox;
+pub(crate) use own::OwnCommands;
 pub(crate) use panel::{Panel, Refusal};
 pub(crate) use question::{Held, Inquirer, Numbers, Question};

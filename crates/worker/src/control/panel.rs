@@ -1,8 +1,11 @@
 //! Every command by its name.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use celeriac_app::control::Asked;
 use celeriac_app::{App, TaskOptions};
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{TaskName, Value, repr};
@@ -14,6 +17,7 @@ use super::clock::LogicalClock;
 use super::commands::MemorySamples;
 use super::intake::Intake;
 use super::kept::{Kept, KeptCommand};
+use super::own::OwnCommands;
 use super::question::Inquirer;
 use crate::Options;
 use crate::events::Happening;
@@ -37,17 +41,31 @@ pub(crate) struct Panel {
     pub(crate) memory: MemorySamples,
     /// Where events go, if any are sent.
     pub(crate) happenings: Option<mpsc::WeakSender<Happening>>,
+    /// Answers commands that the program has added.
+    pub(crate) own: OwnCommands,
 }
 
 /// What came of a command.
-#[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
     /// What is replied.
     Reply(Value),
+    /// What will be replied, while other commands are obeyed.
+    Later(Pin<Box<dyn Future<Output = Value> + Send>>),
     /// Nothing is replied, whoever asked.
     Silence,
     /// There is no such command.
     Unknown,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(reply) => f.debug_tuple("Reply").field(reply).finish(),
+            Self::Later(_) => f.write_str("Later"),
+            Self::Silence => f.write_str("Silence"),
+            Self::Unknown => f.write_str("Unknown"),
+        }
+    }
 }
 
 /// A command that failed: an exception in Python, whose `repr` is replied.
@@ -75,7 +93,13 @@ impl From<celeriac_store::Error> for Refusal {
 
 impl Panel {
     /// Obeys a command, and keeps it if it changes what should hold after a restart.
+    /// What the program has added comes before everything else, and is not kept.
     pub(crate) async fn obey(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
+        if let Some(own) = self.app.control_commands().find(|own| own.form().name == *command.method) {
+            let (app, node) = (self.app.clone(), self.options.node_name.as_str().into());
+            let answer = self.own.begin(own, Asked { app, node, arguments: command.arguments.clone() })?;
+            return Ok(Answer::Later(Box::pin(answer)));
+        }
         let answer = self.obey_now(command).await?;
         if is_done(&answer) {
             self.kept.keep(command).await.map_err(|error| {

@@ -33,7 +33,7 @@ impl Panel {
     ) -> Result<Option<Value>, Refusal> {
         match self.ask_application(command).await? {
             Answer::Reply(reply) => Ok(Some(reply)),
-            Answer::Silence | Answer::Unknown => Ok(None),
+            Answer::Later(_) | Answer::Silence | Answer::Unknown => Ok(None),
         }
     }
 }
