@@ -1,13 +1,15 @@
-# Prints the settings of an application that a client of its broker needs, as `celery` loads it; argv has the global options.
+# Prints what a client of an application's broker needs: settings, and the commands of remote control that the application adds.
+# It is loaded as by `celery`; argv has the global options.
 import importlib
 import json
 import sys
 
 import click
+from celery.worker.control import Panel
 
 NAMES = (
     "broker_transport_options", "result_backend_transport_options", "result_expires", "task_default_queue", "task_routes",
-    "task_default_priority", "task_serializer", "task_compression",
+    "task_default_priority", "task_serializer", "task_compression", "control_exchange", "event_exchange",
 )
 
 
@@ -16,6 +18,13 @@ def plain(value):
         return value.total_seconds()
     json.dumps(value, allow_nan=False)
     return value
+
+
+def commands():
+    for name, info in Panel.meta.items():
+        if Panel.data[name].__module__ != Panel.__module__ and info.visible:
+            args = [(arg, getattr(kind, "__name__", None)) for arg, kind in info.args or ()]
+            yield {"name": name, "type": info.type, "args": args, "variadic": info.variadic, "signature": info.signature, "help": info.help}
 
 
 @click.command("celeriac-settings")
@@ -29,7 +38,8 @@ def show(ctx, **_):
         except (KeyError, TypeError, ValueError):
             # It has no form outside of Python.
             pass
-    sys.__stdout__.write("\nceleriac-settings " + json.dumps(settings) + "\n")
+    found = {"settings": settings, "commands": list(commands())}
+    sys.__stdout__.write("\nceleriac-settings " + json.dumps(found) + "\n")
     sys.__stdout__.flush()
 
 

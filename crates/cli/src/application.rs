@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use celeriac_app::Settings;
+use celeriac_app::control::{ArgumentKind, Form, Kind};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::Common;
@@ -25,8 +27,56 @@ pub(crate) struct Shell {
     options: Vec<String>,
 }
 
-/// The settings of the application that a client of its broker needs.
-pub(crate) fn settings(app: &str, common: &Common) -> Result<BTreeMap<String, Value>, Failure> {
+/// What a client of an application's broker needs to know of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) settings: BTreeMap<String, Value>,
+    /// The commands of remote control that it adds.
+    commands: Vec<Added>,
+}
+
+/// A command of remote control, as `Panel.meta` has it.
+///
+/// Source: `controller_info_t`, `celery/worker/control.py`, Celery 5.7.0.
+#[derive(Debug, Deserialize)]
+struct Added {
+    name: String,
+    r#type: String,
+    args: Vec<(String, Option<String>)>,
+    variadic: Option<String>,
+    signature: Option<String>,
+    help: Option<String>,
+}
+
+impl Found {
+    /// The commands of remote control that the application adds.
+    pub(crate) fn forms(&self) -> Vec<Form> {
+        self.commands.iter().map(Added::form).collect()
+    }
+}
+
+impl Added {
+    fn form(&self) -> Form {
+        let kind = |name: Option<&str>| match name {
+            Some("int") => ArgumentKind::Integer,
+            Some("float") => ArgumentKind::Number,
+            Some("bool" | "strtobool") => ArgumentKind::Truth,
+            _ => ArgumentKind::Text,
+        };
+        let arguments = self.args.iter().map(|(name, of)| (name.clone().into(), kind(of.as_deref())));
+        Form {
+            name: self.name.clone().into(),
+            kind: if self.r#type == "inspect" { Kind::Inspect } else { Kind::Control },
+            arguments: arguments.collect(),
+            variadic: self.variadic.clone().map(Into::into),
+            signature: self.signature.clone().unwrap_or_default().into(),
+            help: self.help.clone().unwrap_or_default().into(),
+        }
+    }
+}
+
+/// Loads the application, as `celery` does, and asks it what a client of its broker needs to know.
+pub(crate) fn load(app: &str, common: &Common) -> Result<Found, Failure> {
     let mut python = Command::new(interpreter());
     python.args(["-c", include_str!("application.py")]).args(celery::global_options(Some(app), common));
     let ended = python.stdin(Stdio::null()).output().map_err(|error| no_python(&error))?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    application, call, completions, events, failed, inspect, probe, purge, queues, result, revoke, tasks,
-    unknown, worker,
+    application, call, completions, events, failed, inspect, probe, purge, queues, remote, result, revoke,
+    tasks, unknown, worker,
 };
 
 /// The widest a help text gets.
@@ -22,11 +22,13 @@ Examples:
   $ {bin} failed list
   $ {bin} inspect --json
   $ {bin} inspect workflow ID
+  $ {bin} inspect stats -d NODE
+  $ {bin} control rate_limit proj.add 10/m
 
 Settings come from the program itself, then from a TOML file (--config), then from the environment \
 (CELERIAC_BROKER_URL, CELERIAC_WORKER_CONCURRENCY, ...), then from these options. The last one wins.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no worker has replied.";
 
 /// A distributed task queue that speaks Celery's protocol
 #[derive(Debug, Parser)]
@@ -119,6 +121,8 @@ pub(crate) enum Command {
     Revoke(revoke::Args),
     /// Ask the workers what they do
     Inspect(inspect::Args),
+    Control(remote::Control),
+    Status(remote::Status),
     /// Ask a worker on this machine whether it lives, is ready or has started
     Probe(probe::Args),
     /// Print what to put into a report of a bug, with a Celery application

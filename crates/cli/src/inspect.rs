@@ -1,15 +1,17 @@
-//! `inspect`: what the workers do at this moment. `inspect workflow` is in `workflow.rs`.
+//! `inspect`: what the workers do at this moment. `inspect workflow` is in `workflow.rs`, and `inspect COMMAND` in `remote`.
 
 use std::time::Duration;
 
+use celeriac_app::control::Kind;
 use celeriac_protocol::{Timestamp, Value};
 use celeriac_store::WorkerRecord;
 
 use crate::failure::Failure;
 use crate::output::{map, show_value};
+use crate::remote::{self, Receivers, Words};
 use crate::session::Session;
 use crate::table::{Column, Table, printable};
-use crate::values::{duration, iso, show_age, show_bytes, show_duration};
+use crate::values::{iso, show_age, show_bytes, show_duration};
 use crate::workflow;
 
 const POOLS: [Column; 4] = [
@@ -51,8 +53,9 @@ const RESOURCES: [Column; 9] = [
 ];
 
 const HELP: &str = "\
-Shows every live worker: what it runs and has reserved, its child processes, and how its resources fare. \
-Exits with 1 if no worker is alive.";
+Without a command, shows every live worker: what it runs and has reserved, its child processes, and how its \
+resources fare; exits with 1 if no worker is alive. A command is one of remote control (see --list), which \
+workers of Celery answer too; exits with 69 if none does.";
 
 /// Ask the workers what they do
 #[derive(Debug, clap::Args)]
@@ -61,17 +64,11 @@ pub(crate) struct Args {
     #[command(subcommand)]
     what: Option<What>,
 
-    /// Only these workers
-    #[arg(short, long, value_name = "NAME,..", value_delimiter = ',')]
-    destination: Vec<String>,
+    #[command(flatten)]
+    words: Words,
 
-    /// How long workers may take to answer
-    #[arg(short, long, value_name = "SECONDS", default_value = "1", allow_hyphen_values = true, value_parser = duration)]
-    timeout: Duration,
-
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    receivers: Receivers,
 }
 
 /// What else there is to inspect.
@@ -84,6 +81,13 @@ enum What {
 pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
     if let Some(What::Workflow(args)) = args.what {
         return workflow::run(args, session).await;
+    }
+    let Args { words, receivers: args, .. } = args;
+    if words.list {
+        return remote::list(Kind::Inspect, session);
+    }
+    if words.command.is_some() {
+        return remote::send(Kind::Inspect, &words, &args, session).await;
     }
     let store = session.store().await?;
     let workers = store.presence().workers(args.timeout).await;

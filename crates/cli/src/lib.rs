@@ -23,6 +23,7 @@ mod probe;
 mod process_title;
 mod purge;
 mod queues;
+mod remote;
 mod result;
 mod revoke;
 mod session;
@@ -42,6 +43,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use celeriac_app::App;
+use celeriac_app::control::Form;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use args::{Cli, Command};
@@ -173,13 +175,13 @@ fn execute(
         pid_file = files.pid.map(|path| PidFile::take(path, output.err)).transpose()?;
     }
     let _removed_at_the_end = pid_file;
-    let app = match &hosted {
-        Some(hosted) => hosted.join(app)?,
+    let (app, commands) = match &hosted {
+        Some(hosted) => (hosted.join(app)?, Vec::new()),
         // It asks neither the application nor its broker.
-        None if matches!(cli.command, Command::Probe(_)) => app,
+        None if matches!(cli.command, Command::Probe(_)) => (app, Vec::new()),
         None => with_settings_of_application(app, &cli)?,
     };
-    let mut session = Session::new(settings::apply(app, &cli)?, output);
+    let mut session = Session::new(settings::apply(app, &cli)?, commands, output);
     let session = &mut session;
     let done = match cli.command {
         Command::Tasks(args) => tasks::run(&args, session),
@@ -200,19 +202,22 @@ fn execute(
         Command::Failed(args) => small_runtime()?.block_on(failed::run(args, session)),
         Command::Revoke(args) => small_runtime()?.block_on(revoke::run(args, session)),
         Command::Inspect(args) => small_runtime()?.block_on(inspect::run(args, session)),
+        Command::Control(args) => small_runtime()?.block_on(remote::control(args, session)),
+        Command::Status(args) => small_runtime()?.block_on(remote::status(args, session)),
     };
     done.map(|()| 0)
 }
 
-/// The program with the settings of the application that its command line names, for a command that starts no worker.
-fn with_settings_of_application(app: App, cli: &Cli) -> Result<App, Failure> {
+/// The program with the settings of the application that its command line names, for a command that starts no worker, and
+/// the commands of remote control that the application adds.
+fn with_settings_of_application(app: App, cli: &Cli) -> Result<(App, Vec<Form>), Failure> {
     let Some(name) = cli.common.app.as_ref().filter(|_| !matches!(cli.command, Command::Report)) else {
-        return Ok(app);
+        return Ok((app, Vec::new()));
     };
-    let found = application::settings(name, &cli.common)?;
+    let found = application::load(name, &cli.common)?;
     let mut taken = Ok(());
-    let app = app.settings(|settings| taken = application::take_over(&found, settings));
-    taken.map(|()| app)
+    let app = app.settings(|settings| taken = application::take_over(&found.settings, settings));
+    taken.map(|()| (app, found.forms()))
 }
 
 /// For commands that ask a store a few things.

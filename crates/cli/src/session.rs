@@ -1,5 +1,6 @@
 //! What every command works with.
 
+use celeriac_app::control::Form;
 use celeriac_app::{App, SendError, Settings};
 use celeriac_protocol::{QueueName, Timestamp};
 use celeriac_store::Store;
@@ -11,13 +12,19 @@ use crate::output::Output;
 /// One run of a command: the app with its final settings, and where to print.
 pub(crate) struct Session<'a> {
     app: App,
+    /// The commands of remote control that the Celery application adds.
+    commands: Vec<Form>,
     clock: Clock,
     pub(crate) output: Output<'a>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(app: App, output: Output<'a>) -> Self {
-        Self { app, clock: Clock::system(), output }
+    pub(crate) fn new(app: App, commands: Vec<Form>, output: Output<'a>) -> Self {
+        Self { app, commands, clock: Clock::system(), output }
+    }
+
+    pub(crate) fn commands_of_application(&self) -> &[Form] {
+        &self.commands
     }
 
     pub(crate) fn app(&self) -> &App {

@@ -337,6 +337,29 @@ def commands():
     assert inspect("ping") == {"ok": "pong"}
 
 
+def own_commands():
+    """Those of a program in Rust."""
+    greet = lambda **arguments: told(app.control.broadcast("greet", arguments=arguments, **ASK))  # noqa: E731
+    assert greet(name="you") == ["you", NODE]
+    assert greet() == {"error": "argument name is missing"}
+    said = greet(name=1)
+    assert said["error"].startswith("argument name: "), said
+    assert told(app.control.broadcast("panics", **ASK)) == {"error": "the command panicked: the log of the worker says where"}
+    # One that blocks holds up no other command, and no task.
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(DEADLINE)
+    app.control.broadcast("blocks", arguments={"address": "127.0.0.1:%d" % listener.getsockname()[1]})
+    connection, _ = listener.accept()
+    assert inspect("ping") == {"ok": "pong"}
+    assert total(add()) == 3
+    # Its like wait for it, up to a number.
+    for _ in range(15):
+        app.control.broadcast("greet", arguments={"name": "later"})
+    assert greet(name="more") == {"error": "RuntimeError('16 other commands are being answered')"}
+    connection.close()
+    until("it has gone on", lambda: greet(name="again") == ["again", NODE])
+
+
 def command_that_ends():
     app.control.broadcast("told_to_end")
 

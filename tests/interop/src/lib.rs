@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use celeriac::control::{ArgumentKind, Asked, Command, CommandError};
 use celeriac::prelude::*;
 
 /// Adds.
@@ -104,4 +105,23 @@ pub fn app() -> App {
             shared_fail
         ])
         .tasks(canvas::all())
+        .control_command(
+            Command::inspect("greet", greet).takes("name", ArgumentKind::Text).help("Greets somebody"),
+        )
+        .control_command(Command::control("panics", async |_| -> Result<(), CommandError> {
+            panic!("as it does")
+        }))
+        .control_command(Command::control("blocks", blocks).takes("address", ArgumentKind::Text))
+}
+
+/// A command that tells who was asked.
+async fn greet(asked: Asked) -> Result<(String, String), CommandError> {
+    Ok((asked.argument("name")?, asked.node.into()))
+}
+
+/// A command that blocks its thread until it may go.
+async fn blocks(asked: Asked) -> Result<&'static str, CommandError> {
+    let mut test = TcpStream::connect(asked.argument::<String>("address")?)?;
+    let _ = test.read(&mut [0]);
+    Ok("gone on")
 }

@@ -175,6 +175,13 @@ async fn an_application_has_commands_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_program_in_rust_has_commands_of_its_own() {
+    let worker = Controlled::of_rust().await;
+    worker.drive("own_commands").await;
+    assert!(worker.log().contains("as it does"), "{}", worker.log());
+}
+
+#[tokio::test]
 async fn a_worker_is_shut_down_from_afar() {
     let worker = Controlled::of_rust().await;
     worker.drive("shutdown").await;

@@ -7,6 +7,7 @@ mod apps;
 mod canvases;
 mod chords;
 mod command_line;
+mod commanding;
 mod control;
 mod embedded;
 mod endings;
