@@ -14,6 +14,7 @@ use crate::control::Command;
 use crate::resource::{MissingResource, Resource, ResourcePlan};
 use crate::signals::{Handled, Signal, Signals};
 use crate::task::TaskDefinition;
+use crate::trace::Tracer;
 
 /// A program: what it can run, and where it sends. Cheap to clone.
 ///
@@ -47,6 +48,7 @@ struct Inner {
     /// A store that was given rather than named by the settings.
     given_store: Option<Store>,
     clock: Clock,
+    tracer: Option<Tracer>,
     client: Arc<Client>,
 }
 
@@ -65,6 +67,7 @@ impl App {
             commands: Vec::new(),
             given_store: None,
             clock: Clock::system(),
+            tracer: None,
             client: Arc::new(Client::new(None, Clock::system())),
         };
         Self { inner: Arc::new(inner) }
@@ -95,6 +98,15 @@ impl App {
         let inner = self.edit();
         inner.clock = clock;
         inner.reconnect();
+        self
+    }
+
+    /// Records spans of what is sent and run by this tracer.
+    ///
+    /// `celeriac::cli::run` makes one of the environment where the program has none.
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Tracer) -> Self {
+        self.edit().tracer = Some(tracer);
         self
     }
 
@@ -162,6 +174,11 @@ impl App {
     /// Who is told of which signal.
     pub fn signals(&self) -> &Signals {
         &self.inner.signals
+    }
+
+    /// What records spans, if something does.
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.inner.tracer.as_ref()
     }
 
     /// The task of this name.

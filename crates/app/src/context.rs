@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::canvas::Composed;
 use crate::resource::{Local, LocalSet, Shared, SharedSet};
 use crate::task::{TaskDefinition, TaskError};
+use crate::trace::SpanContext;
 use crate::{App, CancellationToken, Process, Trail};
 
 /// Takes what a running task says of itself.
@@ -55,6 +56,7 @@ struct Inner {
     cancellation: CancellationToken,
     trail: Arc<Trail>,
     place: Arc<Workplace>,
+    span: Option<SpanContext>,
 }
 
 impl Context {
@@ -66,8 +68,9 @@ impl Context {
         cancellation: CancellationToken,
         trail: Arc<Trail>,
         place: Arc<Workplace>,
+        span: Option<SpanContext>,
     ) -> Self {
-        Self(Arc::new(Inner { id, task, delivery, cancellation, trail, place }))
+        Self(Arc::new(Inner { id, task, delivery, cancellation, trail, place, span }))
     }
 
     /// The id of the call.
@@ -138,6 +141,11 @@ impl Context {
     /// What the task leaves behind besides its outcome.
     pub fn trail(&self) -> &Trail {
         &self.0.trail
+    }
+
+    /// The span of this run, if it is traced.
+    pub fn span(&self) -> Option<SpanContext> {
+        self.0.span
     }
 
     /// Stores a state of the application's own, such as `PROGRESS`, with whatever describes it.

@@ -21,6 +21,7 @@ pub mod settings;
 pub mod signals;
 mod signature;
 pub mod task;
+pub mod trace;
 mod trail;
 pub mod workflow;
 

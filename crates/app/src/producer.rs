@@ -8,6 +8,7 @@ use celeriac_store::{Publication, Publish};
 use crate::canvas::Composed;
 use crate::composer::Composer;
 use crate::signals::{self, Published};
+use crate::trace::Origin;
 use crate::{App, AsyncResult, Context, Signature};
 
 /// Who sends a task: a program, or a task that is running.
@@ -184,7 +185,7 @@ impl App {
         let composer = Composer::new(self, parent.map(Into::into));
         let (id, publish) = composer.compose(signature)?;
         let result = AsyncResult::of(id, &publish, self.clone());
-        self.publish(vec![publish].into()).await?;
+        self.publish(vec![publish].into(), self.origin(parent)).await?;
         remember(parent, [result.as_tuple()]);
         Ok(result)
     }
@@ -195,7 +196,7 @@ impl App {
         signatures: impl IntoIterator<Item = Signature<T>>,
     ) -> Result<Vec<AsyncResult<T>>, SendError> {
         let outbox = self.compose_all(parent, signatures)?;
-        self.publish_all(outbox.publication).await?;
+        self.publish_all(outbox.publication, self.origin(parent)).await?;
         remember(parent, outbox.children);
         Ok(outbox.results)
     }
@@ -211,7 +212,8 @@ impl App {
         }
         let (id, publish) = Composer::new(self, parent.map(Into::into)).compose(signature)?;
         let (app, result) = (self.clone(), AsyncResult::of(id, &publish, self.clone()));
-        self.client().block_on(async move { app.publish(vec![publish].into()).await })?;
+        let origin = self.origin(parent);
+        self.client().block_on(async move { app.publish(vec![publish].into(), origin).await })?;
         remember(parent, [result.as_tuple()]);
         Ok(result)
     }
@@ -226,8 +228,8 @@ impl App {
     ) -> Result<Vec<AsyncResult<T>>, SendError> {
         let Outbox { results, publication, .. } = self.compose_all(None, signatures)?;
         if !publication.messages.is_empty() {
-            let app = self.clone();
-            self.client().block_on(async move { app.publish_all(publication).await })?;
+            let (app, origin) = (self.clone(), self.origin(None));
+            self.client().block_on(async move { app.publish_all(publication, origin).await })?;
         }
         Ok(results)
     }
@@ -276,11 +278,28 @@ impl App {
         Ok(outbox)
     }
 
+    /// Publishes what a running task has unfolded.
+    ///
+    /// # Errors
+    /// Why the store did not take it within `task_publish_timeout`.
+    pub async fn publish_from(&self, task: &Context, publication: Publication) -> Result<(), SendError> {
+        self.publish(publication, self.origin(Some(task))).await
+    }
+
+    /// As [`App::publish_from`], for tasks without a runtime.
+    ///
+    /// # Errors
+    /// As [`App::publish_from`].
+    pub fn publish_from_blocking(&self, task: &Context, publication: Publication) -> Result<(), SendError> {
+        let (app, origin) = (self.clone(), self.origin(Some(task)));
+        self.client().block_on(async move { app.publish(publication, origin).await })
+    }
+
     /// Publishes any number of messages, batch by batch.
-    async fn publish_all(&self, publication: Publication) -> Result<(), SendError> {
+    async fn publish_all(&self, publication: Publication, origin: Option<Origin>) -> Result<(), SendError> {
         let all = publication.messages.len();
         if all <= BATCH {
-            return if all == 0 { Ok(()) } else { self.publish(publication).await };
+            return if all == 0 { Ok(()) } else { self.publish(publication, origin).await };
         }
         // Chords begin and groups are saved with the first batch.
         let Publication { messages, mut chords, mut groups, .. } = publication;
@@ -296,7 +315,7 @@ impl App {
                 groups: std::mem::take(&mut groups),
                 ..Publication::default()
             };
-            if let Err(source) = self.publish(batch_of).await {
+            if let Err(source) = self.publish(batch_of, origin.clone()).await {
                 return Err(match number {
                     0 => source,
                     _ => {
@@ -309,8 +328,40 @@ impl App {
         Ok(())
     }
 
-    /// Publishes within `task_publish_timeout`, connecting included.
-    pub(crate) async fn publish(&self, publication: Publication) -> Result<(), SendError> {
+    /// Publishes within `task_publish_timeout`, connecting included; with a span for each message, if there is an origin.
+    pub(crate) async fn publish(
+        &self,
+        mut publication: Publication,
+        origin: Option<Origin>,
+    ) -> Result<(), SendError> {
+        let Some((tracer, origin)) = self.tracer().zip(origin) else {
+            return self.publish_untraced(publication).await;
+        };
+        let clock = self.client().clock();
+        let sending = tracer.sending(&mut publication.messages, &origin, clock.now());
+        let published = self.publish_untraced(publication).await;
+        match &published {
+            Ok(()) => sending.sent(clock.now()),
+            Err(error) => sending.failed(error, clock.now()),
+        }
+        published
+    }
+
+    /// From where something is sent now; nothing while nothing is traced. To be asked on the thread of the caller.
+    pub(crate) fn origin(&self, parent: Option<&Context>) -> Option<Origin> {
+        self.tracer()?;
+        let current = crate::trace::current();
+        let Some(parent) = parent else { return Some(Origin::span(current)) };
+        let mut origin = Origin::task(parent.span(), parent.headers());
+        let is_within =
+            |span: &crate::trace::SpanContext| Some(span.trace_id) == origin.span.map(|run| run.trace_id);
+        if let Some(within) = current.filter(is_within) {
+            origin.span = Some(within);
+        }
+        Some(origin)
+    }
+
+    async fn publish_untraced(&self, publication: Publication) -> Result<(), SendError> {
         let deadline = self.config().task_publish_timeout;
         let started = tokio::time::Instant::now();
         let store = self.connect_within(deadline).await?;

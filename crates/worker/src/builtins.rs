@@ -78,15 +78,13 @@ fn sending(
         true => TaskBody::asynchronous(move |context, call| async move {
             let sending = compose(call)?;
             let (publication, returned) = unfolded(&context, sending)?;
-            context.app().store().await?.publish(publication).await?;
+            context.app().publish_from(&context, publication).await?;
             Ok(returned)
         }),
         false => TaskBody::blocking(move |context, _, call| {
             let sending = compose(call)?;
             let (publication, returned) = unfolded(context, sending)?;
-            let store = context.app().store_blocking()?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(store.publish(publication))?;
+            context.app().publish_from_blocking(context, publication)?;
             Ok(returned)
         }),
     };

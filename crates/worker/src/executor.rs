@@ -6,6 +6,7 @@ use std::time::Duration;
 use celeriac_app::resource::LocalSet;
 use celeriac_app::signals::{self, Postrun, TaskFailed, TaskRetried, TaskSucceeded};
 use celeriac_app::task::{Returned, TaskBody};
+use celeriac_app::trace::{InSpan, entered};
 use celeriac_app::{Arguments, Context, TaskError, Workplace};
 use celeriac_protocol::State;
 use celeriac_store::clock::Clock;
@@ -50,11 +51,9 @@ impl Executor {
 
     /// Runs the task of a request on the runtime that polls this.
     pub(crate) async fn run_async(&self, request: &Request) -> Run {
-        let span = span(request);
-        if span.is_disabled() {
-            self.run_in_span(request).await
-        } else {
-            self.run_in_span(request).instrument(span).await
+        match request.span {
+            None => self.run_logged(request).await,
+            Some(span) => InSpan::new(span, self.run_logged(request)).await,
         }
     }
 
@@ -65,7 +64,8 @@ impl Executor {
         locals: &LocalSet,
         runtime: &tokio::runtime::Handle,
     ) -> Run {
-        let _entered = span(request).entered();
+        let _logged = span(request).entered();
+        let _traced = request.span.map(entered);
         let started = Instant::now();
         let context = self.context(request);
         let judged = match self.arguments(request) {
@@ -73,6 +73,15 @@ impl Executor {
             Err(failure) => Judged { outcome: Outcome::Failure(failure), error: None },
         };
         self.ended(request, &context, judged, started.elapsed())
+    }
+
+    async fn run_logged(&self, request: &Request) -> Run {
+        let span = span(request);
+        if span.is_disabled() {
+            self.run_in_span(request).await
+        } else {
+            self.run_in_span(request).instrument(span).await
+        }
     }
 
     async fn run_in_span(&self, request: &Request) -> Run {
@@ -93,6 +102,7 @@ impl Executor {
             request.cancellation.clone(),
             Arc::clone(&request.trail),
             Arc::clone(&self.place),
+            request.span,
         )
     }
 
@@ -208,7 +218,8 @@ fn misplaced(context: &Context) -> TaskError {
     TaskError::failure("InternalError", text).permanent()
 }
 
-fn state_of(outcome: &Outcome) -> State {
+/// The state in which a task is after this outcome.
+pub(crate) fn state_of(outcome: &Outcome) -> State {
     match outcome {
         Outcome::Success(_) => State::Success,
         Outcome::Failure(_) | Outcome::TimeLimitExceeded(_) | Outcome::Lost(_) => State::Failure,

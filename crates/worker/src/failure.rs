@@ -9,7 +9,7 @@ use celeriac_protocol::{TaskId, Value};
 
 use crate::death::{ChildDeath, DeathReason};
 use crate::finish::exception;
-use crate::outcome::{Failure, FailureCode};
+use crate::outcome::{Failure, FailureCode, Revoked};
 
 const CELERY: &str = "celery.exceptions";
 const BILLIARD: &str = "billiard.exceptions";
@@ -85,6 +85,11 @@ impl Failure {
     pub(crate) fn stopped() -> Self {
         let text = "the worker stopped while it ran, and it was acknowledged early";
         Self::new("WorkerShutdown", Some(CELERY), text)
+    }
+
+    /// The task was revoked.
+    pub(crate) fn revoked(why: Revoked) -> Self {
+        Self::new("TaskRevokedError", Some(CELERY), why.reason())
     }
 
     /// The task refused its message for good.

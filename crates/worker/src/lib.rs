@@ -36,6 +36,7 @@ mod retry;
 mod run;
 mod shutdown;
 mod signum;
+mod spans;
 mod stamps;
 mod table;
 mod telling;

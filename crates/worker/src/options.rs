@@ -89,6 +89,9 @@ pub struct Options {
     pub heartbeat_interval: Option<Duration>,
     /// How many hours the local time is behind UTC, which events say.
     pub utc_offset: i64,
+    /// Whether runs of tasks of a Celery application have a span that this worker makes: for applications that do not
+    /// instrument themselves.
+    pub traces_python: bool,
     /// Where metrics and probes are served over HTTP, to whoever can reach it; `None` for nowhere.
     pub metrics_address: Option<SocketAddr>,
     /// Who is told when the worker is ready, stops, and still lives.
@@ -150,6 +153,7 @@ impl Default for Options {
             task_events: EventSwitch::default(),
             heartbeat_interval: Some(Duration::from_secs(2)),
             utc_offset: 0,
+            traces_python: false,
             metrics_address: None,
             service_manager: None,
             template: None,
@@ -196,6 +200,7 @@ impl Options {
             control_state_expires: settings.control_state_expires,
             event_exchange: Some(settings.event_exchange.clone()),
             task_events: EventSwitch::new(settings.worker_send_task_events),
+            traces_python: settings.worker_trace_python_tasks,
             metrics_address: settings.worker_metrics_address,
             ..default
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use celeriac_app::task::Acks;
+use celeriac_app::trace::SpanContext;
 use celeriac_app::{CancellationToken, TaskDefinition, Trail};
-use celeriac_protocol::{TaskId, TaskName, TimeLimits};
+use celeriac_protocol::{TaskId, TaskName, TimeLimits, Timestamp};
 use celeriac_store::Delivery;
 
 use crate::Options;
@@ -36,6 +37,10 @@ pub(crate) struct Request {
     pub cancellation: CancellationToken,
     /// What its task leaves behind besides its outcome.
     pub trail: Arc<Trail>,
+    /// The span of its run, if this worker makes one.
+    pub span: Option<SpanContext>,
+    /// When the worker took it in, if it is traced.
+    pub received: Option<Timestamp>,
     decided: AtomicBool,
 }
 
@@ -83,6 +88,8 @@ impl Request {
             track_started: task.options.track_started.unwrap_or(options.track_started),
             cancellation: CancellationToken::new(),
             trail: Arc::default(),
+            span: None,
+            received: None,
             decided: AtomicBool::new(false),
             task,
             delivery,

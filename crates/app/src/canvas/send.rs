@@ -2,6 +2,7 @@
 
 use crate::canvas::{Apply, Composed, Group, GroupResult, ResultTree, Unfolded, Unfolding};
 use crate::producer::{BATCH, SendError, Sender};
+use crate::trace::Origin;
 use crate::{App, Context};
 
 impl App {
@@ -30,13 +31,22 @@ impl App {
         parent: Option<&Context>,
         composed: Composed,
     ) -> Result<ResultTree, SendError> {
+        self.send_composed_from(parent, composed, self.origin(parent)).await
+    }
+
+    async fn send_composed_from(
+        &self,
+        parent: Option<&Context>,
+        composed: Composed,
+        origin: Option<Origin>,
+    ) -> Result<ResultTree, SendError> {
         let mut unfolding = self.start(parent, composed)?;
         let result = unfolding.result().ok_or_else(no_steps)?;
         let mut sent = Vec::new();
         while let Some(batch) = unfolding.next_batch(BATCH)? {
             let ids: Vec<_> =
                 batch.messages.iter().filter_map(|publish| publish.message.headers.id.clone()).collect();
-            if let Err(source) = self.publish(batch).await {
+            if let Err(source) = self.publish(batch, origin.clone()).await {
                 if sent.is_empty() {
                     return Err(source);
                 }
@@ -56,8 +66,8 @@ impl App {
         parent: Option<&Context>,
         composed: Composed,
     ) -> Result<ResultTree, SendError> {
-        let (app, parent) = (self.clone(), parent.cloned());
-        self.client().block_on(async move { app.send_composed(parent.as_ref(), composed).await })
+        let (app, origin, parent) = (self.clone(), self.origin(parent), parent.cloned());
+        self.client().block_on(async move { app.send_composed_from(parent.as_ref(), composed, origin).await })
     }
 }
 

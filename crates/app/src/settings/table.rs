@@ -214,6 +214,10 @@ settings! {
     /// authentication: whoever reaches it reads them, so it belongs on the loopback or behind a network policy.
     worker_metrics_address: Option<SocketAddr> = None;
 
+    /// Whether a worker that is traced makes spans for the runs of tasks of a Celery application. For applications that do
+    /// not instrument themselves: those of others would have two for each run.
+    worker_trace_python_tasks: bool = false;
+
     /// The largest message or result that is taken, in bytes. A worker decodes bodies of four times this size, because
     /// they may be compressed, and of 256 MiB in any case, because foreign producers know no limit.
     store_message_limit: u64 = 64 << 20;

@@ -66,6 +66,7 @@ pub(crate) async fn run(app: &App, message: Message) -> (Returned, Arc<Reports>)
         CancellationToken::new(),
         Arc::default(),
         place,
+        None,
     );
     let returned = match &task.body {
         TaskBody::Async(body) => body(context, arguments).await,

@@ -53,6 +53,7 @@ impl Consumer {
         delivery: Arc<Delivery>,
     ) -> Arc<Request> {
         let mut request = Request::new(id, task, delivery, &self.options);
+        self.trace(&mut request);
         if let Some(limits) = self.changed.get(request.name()).and_then(|changed| changed.limits) {
             let of_call = request.delivery.message.headers.timelimit;
             request.limits = TimeLimits {

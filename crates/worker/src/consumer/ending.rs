@@ -81,15 +81,17 @@ impl Consumer {
         let (request, tag, acknowledged) = (Arc::clone(&entry.request), entry.tag, entry.acknowledged);
         let owes_ack = std::mem::take(&mut entry.owes_ack);
         let (by, runtime) = (entry.signal, entry.runtime);
+        let since = entry.started.as_ref().map(|started| started.since);
         self.totals.count(&outcome);
         self.totals.count_end(&request.delivery.message.headers, &outcome, now);
         self.count(|counts| counts.ended(&request, &outcome, now));
         self.told(&request, &outcome, acknowledged.is_some());
         self.ended(&request, &outcome, acknowledged.is_some(), by, runtime);
+        let origin = self.traced(&request, &outcome, acknowledged.is_some(), since, runtime);
         let what = self.what_python_hears(&request, &outcome, acknowledged.is_some());
         let (finish, ended) = self.rules.finish(&request, outcome, acknowledged.is_some(), now);
         let finish = settled_by_end(finish, tag, acknowledged, owes_ack);
-        let item = Item { ended, ..Item::last(Some(key.clone()), finish) };
+        let item = Item { ended, origin, ..Item::last(Some(key.clone()), finish) };
         match what {
             Some(what) => self.send_and_tell(item, Telling::of(&request, what.terminated_by(by))),
             None => self.send_item(item),
@@ -180,6 +182,7 @@ impl Consumer {
                 request.cancellation.clone(),
                 Arc::clone(&request.trail),
                 Arc::clone(&self.place),
+                request.span,
             )
         };
         self.app.signals().send(signals::task_failure, || TaskFailed {

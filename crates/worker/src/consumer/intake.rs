@@ -69,8 +69,9 @@ impl Consumer {
                 self.told(&request, &Outcome::Revoked(why), false);
                 self.count(|counts| counts.ended(&request, &Outcome::Revoked(why), now));
                 let what = self.what_python_hears(&request, &Outcome::Revoked(why), false);
+                let origin = self.origin(None, &request.delivery.message.headers);
                 let (finish, ended) = self.rules.finish(&request, Outcome::Revoked(why), false, now);
-                let item = Item { ended, ..Item::last(None, finish) };
+                let item = Item { ended, origin, ..Item::last(None, finish) };
                 match what {
                     Some(what) => self.send_and_tell(item, Telling::of(&request, what)),
                     None => self.send_item(item),
@@ -160,8 +161,9 @@ impl Consumer {
         self.totals.refused += 1;
         self.count(|counts| counts.refused(&refusal));
         let telling = self.telling_of_refusal(&delivery, &refusal);
+        let origin = self.origin(None, &delivery.message.headers);
         let (finish, ended) = self.rules.refuse(delivery, refusal, now);
-        let item = Item { ended, ..Item::last(None, finish) };
+        let item = Item { ended, origin, ..Item::last(None, finish) };
         match telling {
             Some(telling) => self.send_and_tell(item, telling),
             None => self.send_item(item),

@@ -29,6 +29,7 @@ mod readiness;
 mod stopping;
 mod suspects;
 mod time_left;
+mod traced;
 mod watched;
 
 use std::collections::HashMap;

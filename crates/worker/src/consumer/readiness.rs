@@ -25,7 +25,7 @@ use crate::admission::pool_of;
 use crate::consumer::{Consumer, Deadline};
 use crate::outcome::Outcome;
 use crate::pool::PoolKind;
-use crate::request::{Request, RequestState};
+use crate::request::RequestState;
 use crate::table::{Entry, Key};
 
 /// For how long a task that cannot run here goes back into the schedule, or stays here if it was delivered before.
@@ -150,7 +150,7 @@ impl Consumer {
         task: Arc<TaskDefinition>,
         pool: PoolKind,
     ) {
-        let request = Arc::new(Request::new(id, task, delivery, &self.options));
+        let request = self.request(id, task, delivery);
         let key = Key::of(&request);
         let mut entry = Entry::reserved(request, pool);
         entry.timers.push(self.timers.set(Instant::now() + HELD_BACK, Deadline::Held(key.clone())));

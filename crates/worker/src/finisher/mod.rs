@@ -2,9 +2,11 @@
 
 mod completing;
 mod reducing;
+mod spans;
 
 use std::sync::Arc;
 
+use celeriac_app::trace::{Origin, Sending};
 use celeriac_protocol::State;
 use celeriac_store::clock::Clock;
 use celeriac_store::{
@@ -37,12 +39,25 @@ pub(crate) struct Item {
     pub prepares: bool,
     /// How much of it has been left out, because the store refused it.
     pub reduced: Reduced,
+    /// The task as the sender of what follows it, if that is traced.
+    pub origin: Option<Box<Origin>>,
+    /// The spans of what follows.
+    pub sending: Option<Box<Sending>>,
 }
 
 impl Item {
     /// The end of a request, or of a delivery that never became one.
     pub(crate) fn last(key: Option<Key>, finish: Finish) -> Self {
-        Self { key, finish, ended: None, starts: None, prepares: false, reduced: Reduced::Whole }
+        Self {
+            key,
+            finish,
+            ended: None,
+            starts: None,
+            prepares: false,
+            reduced: Reduced::Whole,
+            origin: None,
+            sending: None,
+        }
     }
 }
 
@@ -139,7 +154,10 @@ impl Finisher {
     /// Finishes a batch, in halves as long as one part of it is refused. Returns what completes a chord: nothing of it has
     /// taken effect.
     async fn finish(&self, mut batch: Vec<Item>) -> Vec<Item> {
-        batch.iter_mut().for_each(|item| self.follow(item));
+        batch.iter_mut().for_each(|item| {
+            self.follow(item);
+            self.trace(item);
+        });
         let (mut parts, mut completing) = (vec![batch], Vec::new());
         while let Some(part) = parts.pop() {
             match self.finish_patiently(&part).await {
@@ -202,6 +220,9 @@ impl Finisher {
                 && let Some(published) = &item.finish.workflow
             {
                 self.workflow.app.announce_published(sent_with(published));
+            }
+            if let (Settled::Done, Some(sending)) = (settled, item.sending) {
+                sending.sent(self.clock.now());
             }
             answers.push(Answer {
                 key: item.key,

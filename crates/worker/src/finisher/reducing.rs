@@ -107,6 +107,7 @@ impl Finisher {
             }
             item.reduced = Reduced::Messages;
         }
+        self.trace(&mut item);
         item
     }
 
@@ -161,5 +162,5 @@ pub(super) fn sent_back(item: Item, error: &Error) -> Item {
         false => (item.finish.delivery, Settle::Requeue),
     };
     let finish = Finish { delivery, settle, result: None, follow_ups: Vec::new(), workflow: None };
-    Item { finish, ended: None, starts: None, ..item }
+    Item { finish, ended: None, starts: None, sending: None, ..item }
 }

@@ -5,12 +5,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use celeriac_app::protocol::{self, State, Value};
 use celeriac_app::resource::{LocalSet, ResourceRequest};
 use celeriac_app::store::{ConnectOptions, Store, connect};
 use celeriac_app::task::{Isolation, Returned, TaskOptions};
+use celeriac_app::trace::{Span, SpanSink};
 use celeriac_app::{
     App, Arguments, AsyncResult, Context, Process, Resource, Signature, TaskBody, TaskDefinition, signals,
 };
@@ -144,6 +146,27 @@ fn adds(context: &Context, _: &LocalSet, _: Arguments) -> Returned {
     Ok(Value::Int(0))
 }
 
+/// Keeps the spans that are recorded.
+#[derive(Clone, Default)]
+pub(crate) struct Spans(Arc<Mutex<Vec<Span>>>);
+
+impl SpanSink for Spans {
+    fn record(&self, span: Span) {
+        self.0.lock().unwrap().push(span);
+    }
+}
+
+impl Spans {
+    /// The only one of this name.
+    pub(crate) fn only(&self, name: &str) -> Span {
+        let all = self.0.lock().unwrap();
+        let [span] = &all.iter().filter(|span| *span.name == *name).collect::<Vec<_>>()[..] else {
+            panic!("one {name} in {all:?}");
+        };
+        (*span).clone()
+    }
+}
+
 /// A program with a worker on a fresh store.
 pub(crate) struct Bench {
     pub(crate) app: App,
@@ -162,8 +185,13 @@ impl Bench {
 
     /// A worker with this many children on the store of this URL.
     pub(crate) async fn on(url: &str, processes: usize, change: impl FnOnce(&mut Options)) -> Self {
+        Self::of(app(), url, processes, change).await
+    }
+
+    /// A worker of this program.
+    pub(crate) async fn of(app: App, url: &str, processes: usize, change: impl FnOnce(&mut Options)) -> Self {
         let store = connect(url, &ConnectOptions::default()).await.unwrap();
-        let app = app().settings(|settings| settings.broker_url = url.to_owned()).with_store(store.clone());
+        let app = app.settings(|settings| settings.broker_url = url.to_owned()).with_store(store.clone());
         let (stopper, shutdown) = Shutdown::new();
         let mut options = Options { processes, threads: 1, ..Options::default() };
         change(&mut options);

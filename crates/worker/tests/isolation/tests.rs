@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use celeriac_app::canvas::Apply;
 use celeriac_app::protocol::{self, State, Value};
+use celeriac_app::trace::{Sampler, Tracer};
 use celeriac_app::{AsyncResult, Signature};
 use celeriac_worker::Exit;
 use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use tokio::time::{Instant, sleep};
 
-use crate::program::{Bench, PATIENCE, WAITS_FOR, with_diary};
+use crate::program::{Bench, PATIENCE, Spans, WAITS_FOR, app, with_diary};
 
 type Test = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -32,6 +33,7 @@ tests! {
     a_soft_time_limit_is_a_failure_that_kills_nobody,
     a_running_task_that_is_revoked_stops_even_if_it_does_not_want_to,
     a_task_in_a_child_sends_more_tasks,
+    what_a_task_in_a_child_sends_lies_in_its_run,
     a_task_in_a_child_is_replaced,
     a_chord_collects_from_children_what_they_return_and_add,
     a_task_that_leaves_too_much_behind_fails_at_once,
@@ -140,6 +142,26 @@ async fn a_task_in_a_child_sends_more_tasks() {
     let sent: AsyncResult<i64> = bench.app.result(record.result.as_str().unwrap());
     assert_eq!(sent.get(PATIENCE).await.unwrap(), i64::from(std::process::id()));
     assert_eq!(bench.stop().await, Exit::Warm);
+}
+
+async fn what_a_task_in_a_child_sends_lies_in_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:///{}", folder.path().join("store.db").display());
+    let spans = Spans::default();
+    let app = app().with_tracer(Tracer::new(Sampler::default(), spans.clone()));
+    let bench = Bench::of(app, &url, 1, |_| {}).await;
+    let sent: AsyncResult<i64> =
+        bench.app.result(bench.call("send").await.wait(PATIENCE).await.unwrap().result.as_str().unwrap());
+    sent.get(PATIENCE).await.unwrap();
+    assert_eq!(bench.stop().await, Exit::Warm);
+    let [first, outer, second, inner] =
+        ["apply_async/send", "run/send", "apply_async/here", "run/here"].map(|name| spans.only(name));
+    for (span, parent) in [(&outer, &first), (&second, &outer), (&inner, &second)] {
+        assert_eq!(
+            (span.context.trace_id, span.parent),
+            (first.context.trace_id, Some(parent.context.span_id))
+        );
+    }
 }
 
 async fn a_task_in_a_child_is_replaced() {

@@ -12,4 +12,5 @@ mod running;
 mod signalling;
 mod stopping;
 mod suspecting;
+mod tracing;
 mod workflows;

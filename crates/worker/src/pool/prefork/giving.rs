@@ -71,7 +71,7 @@ impl Supervisor {
 
     /// Gives a job to a child; gives it back if there is no room for it beside what the child has.
     fn assign(&mut self, index: usize, job: Job, now: Instant) -> Result<(), Job> {
-        let frame = match encode_job(&job, self.options.task_events.is_on(), self.options.frame_limit) {
+        let frame = match encode_job(&job, self.options.wants_ends(), self.options.frame_limit) {
             Ok(frame) => frame,
             Err(error) => {
                 let failure = Failure {

@@ -60,6 +60,7 @@ impl Supervisor {
             FromChild::Ready { jobs, memory } => self.ready(index, jobs, memory),
             FromChild::Started { id } => self.started(index, &id, now),
             FromChild::Report { id, state } => self.report(index, &id, &state, body),
+            FromChild::Span => self.span(body),
             FromChild::Confirmed { id } => {
                 if let Some(action) = member.slot.confirmed(&id, now) {
                     self.carry_out(index, action);
@@ -97,6 +98,7 @@ impl Supervisor {
             settings: self.options.settings.clone(),
             takes_results: self.options.takes_results,
             measures: self.options.limits.max_memory.is_some(),
+            traces: self.options.tracer.is_some(),
         };
         self.say(index, &ToChild::Hello(welcome), Bytes::new());
     }
@@ -126,6 +128,14 @@ impl Supervisor {
         if let Some(job) = member.job(id) {
             let (request, executor) = (job.request.clone(), member.name.clone());
             self.outbox.push(PoolEvent::Started { request, executor });
+        }
+    }
+
+    fn span(&self, body: &[u8]) {
+        let Some(tracer) = &self.options.tracer else { return };
+        match serde_json::from_slice(body) {
+            Ok(span) => tracer.record(span),
+            Err(error) => tracing::warn!(%error, "a span of a child process is undecodable"),
         }
     }
 

@@ -122,6 +122,7 @@ pub(super) fn encode_job(job: &Job, shows: bool, limit: usize) -> Result<Encoded
         hard: job.request.limits.hard,
         soft: job.request.limits.soft,
         shows,
+        span: job.request.span,
         headers: headers.len(),
     };
     let mut body = BytesMut::with_capacity(headers.len() + delivery.message.body.len());

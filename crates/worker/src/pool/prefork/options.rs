@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use celeriac_app::App;
 use celeriac_app::settings::SETTINGS;
+use celeriac_app::trace::Tracer;
 
 use super::frame;
 use super::recycle::Limits;
@@ -49,6 +50,10 @@ pub(crate) struct Options {
     pub(crate) takes_results: bool,
     /// Whether events of tasks are sent, for which children of another language show how their tasks end.
     pub(crate) task_events: Switch,
+    /// Whether they show how their tasks end for spans, too.
+    pub(crate) traces_python: bool,
+    /// Takes the spans that children make.
+    pub(crate) tracer: Option<Tracer>,
     /// When a child is replaced.
     pub(crate) limits: Limits,
     /// A child that has taken longer than this to start is killed.
@@ -90,6 +95,8 @@ impl Options {
             settings: Vec::new(),
             takes_results: false,
             task_events: Switch::default(),
+            traces_python: false,
+            tracer: None,
             limits: Limits::default(),
             start: Duration::from_secs(30),
             silence: Duration::from_secs(30),
@@ -113,7 +120,8 @@ impl Options {
         let (start, silence) = (worker.proc_alive_timeout, worker.proc_silence_timeout);
         let frame_limit = frame::limit_for(worker.max_body_bytes);
         let task_events = worker.task_events.clone();
-        Self { limits, task_events, settings, leave, start, silence, frame_limit, ..options }
+        let tracer = app.tracer().cloned();
+        Self { limits, task_events, tracer, settings, leave, start, silence, frame_limit, ..options }
     }
 
     /// The same for the children of a Celery application.
@@ -140,6 +148,7 @@ impl Options {
             settings: Vec::new(),
             hard_grace: HARD_GRACE,
             takes_results,
+            traces_python: worker.traces_python,
             ..Self::of_worker(app, worker)
         }
     }
@@ -156,8 +165,14 @@ impl Options {
             source,
             settings,
             hard_grace: HARD_GRACE,
+            traces_python: worker.traces_python,
             ..Self::of_worker(app, worker)
         }
+    }
+
+    /// Whether children of another language show how their tasks end.
+    pub(super) fn wants_ends(&self) -> bool {
+        self.task_events.is_on() || (self.traces_python && self.tracer.is_some())
     }
 
     /// Which pool this is.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celeriac_app::Left;
+use celeriac_app::trace::SpanContext;
 use celeriac_protocol::{Signature, TaskId, TaskName, Value, json};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,9 @@ pub(super) struct Welcome {
     pub(super) takes_results: bool,
     /// Whether it is to say after each task how much memory it holds.
     pub(super) measures: bool,
+    /// Whether it is to say what spans its tasks have made.
+    #[serde(default)]
+    pub(super) traces: bool,
 }
 
 /// One job, its message left to the body of the frame.
@@ -88,6 +92,9 @@ pub(super) struct JobHead {
     /// Whether a child of another language is to show its result or exception.
     #[serde(default)]
     pub(super) shows: bool,
+    /// The span of its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) span: Option<SpanContext>,
     /// How many bytes at the start of the body are headers and properties.
     pub(super) headers: usize,
 }
@@ -110,6 +117,8 @@ pub(super) enum FromChild {
     Started { id: TaskId },
     /// The task reports a state of its own; what goes with it is JSON in the body.
     Report { id: TaskId, state: Box<str> },
+    /// Its tasks have made a span, which is JSON in the body.
+    Span,
     /// The task that was asked about runs.
     Confirmed { id: TaskId },
     /// The task ended. A returned value is JSON in the body, or the result as it is to be stored.

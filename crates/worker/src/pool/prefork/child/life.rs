@@ -10,6 +10,7 @@ use bytes::Bytes;
 use celeriac_app::resource::{HealthBoard, LocalSet, ProcessKind, SharedSet};
 use celeriac_app::signals::{self, WorkerNode};
 use celeriac_app::task::Isolation;
+use celeriac_app::trace::{Sampler, Tracer};
 use celeriac_app::{App, CancellationToken, Process, Workplace};
 use celeriac_protocol::{DecodeError, Message, json};
 use celeriac_store::{Delivery, DeliveryTag};
@@ -23,6 +24,7 @@ use super::listener::{Current, Listener, Order};
 use super::log;
 use super::pulse::{self, Pulse};
 use super::reporter::{FrameReporter, NO_BODY};
+use super::spans::FrameSpans;
 use crate::Options;
 use crate::builtins;
 use crate::death::exit_code;
@@ -78,7 +80,10 @@ impl Child {
         start_logging(&app, &welcome);
         sender.set_limit(welcome.limit);
         receiver.set_limit(welcome.limit);
-        let app = take_over(app, &welcome.settings)?;
+        let mut app = take_over(app, &welcome.settings)?;
+        if welcome.traces {
+            app = app.with_tracer(Tracer::new(Sampler::default(), FrameSpans(sender.clone())));
+        }
         let reporter = Arc::new(FrameReporter::new(sender.clone(), welcome.reports));
         let (current, stop) = (Current::default(), CancellationToken::new());
         let listener = Listener {
@@ -211,6 +216,7 @@ impl Child {
         request.cancellation = token;
         request.limits.hard = head.hard;
         request.limits.soft = head.soft;
+        request.span = head.span;
         Ok(request)
     }
 }

@@ -11,6 +11,7 @@ mod listener;
 pub(super) mod log;
 mod pulse;
 mod reporter;
+mod spans;
 
 use std::fs::File;
 use std::io;
