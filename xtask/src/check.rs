@@ -6,7 +6,8 @@ use crate::run::{self, Result};
 use crate::runner::{self, Tally};
 
 /// Features of the library that must also do without the others.
-const FEATURES: [&str; 6] = ["", "cli", "macros", "redis", "redis,tls", "sqlite"];
+const FEATURES: [&str; 8] =
+    ["", "cli", "macros", "otlp", "cli,otlp,redis,tls", "redis", "redis,tls", "sqlite"];
 
 /// Checks form, lints and documentation, and runs the tests of the workspace.
 pub(crate) fn run() -> Result<()> {
@@ -34,6 +35,7 @@ pub(crate) fn workspace_tests(features: &[&str]) -> Result<Tally> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(["--exclude", "celeriac-recovery", "--exclude", "celeriac-interop"]);
+    command.args(["--features", "celeriac-worker/otlp"]);
     if !features.contains(&"redis") {
         command.args(["--exclude", "celeriac-faults"]);
     }

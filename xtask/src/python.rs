@@ -13,6 +13,14 @@ const RECORDING: &[&str] =
 /// The releases that must interoperate.
 pub(crate) const CELERY: &[&str] = &["5.7.0", "5.6.3", "5.5.3"];
 
+/// What tells others of tasks out of an application; its tests run on the newest release only.
+const AGENTS: [&str; 4] = [
+    "opentelemetry-instrumentation-celery==0.66b2",
+    "opentelemetry-sdk==1.45.2",
+    "opentelemetry-exporter-otlp-proto-http==1.45.2",
+    "sentry-sdk==2.75.0",
+];
+
 /// The interpreter that records wire bytes; `None` where Python is missing at a desk.
 pub(crate) fn recording() -> Result<Option<PathBuf>> {
     environment("python", RECORDING)
@@ -28,6 +36,9 @@ pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
     packages.extend(["gevent==26.9.0", "eventlet==0.41.3", "uvloop==0.23.0", "django==5.2.19"]);
     // And by which people watch workers.
     packages.push("flower==2.2.0");
+    if release == CELERY[0] {
+        packages.extend(AGENTS);
+    }
     environment(&format!("python-celery-{release}"), &packages)
 }
 

@@ -54,13 +54,13 @@
 //! # Features
 //!
 //! On by default: `macros` (the attribute), `cli` (the command line), `sqlite` (the embedded store). To be chosen: `redis`
-//! (`redis://` URLs), and with it `tls` (`rediss://`).
+//! (`redis://` URLs), and with it `tls` (`rediss://`); `otlp` (traces for a collector of OpenTelemetry).
 
 pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,
     Local, Process, Reason, Resource, ResultError, RouteTarget, Routes, SENT_AT_HEADER, SendError, Sender,
     Settings, Shared, Signature, Task, TaskBody, TaskDefinition, TaskError, TaskOptions, TaskResult, args,
-    canvas, control, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks,
+    canvas, control, hostname, kwargs, protocol, resource, sent_at, settings, signals, store, tasks, trace,
     workflow,
 };
 #[cfg(feature = "cli")]

@@ -31,6 +31,7 @@ mod settings;
 mod setup;
 mod table;
 mod tasks;
+mod traces;
 mod unknown;
 mod users;
 mod values;
@@ -181,7 +182,9 @@ fn execute(
         None if matches!(cli.command, Command::Probe(_)) => (app, Vec::new()),
         None => with_settings_of_application(app, &cli)?,
     };
-    let mut session = Session::new(settings::apply(app, &cli)?, commands, output);
+    let app = traces::set_up(settings::apply(app, &cli)?, &cli, output.err);
+    let _exported_at_the_end = traces::Last::of(&app);
+    let mut session = Session::new(app, commands, output);
     let session = &mut session;
     let done = match cli.command {
         Command::Tasks(args) => tasks::run(&args, session),
