@@ -1,4 +1,9 @@
-//! Programs by which people watch and steer Celery, with our worker: `python/drive_flower.py` runs Flower.
+//! Programs by which people watch and steer Celery, with our worker: `python/drive_flower.py` runs Flower, `tracing` has
+//! OpenTelemetry and `errors` has Sentry.
+
+mod collector;
+mod errors;
+mod tracing;
 
 use super::apps::Host;
 
