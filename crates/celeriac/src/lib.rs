@@ -53,8 +53,9 @@
 //!
 //! # Features
 //!
-//! On by default: `macros` (the attribute), `cli` (the command line), `sqlite` (the embedded store). To be chosen: `redis`
-//! (`redis://` URLs), and with it `tls` (`rediss://`); `otlp` (traces for a collector of OpenTelemetry).
+//! On by default: `macros` (the attribute), `cli` (the command line), `sqlite` (the embedded store), `tui` (the full-screen view
+//! of `celeriac events`). To be chosen: `redis` (`redis://` URLs), and with it `tls` (`rediss://`); `otlp` (traces for a collector
+//! of OpenTelemetry).
 
 pub use celeriac_app::{
     App, ArgumentReader, Arguments, AsyncResult, CancellationToken, Cancelled, Context, EncodedArgument,

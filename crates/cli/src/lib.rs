@@ -39,7 +39,7 @@ mod worker;
 mod workflow;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub fn run(app: App) -> ExitCode {
         return ended;
     }
     let args = process_title::hidden_arguments();
-    ExitCode::from(run_with(app, &args, &mut io::stdout(), &mut io::stderr()))
+    ExitCode::from(run_in_terminal(app, &args))
 }
 
 /// As [`run`], with these arguments; the first one is the program. Those of the process stay visible as they are.
@@ -87,7 +87,7 @@ pub fn run_from(app: App, args: impl IntoIterator<Item = impl Into<OsString>>) -
     if let Some(ended) = celeriac_worker::run_if_child(&app) {
         return ended;
     }
-    ExitCode::from(run_with(app, &args, &mut io::stdout(), &mut io::stderr()))
+    ExitCode::from(run_in_terminal(app, &args))
 }
 
 /// As [`run_from`], printing to `out` and `err`; returns the exit code. Log lines go where the command line says, and a
@@ -107,6 +107,17 @@ pub fn run_with(
     out: &mut (dyn Write + Send),
     err: &mut (dyn Write + Send),
 ) -> u8 {
+    run_on(app, args, Output { out, err, is_terminal: false })
+}
+
+/// As [`run_with`], on the standard streams, which may be a terminal.
+fn run_in_terminal(app: App, args: &[OsString]) -> u8 {
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    run_on(app, args, Output { out: &mut io::stdout(), err: &mut io::stderr(), is_terminal })
+}
+
+fn run_on(app: App, args: &[OsString], output: Output<'_>) -> u8 {
+    let Output { out, err, is_terminal } = output;
     let cli = match args::parse(app.name(), args, args::app_of_environment(app.task_list().next().is_some()))
     {
         Ok(cli) => cli,
@@ -114,7 +125,8 @@ pub fn run_with(
     };
     let program = args::program_name(args);
     let mut again = false;
-    let done = execute(app, cli, (args, &program), Output { out: &mut *out, err: &mut *err }, &mut again);
+    let output = Output { out: &mut *out, err: &mut *err, is_terminal };
+    let done = execute(app, cli, (args, &program), output, &mut again);
     // The process may end with this, and its threads would leave their files as after a crash.
     celeriac_store::wait_until_closed(CLOSING);
     if again {

@@ -13,6 +13,8 @@ pub(crate) struct Output<'a> {
     pub(crate) out: &'a mut (dyn Write + Send),
     /// What goes beside it: notes and errors.
     pub(crate) err: &'a mut (dyn Write + Send),
+    /// Whether data goes to a terminal, and a person at it can press keys.
+    pub(crate) is_terminal: bool,
 }
 
 impl Output<'_> {

@@ -148,7 +148,7 @@ mod tests {
     /// What is printed, and the failure.
     fn printed(record: &ResultRecord, json: bool) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let ended = print(record, json, &mut Output { out: &mut out, err: &mut err });
+        let ended = print(record, json, &mut Output { out: &mut out, err: &mut err, is_terminal: false });
         let failure = ended.err().map(|failure| failure.to_string()).unwrap_or_default();
         (String::from_utf8(out).unwrap(), failure)
     }

@@ -1,7 +1,13 @@
 """Watches workers as Celery's tools do. Usage: drive_events.py SCENARIO NODE"""
+import fcntl
 import os
+import pty
+import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 
@@ -160,6 +166,62 @@ def state():
     task = picture.tasks[result.id]
     assert (task.state, task.name, task.result, task.worker.hostname) == ("SUCCESS", "watched.returns", "3", NODE), task.info()
     assert picture.workers[NODE].alive and task.received <= task.started <= task.succeeded
+
+
+class Screen:
+    """`celeriac events` in a terminal of its own."""
+
+    def __init__(self):
+        self.terminal, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self.inner, self.before = inner, termios.tcgetattr(inner)
+        command = [os.environ["RUST_TASKS"], "events", "-b", os.environ["CELERY_BROKER_URL"]]
+        env = {**os.environ, "TERM": "xterm"}
+        self.process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, env=env, start_new_session=True)
+        self.said = b""
+
+    def text(self):
+        """What stands on the screen: only what changes is written, so the writing says it only bit by bit."""
+        cells, row, column = {}, 0, 0
+        said = re.findall(r"\x1b\[(\d+;\d+)H|\x1b\[[0-9;?]*[a-zA-Z]|\x1b[()]?.|(.)", self.said.decode(errors="ignore"), re.DOTALL)
+        for moved, other in said:
+            if moved:
+                row, column = map(int, moved.split(";"))
+            elif other:
+                cells[row, column] = other
+                column += 1
+        return "\n".join("".join(cells.get((row, column), " ") for column in range(1, 101)) for row in range(1, 25))
+
+    def until(self, what, holds):
+        deadline = time.monotonic() + DEADLINE
+        while not holds():
+            assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}: {self.text()}"
+            if select.select([self.terminal], [], [], 0.1)[0]:
+                self.said += os.read(self.terminal, 65536)
+
+    def shows(self, *texts):
+        self.until(texts, lambda: all(text in self.text() for text in texts))
+
+    def press(self, keys):
+        os.write(self.terminal, keys)
+
+    def is_restored(self):
+        """Back from the other screen, with a cursor, and with the settings that there were."""
+        return b"\x1b[?1049l" in self.said and b"\x1b[?25h" in self.said and termios.tcgetattr(self.inner) == self.before
+
+
+def screen():
+    """The full-screen view, and the terminal when it has ended."""
+    view = Screen()
+    view.shows(NODE, "1 of 1 workers alive")
+    assert termios.tcgetattr(view.inner) != view.before
+    result = watched.returns.delay("seen")
+    view.shows("watched.returns", result.id[:8], "SUCCESS")
+    view.press(b"\r")
+    view.shows("('seen',)", "result       'seen'")
+    view.press(b"q")
+    view.until("its end", lambda: view.process.poll() is not None and view.is_restored())
+    assert view.process.returncode == 0, view.process.returncode
 
 
 globals()[SCENARIO]()

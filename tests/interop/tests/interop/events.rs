@@ -38,6 +38,13 @@ async fn events_of_tasks_are_begun_and_ended_by_remote_control() {
 }
 
 #[tokio::test]
+async fn a_terminal_shows_workers_and_tasks_and_is_restored() {
+    let host = start().await;
+    drive(&host, "screen").await;
+    host.end().await;
+}
+
+#[tokio::test]
 async fn the_command_line_shows_what_is_told() {
     let host = start().await;
     let mut watcher = Command::new(env!("CARGO_BIN_EXE_rust-tasks"))

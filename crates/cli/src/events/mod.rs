@@ -1,4 +1,11 @@
-//! `events`: what workers tell those who watch, as it happens.
+//! `events`: what workers tell those who watch, as it happens: line by line, or as a picture that fills the terminal (`view`).
+
+#[cfg(feature = "tui")]
+mod picture;
+#[cfg(feature = "tui")]
+mod screen;
+#[cfg(feature = "tui")]
+mod view;
 
 use celeriac_protocol::{Timestamp, Value, events};
 
@@ -9,7 +16,8 @@ use crate::table::printable;
 
 const HELP: &str = "\
 Workers say that they are there every 2 seconds, and what happens to tasks if they were started with -E \
-or told to by remote control (`celery control enable_events`). Stop with Ctrl+C.";
+or told to by remote control (`control enable_events`). On a terminal a full-screen view shows workers and tasks, \
+unless --dump, --json or --limit ask for lines; q ends it. Lines end with Ctrl+C.";
 
 /// What stands at the start of a line, or says nothing to people.
 const COMMON: &[&str] = &["type", "hostname", "timestamp", "uuid", "clock", "pid", "utcoffset", "freq"];
@@ -18,6 +26,10 @@ const COMMON: &[&str] = &["type", "hostname", "timestamp", "uuid", "clock", "pid
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
+    /// Print a line for each event, on a terminal too
+    #[arg(short, long)]
+    dump: bool,
+
     /// Print one JSON document for each event
     #[arg(long)]
     json: bool,
@@ -36,6 +48,10 @@ pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Fai
     };
     let lost = |error: celeriac_store::Error| Failure::because("events cannot be heard", &error);
     let mut listener = broadcasts.listen_to_keys(&exchange).await.map_err(lost)?;
+    #[cfg(feature = "tui")]
+    if session.output.is_terminal && !args.dump && !args.json && args.limit.is_none() {
+        return view::run(listener, session).await;
+    }
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {
         let message = listener.next().await.map_err(lost)?;
