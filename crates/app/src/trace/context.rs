@@ -135,6 +135,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_damaged_is_refused_or_comes_back_as_it_went() {
+        let mut random = fastrand::Rng::with_seed(20_261_129);
+        for _ in 0..20_000 {
+            let mut text = format!("00-{TRACE}-00f067aa0ba902b7-01").into_bytes();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..text.len());
+                match random.u8(..3) {
+                    0 => text[at] = b"0fg-\xc3"[random.usize(..5)],
+                    1 => drop(text.remove(at)),
+                    _ => text.insert(at, random.u8(..)),
+                }
+            }
+            let text = String::from_utf8_lossy(&text);
+            if let Ok(context) = text.parse::<SpanContext>() {
+                assert_eq!(context.to_string().parse(), Ok(context), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_context_takes_the_place_of_the_one_before() {
         let mut headers = Headers::default();
         let first = SpanContext { trace_id: 7, span_id: 8, sampled: true };

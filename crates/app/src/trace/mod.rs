@@ -4,7 +4,7 @@
 //! - [`Span`] is one finished span, as plain data;
 //! - [`Tracer`] decides what is recorded and hands spans to a [`SpanSink`];
 //! - [`sending`] makes the spans of messages on their way;
-//! - with the feature `otlp`, [`Tracer::from_env`] exports to a collector.
+//! - with the feature `otlp`, `Tracer::from_env` makes a tracer that exports to a collector.
 //!
 //! An [`App`](crate::App) without a tracer does none of it.
 
