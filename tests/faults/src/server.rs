@@ -73,6 +73,17 @@ impl Server {
         redis::Client::open(self.url(0)).unwrap().get_connection().unwrap()
     }
 
+    /// Changes the password of the default user, and ends the connections of all who have signed in with the old one, as a
+    /// server that starts again does.
+    pub fn change_password(&self, old: &str, new: &str) {
+        let client = redis::Client::open(format!("redis://:{old}@127.0.0.1:{}", self.port)).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        redis::cmd("CONFIG").arg(&["SET", "requirepass", new]).exec(&mut connection).unwrap();
+        for kind in ["normal", "pubsub"] {
+            redis::cmd("CLIENT").arg(&["KILL", "TYPE", kind, "SKIPME", "yes"]).exec(&mut connection).unwrap();
+        }
+    }
+
     /// Ends the server as the machine's end would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -1,11 +1,12 @@
 //! The program that gets killed: tasks of every kind that note down what they do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use celeriac::prelude::*;
-use celeriac::resource::ResourceRequest;
+use celeriac::resource::{ProcessKind, ResourceRequest};
+use celeriac::{Process, signals};
 
 use crate::diary::Diary;
 
@@ -14,6 +15,9 @@ pub const DIARY: &str = "CELERIAC_RECOVERY_DIARY";
 
 /// Names the environment variable with the number of this worker: every start of the program gets its own.
 pub const WORKER: &str = "CELERIAC_RECOVERY_WORKER";
+
+/// Names the environment variable with the path of a file: while that is there, no child gets through its start.
+pub const STUCK: &str = "CELERIAC_RECOVERY_STUCK";
 
 /// The diary of this process, and the number of its worker.
 pub struct Notes {
@@ -123,6 +127,14 @@ fn work(number: u32) {
     drop(sender);
 }
 
+/// The handler of a start that needs something that is not there.
+fn start(process: &Process) {
+    let Some(stuck) = std::env::var_os(STUCK) else { return };
+    while process.kind() != ProcessKind::Worker && Path::new(&stuck).exists() {
+        work(7);
+    }
+}
+
 fn kill_this_process() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     unreachable!("SIGKILL leaves nobody to return to")
@@ -130,7 +142,8 @@ fn kill_this_process() -> ! {
 
 /// The program: its tasks and the diary they share.
 pub fn app() -> App {
-    let app = App::new("patient").resource(Resource::per_process(|_process| Notes::open())).tasks(tasks![
+    let app = App::new("patient").on(signals::worker_process_init, start);
+    let app = app.resource(Resource::per_process(|_process| Notes::open())).tasks(tasks![
         on_runtime,
         on_thread,
         in_process,

@@ -64,6 +64,11 @@ impl Ward {
         self.folder.path().join("diary")
     }
 
+    /// While this file is there, no child of a worker gets through its start.
+    pub(crate) fn stuck(&self) -> PathBuf {
+        self.folder.path().join("stuck")
+    }
+
     /// The program as a client of this store.
     pub(crate) fn app(&self) -> App {
         let url = self.urls[1].clone();
@@ -114,6 +119,7 @@ impl Ward {
             .args(["--hostname", &format!("patient{number}@ward")])
             .env("CELERIAC_BROKER_URL", &self.urls[0])
             .env(patient::DIARY, self.diary())
+            .env(patient::STUCK, self.stuck())
             .env(patient::WORKER, number.to_string())
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use celeriac::protocol::Message;
 use celeriac_faults::{Proxy, Server, Weather, free_port};
+use celeriac_recovery::patient::kills_its_process;
+use tokio::runtime::Runtime;
 
 use crate::harness::{Patient, Ward};
 
@@ -17,6 +20,9 @@ const RECOVERS: Duration = Duration::from_secs(30);
 /// How long an answer may take. The worker needs less than 10 ms for it; the rest is for a busy machine.
 const ANSWERS: Duration = Duration::from_secs(1);
 
+/// How many children a worker has.
+const CHILDREN: u32 = 4;
+
 const OK: u16 = 200;
 const UNAVAILABLE: u16 = 503;
 
@@ -26,6 +32,10 @@ struct Asked(u16);
 impl Asked {
     /// The status of the answer at this path; none while nobody listens.
     fn ask(&self, path: &str) -> Option<u16> {
+        self.answer(path)?.split(' ').nth(1)?.parse().ok()
+    }
+
+    fn answer(&self, path: &str) -> Option<String> {
         let began = Instant::now();
         let mut stream = TcpStream::connect(("127.0.0.1", self.0)).ok()?;
         stream.set_read_timeout(Some(ANSWERS)).unwrap();
@@ -33,7 +43,17 @@ impl Asked {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("/{path}: {error}"));
         assert!(began.elapsed() < ANSWERS, "/{path} took {:?}", began.elapsed());
-        answer.split(' ').nth(1)?.parse().ok()
+        Some(answer)
+    }
+
+    /// Waits until `/ready` says no for this reason.
+    #[expect(clippy::disallowed_methods, reason = "a probe tells nobody when its answer changes")]
+    fn until_it_says(&self, reason: &str) {
+        let began = Instant::now();
+        while !self.answer("ready").is_some_and(|answer| answer.contains(reason)) {
+            assert!(began.elapsed() < RECOVERS, "/ready does not say: {reason}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until `/ready` says that; until then and after it the worker lives.
@@ -52,10 +72,12 @@ impl Asked {
 
 /// A worker on the server at this URL, once it is ready.
 fn start(url: &str) -> (Asked, Ward, Patient) {
+    start_with(Ward::on(url.to_owned(), url.to_owned()))
+}
+
+fn start_with(ward: Ward) -> (Asked, Ward, Patient) {
     let port = free_port();
-    let mut ward = Ward::on(url.to_owned(), url.to_owned())
-        .set("worker_metrics_address", &format!("127.0.0.1:{port}"))
-        .quiet();
+    let mut ward = ward.set("worker_metrics_address", &format!("127.0.0.1:{port}")).quiet();
     let worker = ward.start_worker();
     let asked = Asked(port);
     asked.until_ready_is(OK, RECOVERS);
@@ -95,5 +117,55 @@ fn a_worker_whose_network_swallows_everything_is_not_ready_until_it_lets_it_thro
     proxy.weather(Weather::BlackHole);
     asked.until_ready_is(UNAVAILABLE, TELLS);
     proxy.weather(Weather::Fair);
+    asked.until_ready_is(OK, RECOVERS);
+}
+
+#[test]
+fn a_worker_whose_password_counts_no_more_is_not_ready_until_it_does() {
+    let server = Server::with(&["--save", "", "--requirepass", "old"]);
+    let (asked, _ward, _worker) = start(&format!("redis://:old@127.0.0.1:{}/0", server.port()));
+    for _ in 0..2 {
+        server.change_password("old", "new");
+        asked.until_ready_is(UNAVAILABLE, TELLS);
+        server.change_password("new", "old");
+        asked.until_ready_is(OK, RECOVERS);
+    }
+}
+
+#[test]
+fn a_worker_whose_queue_is_paused_is_not_ready_until_it_goes_on() {
+    let server = Server::start();
+    let (asked, mut ward, mut worker) = start(&server.url(0));
+    let runtime = Runtime::new().unwrap();
+    let store = runtime.block_on(ward.store());
+    let tell = |method: &str| {
+        let body = format!(r#"{{"method": "{method}", "arguments": {{"queue": "celery"}}}}"#);
+        let (content_type, body) = ("application/json".into(), body.into_bytes().into());
+        let command = Message { content_type, body, ..Message::default() };
+        let broadcasts = store.broadcasts().expect("Redis carries them");
+        runtime.block_on(broadcasts.broadcast("celery.pidbox", "", command)).unwrap();
+    };
+    tell("pause");
+    asked.until_ready_is(UNAVAILABLE, TELLS);
+    // The next one finds it paused.
+    worker.kill();
+    worker = ward.start_worker();
+    asked.until_it_says("the worker takes from no queue");
+    tell("resume");
+    asked.until_ready_is(OK, RECOVERS);
+    drop(worker);
+}
+
+#[test]
+fn a_worker_whose_children_are_all_stuck_at_their_start_is_not_ready_until_they_are_not() {
+    let server = Server::start();
+    let url = server.url(0);
+    let (asked, ward, _worker) = start_with(Ward::on(url.clone(), url).set("worker_delivery_limit", "1"));
+    std::fs::write(ward.stuck(), "").unwrap();
+    let (runtime, app) = (Runtime::new().unwrap(), ward.app());
+    let deadly = (0..CHILDREN).map(|number| kills_its_process.s(number));
+    runtime.block_on(app.send_many(deadly)).unwrap();
+    asked.until_ready_is(UNAVAILABLE, TELLS);
+    std::fs::remove_file(ward.stuck()).unwrap();
     asked.until_ready_is(OK, RECOVERS);
 }
