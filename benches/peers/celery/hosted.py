@@ -5,6 +5,8 @@ WORKER and its arguments are what stands in front of "--app bench_tasks worker".
 import json
 import os
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -37,11 +39,11 @@ def proportional_kib(pid):
 
 
 class Worker:
-    """Two processes for tasks, and nothing but that: it neither sends events nor looks at other workers."""
+    """Two processes for tasks, and nothing but that: unless told to, it neither sends events nor looks at other workers."""
 
-    def __init__(self):
+    def __init__(self, *more):
         options = ["--concurrency", "2", "--loglevel", "ERROR"]
-        options += ["--without-mingle", "--without-gossip", "--without-heartbeat"]
+        options += more or ["--without-mingle", "--without-gossip", "--without-heartbeat"]
         command = [*program, "--app", "bench_tasks", "worker", *options]
         # Which warns of the rights of root.
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -107,6 +109,36 @@ def drain(task, name, count):
     figure(f"hosted, {name}: memory of all processes", "MiB", memory / 1024)
 
 
+def emptied(task, count, *options):
+    """Tasks for each second between the first fiftieth of the queue and the last."""
+    Messages(task).send(count)
+    with Worker(*options):
+        left = lambda: server.llen(QUEUE)
+        wait_until(lambda: left() < count * 0.98)
+        first, began = left(), time.monotonic()
+        wait_until(lambda: left() < count * 0.02)
+        return (first - left()) / (time.monotonic() - began)
+
+
+def events(count, rounds=5):
+    """What is left of the rate with events, which nobody hears or somebody never reads: medians of what each round shows."""
+    shares = {"unheard": [], "unread": []}
+    for turn in range(rounds):
+        rates = {}
+        # What comes first may fall on another moment of the machine than what comes last.
+        for way in ["without", "unheard", "unread"][:: 1 if turn % 2 == 0 else -1]:
+            deaf = socket.create_connection((host, int(port))) if way == "unread" else None
+            if deaf:
+                deaf.sendall(b"PSUBSCRIBE *celeryev*\r\n")
+            rates[way] = emptied(bench_tasks.ignored, count, *([] if way == "without" else ["-E"]))
+            if deaf:
+                deaf.close()
+        for way, known in shares.items():
+            known.append(100 * rates[way] / rates["without"])
+    figure("hosted, with events, of the rate without", "%", statistics.median(shares["unheard"]))
+    figure("hosted, with events that somebody never reads, of the rate without", "%", statistics.median(shares["unread"]))
+
+
 def million():
     """How much the parent has grown when it has run a million, from what it was after ten thousand."""
     messages = Messages(bench_tasks.ignored)
@@ -136,6 +168,7 @@ is_stock = program[-1] == "celery"
 scenarios = {
     "ignored": lambda: drain(bench_tasks.ignored, "results ignored", 4_000 if is_stock else 40_000),
     "results": lambda: drain(bench_tasks.nothing, "with results", 4_000 if is_stock else 30_000),
+    "events": lambda: events(4_000 if is_stock else 40_000),
     "million": million,
 }
 scenarios[scenario]()

@@ -3,6 +3,7 @@
 pub(crate) mod canvas;
 pub(crate) mod ceiling;
 pub(crate) mod drain;
+pub(crate) mod events;
 pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod schedule;
@@ -28,6 +29,7 @@ pub(crate) const ALL: &[(&str, &[Kind])] = &[
     ("chord", BOTH),
     ("chain", BOTH),
     ("waiting", &[Kind::Redis]),
+    ("events", &[Kind::Redis]),
 ];
 
 const BOTH: &[Kind] = &[Kind::Sqlite, Kind::Redis];
@@ -68,6 +70,7 @@ pub(crate) fn run(name: &str, store: Kind) -> Result<()> {
         "schedule" => runtime.block_on(schedule::run(&place, &Place::new(store)?))?,
         "chord" => canvas::chord_beside_group(|| Place::new(store))?,
         "chain" => canvas::long_chain(&place)?,
+        "events" => runtime.block_on(events::run(&place))?,
         "waiting" => runtime.block_on(waiting::run(&place))?,
         unknown => return Err(format!("no scenario is called {unknown}").into()),
     };
