@@ -48,18 +48,23 @@ impl Routes {
 
     /// Where a task of this name goes, if any route says so.
     pub fn find(&self, task: &str) -> Option<&RouteTarget> {
-        let exact = || self.entries.iter().find(|(name, _)| !name.contains('*') && **name == *task);
-        let pattern = || self.entries.iter().find(|(name, _)| name.contains('*') && matches(name, task));
-        if self.entries.is_empty() {
-            return None;
-        }
-        exact().or_else(pattern).map(|(_, target)| target)
+        of_task(&self.entries, task)
     }
 
     /// All routes, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RouteTarget)> {
         self.entries.iter().map(|(name, target)| (&**name, target))
     }
+}
+
+/// The entry for a task: that of its exact name, else that of the first pattern that fits.
+pub(crate) fn of_task<'entries, T>(entries: &'entries [(Box<str>, T)], task: &str) -> Option<&'entries T> {
+    let exact = || entries.iter().find(|(name, _)| !name.contains('*') && **name == *task);
+    let pattern = || entries.iter().find(|(name, _)| name.contains('*') && matches(name, task));
+    if entries.is_empty() {
+        return None;
+    }
+    exact().or_else(pattern).map(|(_, found)| found)
 }
 
 /// Whether `name` fits a pattern of Python's `fnmatch`: `*` is any text, `?` any character, `[abc]` one of these,

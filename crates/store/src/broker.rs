@@ -22,6 +22,12 @@ pub trait Broker: Send + Sync {
         priority
     }
 
+    /// How many requests this process has sent to the server until now, one for each round trip, over all roles of the store;
+    /// 0 where there is no server.
+    fn round_trips(&self) -> u64 {
+        0
+    }
+
     /// Hands over messages, with the chords that begin with them and the groups to remember, all in one round trip.
     ///
     /// On `Ok` the broker owns all of them, in this order within each queue and priority. With

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use celeriac_app::Settings;
 use celeriac_app::task::{Acks, RateLimit};
+use celeriac_app::{Objectives, Settings};
 use celeriac_protocol::QueueName;
 use celeriac_store::clock::Clock;
 
@@ -94,6 +94,8 @@ pub struct Options {
     pub traces_python: bool,
     /// Where metrics and probes are served over HTTP, to whoever can reach it; `None` for nowhere.
     pub metrics_address: Option<SocketAddr>,
+    /// How soon tasks should start and be done, which metrics compare.
+    pub objectives: Objectives,
     /// Who is told when the worker is ready, stops, and still lives.
     pub service_manager: Option<ServiceManager>,
     /// The process that forks the children in which the tasks of a Celery application run.
@@ -155,6 +157,7 @@ impl Default for Options {
             utc_offset: 0,
             traces_python: false,
             metrics_address: None,
+            objectives: Objectives::default(),
             service_manager: None,
             template: None,
             host_pool: HostPool::default(),
@@ -202,6 +205,7 @@ impl Options {
             task_events: EventSwitch::new(settings.worker_send_task_events),
             traces_python: settings.worker_trace_python_tasks,
             metrics_address: settings.worker_metrics_address,
+            objectives: settings.task_objectives.clone(),
             ..default
         }
     }

@@ -292,7 +292,7 @@ impl Worker<'_> {
             others,
         };
         let (app, options, health) = (app.clone(), Arc::clone(options), host.health.clone());
-        let counts = options.metrics_address.map(|_| Counts::default());
+        let counts = options.metrics_address.map(|_| Counts::new(options.objectives.clone()));
         let parts = Parts {
             app,
             options,

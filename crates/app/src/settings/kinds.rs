@@ -7,6 +7,7 @@ use celeriac_store::Durability;
 use toml::de::DeValue;
 
 use super::layers::in_file_order;
+use crate::objectives::{Objective, Objectives};
 use crate::routing::{RouteTarget, Routes};
 use crate::task::RateLimit;
 
@@ -245,6 +246,59 @@ impl SettingKind for Routes {
         let entries: Vec<_> = entries.collect();
         if entries.is_empty() { String::new() } else { format!("{{ {} }}", entries.join(", ")) }
     }
+}
+
+impl SettingKind for Objectives {
+    const EXPECTED: &'static str =
+        "objectives in seconds, such as { \"feed.*\" = { response = 1, resolution = 60 } }";
+
+    /// A TOML table in one line, or nothing.
+    fn from_text(text: &str) -> Result<Self, InvalidSetting> {
+        let refuse = || Self::refuse(&format_args!("{text:?}"));
+        match text {
+            "" => Ok(Self::default()),
+            text => Self::from_toml(DeValue::parse(text).map_err(|_| refuse())?.get_ref()),
+        }
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
+        let DeValue::Table(table) = value else { return Err(refuse_toml::<Self>(value)) };
+        let entries = in_file_order(table).into_iter().map(|(name, given)| {
+            let given = given.get_ref();
+            Ok((name.get_ref().as_ref(), objective(given).ok_or_else(|| refuse_toml::<Self>(given))?))
+        });
+        Ok(Self::new(entries.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    fn show(&self) -> String {
+        let entries = self.iter().map(|(name, Objective { response, resolution })| {
+            let field = |name: &str, time: Option<Duration>| {
+                time.map(|time| format!("{name} = {}", time.as_secs_f64()))
+            };
+            let fields: Vec<_> = [field("response", response), field("resolution", resolution)]
+                .into_iter()
+                .flatten()
+                .collect();
+            format!("{name:?} = {{ {} }}", fields.join(", "))
+        });
+        let entries: Vec<_> = entries.collect();
+        if entries.is_empty() { String::new() } else { format!("{{ {} }}", entries.join(", ")) }
+    }
+}
+
+/// A table of `response` and `resolution`.
+fn objective(value: &DeValue<'_>) -> Option<Objective> {
+    let DeValue::Table(table) = value else { return None };
+    let mut objective = Objective::default();
+    for (name, value) in table.iter() {
+        let time = Duration::from_toml(value.get_ref()).ok()?;
+        match name.get_ref().as_ref() {
+            "response" => objective.response = Some(time),
+            "resolution" => objective.resolution = Some(time),
+            _ => return None,
+        }
+    }
+    Some(objective)
 }
 
 /// A queue, or a table of `queue` and `priority`.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use celeriac_store::without_password;
 use toml::de::DeValue;
 
-use crate::Routes;
 use crate::settings::{
     BrokerTransportOptions, Durability, InvalidSetting, ResultTransportOptions, SettingKind,
 };
 use crate::task::RateLimit;
+use crate::{Objectives, Routes};
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])* $name:ident: $kind:ty = $default:expr;)*) => {
@@ -213,6 +213,9 @@ settings! {
     /// Where a worker serves metrics and probes over HTTP, such as `127.0.0.1:9090`; none is nowhere. There is no
     /// authentication: whoever reaches it reads them, so it belongs on the loopback or behind a network policy.
     worker_metrics_address: Option<SocketAddr> = None;
+    /// How soon tasks should start and be done, in seconds, by name or pattern as in `task_routes`; metrics count which
+    /// tasks met it: `{ "feed.*" = { response = 1, resolution = 60 } }`.
+    task_objectives: Objectives = Objectives::default();
 
     /// Whether a worker that is traced makes spans for the runs of tasks of a Celery application. For applications that do
     /// not instrument themselves: those of others would have two for each run.

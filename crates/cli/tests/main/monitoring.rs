@@ -87,6 +87,21 @@ fn a_live_worker_tells_what_it_has_done() {
 }
 
 #[test]
+fn tasks_are_held_to_their_objectives() {
+    let objectives = r#"{ "demo.*" = { response = 3600, resolution = 0 } }"#;
+    let program = Program::new().with_variable("CELERIAC_TASK_OBJECTIVES", objectives);
+    let (_worker, address) = start(&program, &["-c", "1"]);
+    program.succeed(&["call", "demo.add", "--args", "[1, 2]", "--wait"]);
+    let samples = metrics(&address);
+    let count = |objective, met| {
+        let labels = [("task", "demo.add"), ("objective", objective), ("met", met)];
+        value(&samples, "celeriac_task_objectives_total", &labels)
+    };
+    assert_eq!((count("response", "true"), count("response", "false")), (1.0, 0.0));
+    assert_eq!((count("resolution", "true"), count("resolution", "false")), (0.0, 1.0));
+}
+
+#[test]
 fn what_waits_in_a_queue_has_a_number_and_an_age() {
     let program = Program::new();
     let one = ["-c", "1", "--async-concurrency", "1", "--prefetch-multiplier", "1"];

@@ -1,5 +1,6 @@
 //! The way to a server, which the connections of one store go one after the other.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -13,7 +14,11 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Lets one attempt to connect through at a time, so that a store whose server is away knocks once and not once for each
 /// of its connections.
 #[derive(Default)]
-pub(super) struct Door(Mutex<Attempts>);
+pub(super) struct Door {
+    attempts: Mutex<Attempts>,
+    /// How many requests went through.
+    round_trips: AtomicU64,
+}
 
 /// Attempts that fail, with pauses between them. The pauses differ from process to process, so that a server that
 /// comes back does not meet all of them at once.
@@ -26,7 +31,17 @@ pub(super) struct Attempts {
 impl Door {
     /// Waits until nobody else tries. Cancel safe.
     pub(super) async fn approach(&self) -> MutexGuard<'_, Attempts> {
-        self.0.lock().await
+        self.attempts.lock().await
+    }
+
+    /// A request goes to the server.
+    pub(super) fn count_round_trip(&self) {
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many went until now.
+    pub(super) fn round_trips(&self) -> u64 {
+        self.round_trips.load(Ordering::Relaxed)
     }
 }
 

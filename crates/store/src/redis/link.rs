@@ -136,6 +136,7 @@ impl Link {
             Ok(connection) => connection?,
             Err(_) => return Err(self.why_not_connected(operation).into()),
         };
+        self.door.count_round_trip();
         let replaced = self.until_replaced(connection.clone(), number);
         let answer = async {
             match request {

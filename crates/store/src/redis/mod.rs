@@ -52,6 +52,7 @@ use celeriac_protocol::{QueueName, Timestamp};
 
 use self::databases::Databases;
 pub(crate) use self::databases::shared_database;
+use self::door::Door;
 use self::io::Io;
 use self::keys::Keys;
 use self::link::Link;
@@ -86,6 +87,8 @@ struct Shared {
     asked: AtomicU64,
     restoring: Restoring,
     io: Io,
+    /// The way of all connections.
+    door: Arc<Door>,
 }
 
 /// Opens the server that `url` names as a [`Store`].
@@ -104,7 +107,7 @@ impl RedisStore {
     pub async fn open(url: &str, options: &ConnectOptions) -> Result<Self> {
         let target = Arc::new(Target::parse(url, &options.redis)?);
         let io = Io::start(target.url())?;
-        let door = Arc::default();
+        let door = Arc::<Door>::default();
         let link = |purpose| Link::new(&target, &io, options.deadline, purpose, &door);
         let (link, renewals, pushes) = (link("commands"), link("leases"), Pushes::start(link("pushes"), &io));
         let (keys, databases) = (Keys::new(&options.redis), Databases::of(&target, &options.redis));
@@ -124,6 +127,7 @@ impl RedisStore {
             asked,
             restoring,
             io,
+            door,
         };
         // This finds out whether the server is there and lets us in.
         shared.link.connect_first().await?;

@@ -108,6 +108,10 @@ impl Broker for RedisStore {
         turned(priority)
     }
 
+    fn round_trips(&self) -> u64 {
+        self.shared.door.round_trips()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             priorities: self.shared.keys.priorities(),

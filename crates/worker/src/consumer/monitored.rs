@@ -1,7 +1,11 @@
 //! What monitoring asks the loop.
 
+use std::collections::BTreeMap;
+
+use celeriac_protocol::Value;
 use tokio::time::Instant;
 
+use crate::consumer::questions::rows_of;
 use crate::consumer::{Consumer, Lane};
 use crate::monitoring::{Counts, PoolState, Snapshot, Standing};
 
@@ -57,7 +61,24 @@ impl Consumer {
             prefetch_limit: self.prefetch.most(),
             pools: self.lanes.iter().map(pool).collect(),
             resources: self.health.snapshot(),
+            child_resources: self.child_resources(),
         })
+    }
+
+    /// How many children have which resource in which state, as they said last.
+    fn child_resources(&self) -> BTreeMap<(Box<str>, Box<str>), u64> {
+        let mut counts = BTreeMap::new();
+        let pools = self.lanes.iter().filter(|lane| lane.pool.kind().has_children());
+        for child in pools.flat_map(|lane| rows_of(lane.pool.facts())) {
+            let resources = child.get("resources").cloned().unwrap_or_default();
+            for resource in rows_of(resources) {
+                let text = |name: &str| resource.get(name).and_then(Value::as_str).map(Box::<str>::from);
+                if let (Some(name), Some(state)) = (text("name"), text("state")) {
+                    *counts.entry((name, state)).or_insert(0) += 1;
+                }
+            }
+        }
+        counts
     }
 
     /// What is counted, if somebody wants to know.

@@ -136,7 +136,7 @@ impl Consumer {
 }
 
 /// What a pool tells of each of its members.
-fn rows_of(facts: Value) -> Vec<Value> {
+pub(super) fn rows_of(facts: Value) -> Vec<Value> {
     match facts {
         Value::List(rows) => rows,
         _ => Vec::new(),

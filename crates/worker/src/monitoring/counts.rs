@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use celeriac_app::sent_at;
+use celeriac_app::{Objective, Objectives, sent_at};
 use celeriac_protocol::{Headers, State, TaskName, Timestamp};
 
 use crate::death::{ChildDeath, DeathReason};
@@ -62,12 +62,38 @@ pub(crate) struct TaskCounts {
     pub(crate) response: Histogram,
     /// From the first sending until the final state.
     pub(crate) resolution: Histogram,
+    /// How soon it should start and be done.
+    pub(crate) objective: Objective,
+    /// How many of its requests started as soon as they should, and how many did not.
+    pub(crate) responses: Kept,
+    /// The same of how soon they were done.
+    pub(crate) resolutions: Kept,
+}
+
+/// How many requests met an objective.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) met: u64,
+    pub(crate) missed: u64,
+}
+
+impl Kept {
+    fn count(&mut self, objective: Option<Duration>, took: Duration) {
+        match objective {
+            Some(most) if took <= most => self.met += 1,
+            Some(_) => self.missed += 1,
+            None => {}
+        }
+    }
 }
 
 impl TaskCounts {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, objective: Objective) -> Self {
         Self {
             name: name.into(),
+            objective,
+            responses: Kept::default(),
+            resolutions: Kept::default(),
             ended: [0; STATES.len()],
             runtime: Histogram::default(),
             response: Histogram::default(),
@@ -97,6 +123,7 @@ pub(crate) struct Counts {
     /// By task, those that are not [`OTHER`] in the order in which they first came.
     pub(crate) tasks: Vec<TaskCounts>,
     places: HashMap<TaskName, usize>,
+    objectives: Objectives,
     /// Deliveries that nobody could run, by the code of the reason.
     pub(crate) refused: Vec<(&'static str, u64)>,
     /// Children that were or will be replaced, by the reason of their end.
@@ -112,6 +139,7 @@ impl Default for Counts {
         Self {
             tasks: Vec::new(),
             places: HashMap::new(),
+            objectives: Objectives::default(),
             refused: REFUSALS.map(|code| (code, 0)).into(),
             restarts: RESTARTS.map(|reason| (reason, 0)).into(),
             dead: HashMap::new(),
@@ -121,6 +149,11 @@ impl Default for Counts {
 }
 
 impl Counts {
+    /// Those of a worker whose tasks have these objectives.
+    pub(crate) fn new(objectives: Objectives) -> Self {
+        Self { objectives, ..Self::default() }
+    }
+
     /// The counts of this task, which must be one of the app: names of others never become labels.
     fn of(&mut self, name: &TaskName) -> &mut TaskCounts {
         let place = match self.places.get(name) {
@@ -132,12 +165,12 @@ impl Counts {
 
     fn new_place(&mut self, name: &TaskName) -> usize {
         let next = self.tasks.len();
-        let (place, label) = match next {
-            0..MOST_NAMES => (next, name.as_str()),
-            _ => (MOST_NAMES, OTHER),
+        let (place, label, objective) = match next {
+            0..MOST_NAMES => (next, name.as_str(), self.objectives.find(name.as_str())),
+            _ => (MOST_NAMES, OTHER, Objective::default()),
         };
         if place == next {
-            self.tasks.push(TaskCounts::new(label));
+            self.tasks.push(TaskCounts::new(label, objective));
         }
         // Bounded by the tasks of the app.
         self.places.insert(name.clone(), place);
@@ -150,7 +183,9 @@ impl Counts {
         if headers.retries == 0
             && let Some(waited) = since_sent(headers, now)
         {
-            self.of(request.name()).response.observe(waited);
+            let counts = self.of(request.name());
+            counts.response.observe(waited);
+            counts.responses.count(counts.objective.response, waited);
         }
     }
 
@@ -167,7 +202,10 @@ impl Counts {
             .flatten();
         let counts = self.of(request.name());
         counts.ended[state] += 1;
-        waited.into_iter().for_each(|waited| counts.resolution.observe(waited));
+        if let Some(waited) = waited {
+            counts.resolution.observe(waited);
+            counts.resolutions.count(counts.objective.resolution, waited);
+        }
     }
 
     /// A delivery was refused.

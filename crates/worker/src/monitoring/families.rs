@@ -18,6 +18,8 @@ pub(super) const STORE: Family = family(
     Kind::Gauge,
     "1 while the store answers the question it is asked every second.",
 );
+pub(super) const ROUND_TRIPS: Family =
+    family("celeriac_store_round_trips", Kind::Counter, "Requests that the worker has sent to its store.");
 pub(super) const ENDED: Family =
     family("celeriac_tasks_ended", Kind::Counter, "Requests that ended, by how they did.");
 pub(super) const RUNTIME: Family =
@@ -31,6 +33,16 @@ pub(super) const RESOLUTION: Family = seconds(
     "celeriac_task_resolution_seconds",
     Kind::Histogram,
     "From the first sending until success or failure, retries included.",
+);
+pub(super) const OBJECTIVE: Family = seconds(
+    "celeriac_task_objective_seconds",
+    Kind::Gauge,
+    "How soon a task should start (response) or be done (resolution), as the settings say.",
+);
+pub(super) const OBJECTIVES: Family = family(
+    "celeriac_task_objectives",
+    Kind::Counter,
+    "Requests that started or were done as soon as they should, or not.",
 );
 pub(super) const REFUSED: Family = family(
     "celeriac_deliveries_refused",
@@ -71,6 +83,11 @@ pub(super) const RESOURCE_REBUILDS: Family = family(
 );
 pub(super) const RESOURCE_FAILURES: Family =
     family("celeriac_resource_failures", Kind::Counter, "How often a resource could not be built.");
+pub(super) const CHILD_RESOURCES: Family = family(
+    "celeriac_child_resources",
+    Kind::Gauge,
+    "How many children have a resource of their process in a state: waiting, ready, failing or closed.",
+);
 pub(super) const QUEUE_READY: Family =
     family("celeriac_queue_ready", Kind::Gauge, "Messages in a queue that could be delivered now.");
 pub(super) const QUEUE_SCHEDULED: Family =

@@ -1,12 +1,16 @@
 //! What is known of a worker as a text of metrics.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use celeriac_app::resource::{ResourceHealth, ResourceState};
 
-use super::counts::{BOUNDS, Histogram, STATES, TaskCounts};
+use super::counts::{BOUNDS, Histogram, Kept, STATES, TaskCounts};
 use super::families::{
-    BUSY, ENDED, PREFETCH, QUEUE_CONSUMERS, QUEUE_LENT, QUEUE_OLDEST, QUEUE_READY, QUEUE_SCHEDULED, READY,
-    REFUSED, RENEWALS, RESOLUTION, RESOURCE_ALIVE, RESOURCE_FAILURES, RESOURCE_READY, RESOURCE_REBUILDS,
-    RESPONSE, RESTARTS, RUNTIME, SLOTS, STORE, UNSETTLED, WAITING, WORKER,
+    BUSY, CHILD_RESOURCES, ENDED, OBJECTIVE, OBJECTIVES, PREFETCH, QUEUE_CONSUMERS, QUEUE_LENT, QUEUE_OLDEST,
+    QUEUE_READY, QUEUE_SCHEDULED, READY, REFUSED, RENEWALS, RESOLUTION, RESOURCE_ALIVE, RESOURCE_FAILURES,
+    RESOURCE_READY, RESOURCE_REBUILDS, RESPONSE, RESTARTS, ROUND_TRIPS, RUNTIME, SLOTS, STORE, UNSETTLED,
+    WAITING, WORKER,
 };
 use super::snapshot::{PoolState, Snapshot};
 use super::text::{Family, Text};
@@ -17,6 +21,8 @@ use super::watch::QueueState;
 pub(super) struct Condition {
     pub(super) is_ready: bool,
     pub(super) store_answers: bool,
+    /// How many requests went to the store, over all connections of the worker.
+    pub(super) round_trips: u64,
 }
 
 /// A family, and what it says of one thing.
@@ -33,7 +39,9 @@ pub(super) fn render(snapshot: &Snapshot, condition: Condition, queues: Option<&
     text.family(&WORKER).add(&worker, 1);
     text.family(&READY).add(&[], u8::from(condition.is_ready));
     text.family(&STORE).add(&[], u8::from(condition.store_answers));
+    text.family(&ROUND_TRIPS).add(&[], condition.round_trips);
     of_tasks(&mut text, &snapshot.counts.tasks);
+    of_objectives(&mut text, &snapshot.counts.tasks);
     by_label(&mut text, &REFUSED, "code", &snapshot.counts.refused);
     text.family(&UNSETTLED).add(&[], snapshot.unsettled);
     text.family(&PREFETCH).add(&[], snapshot.prefetch_limit);
@@ -41,6 +49,7 @@ pub(super) fn render(snapshot: &Snapshot, condition: Condition, queues: Option<&
     by_label(&mut text, &RESTARTS, "reason", &snapshot.counts.restarts);
     text.family(&RENEWALS).add(&[], snapshot.counts.renewals);
     of_resources(&mut text, &snapshot.resources);
+    of_children(&mut text, &snapshot.child_resources);
     of_queues(&mut text, queues.unwrap_or_default());
     text.end()
 }
@@ -66,6 +75,27 @@ fn of_tasks(text: &mut Text, tasks: &[TaskCounts]) {
             }
             let Histogram { buckets, sum } = histogram;
             samples.add_histogram(&[("task", &task.name)], &BOUNDS, buckets, *sum);
+        }
+    }
+}
+
+/// What those tasks say that have an objective: the objective, and who met it.
+fn of_objectives(text: &mut Text, tasks: &[TaskCounts]) {
+    let rows = tasks.iter().flat_map(|task| {
+        let TaskCounts { name, objective, responses, resolutions, .. } = task;
+        let row = |what, most: Option<Duration>, kept: &Kept| most.map(|most| (&**name, what, most, *kept));
+        let response = row("response", objective.response, responses);
+        response.into_iter().chain(row("resolution", objective.resolution, resolutions))
+    });
+    let rows: Vec<(&str, &str, Duration, Kept)> = rows.collect();
+    let mut samples = text.family(&OBJECTIVE);
+    for (task, what, most, _) in &rows {
+        samples.add(&[("task", task), ("objective", what)], most.as_secs_f64());
+    }
+    let mut samples = text.family(&OBJECTIVES);
+    for (task, what, _, kept) in &rows {
+        for (met, count) in [("true", kept.met), ("false", kept.missed)] {
+            samples.add(&[("task", task), ("objective", what), ("met", met)], count);
         }
     }
 }
@@ -104,6 +134,13 @@ fn of_resources(text: &mut Text, resources: &[ResourceHealth]) {
     }
 }
 
+fn of_children(text: &mut Text, resources: &BTreeMap<(Box<str>, Box<str>), u64>) {
+    let mut samples = text.family(&CHILD_RESOURCES);
+    for ((resource, state), children) in resources {
+        samples.add(&[("resource", resource), ("state", state)], children);
+    }
+}
+
 fn of_queues(text: &mut Text, queues: &[QueueState]) {
     let numbers: [Column<QueueState, Option<u64>>; 4] = [
         (&QUEUE_READY, |queue| Some(queue.stats.ready)),
@@ -130,6 +167,7 @@ fn of_queues(text: &mut Text, queues: &[QueueState]) {
 #[cfg(test)]
 mod tests {
     use celeriac_app::resource::ResourceKind;
+    use celeriac_app::{Objective, Objectives, SENT_AT_HEADER};
     use celeriac_protocol::QueueName;
     use celeriac_store::QueueStats;
 
@@ -139,13 +177,17 @@ mod tests {
     use crate::outcome::Outcome;
     use crate::testing::{NOW, delivery, request};
 
-    const WELL: Condition = Condition { is_ready: true, store_answers: true };
+    const WELL: Condition = Condition { is_ready: true, store_answers: true, round_trips: 12 };
 
     fn snapshot() -> Snapshot {
-        let mut counts = Counts::default();
-        let request = request(delivery(1));
+        let objective = Objective { response: Some(Duration::from_secs(2)), resolution: None };
+        let mut counts = Counts::new(Objectives::new([("proj.*", objective)]));
+        let mut delivery = delivery(1);
+        delivery.message.headers.other = vec![(SENT_AT_HEADER.into(), NOW.as_micros().into())];
+        let request = request(delivery);
+        counts.started(&request, NOW.saturating_add(Duration::from_secs(3600)));
         counts.started(&request, NOW);
-        counts.ran(&request, std::time::Duration::from_millis(20));
+        counts.ran(&request, Duration::from_millis(20));
         counts.ended(&request, &Outcome::Ignored, NOW);
         Snapshot {
             counts,
@@ -165,6 +207,7 @@ mod tests {
                 last_error: None,
                 state: ResourceState::Ready,
             }],
+            child_resources: BTreeMap::from([(("client".into(), "ready".into()), 2)]),
         }
     }
 
@@ -176,9 +219,10 @@ mod tests {
     fn everything_that_is_known_is_in_the_text() {
         let queue =
             QueueStats { queue: QueueName::new("q"), ready: 7, scheduled: None, lent: Some(1), consumers: 2 };
-        let queue = QueueState { stats: queue, oldest: Some(std::time::Duration::from_millis(1500)) };
+        let queue = QueueState { stats: queue, oldest: Some(Duration::from_millis(1500)) };
         let samples = samples(&render(&snapshot(), WELL, Some(&[queue])));
         let (task, pool) = (("task", "proj.add"), ("pool", "threads"));
+        let response = ("objective", "response");
         for (name, labels, expected) in [
             ("celeriac_worker_info", &[("node", "one@\"here\""), ("app", "demo")][..], 1.0),
             ("celeriac_worker_ready", &[], 1.0),
@@ -186,7 +230,12 @@ mod tests {
             ("celeriac_tasks_ended_total", &[task, ("state", "ignored")], 1.0),
             ("celeriac_task_runtime_seconds_bucket", &[task, ("le", "0.025")], 1.0),
             ("celeriac_task_runtime_seconds_sum", &[task], 0.02),
-            ("celeriac_task_response_seconds_count", &[task], 1.0),
+            ("celeriac_task_response_seconds_count", &[task], 2.0),
+            ("celeriac_task_objective_seconds", &[task, response], 2.0),
+            ("celeriac_task_objectives_total", &[task, response, ("met", "true")], 1.0),
+            ("celeriac_task_objectives_total", &[task, response, ("met", "false")], 1.0),
+            ("celeriac_store_round_trips_total", &[], 12.0),
+            ("celeriac_child_resources", &[("resource", "client"), ("state", "ready")], 2.0),
             ("celeriac_deliveries_unsettled", &[], 3.0),
             ("celeriac_prefetch_limit", &[], 8.0),
             ("celeriac_pool_slots", &[pool], 2.0),
@@ -201,6 +250,8 @@ mod tests {
             assert_eq!(value(&samples, name, labels), Some(expected), "{name} {labels:?}");
         }
         assert_eq!(value(&samples, "celeriac_queue_scheduled", &[]), None, "the store cannot say it");
+        let resolution = [task, ("objective", "resolution")];
+        assert_eq!(value(&samples, "celeriac_task_objective_seconds", &resolution), None, "it has none");
     }
 
     #[test]
@@ -212,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_store_that_does_not_answer_leaves_out_its_queues_only() {
-        let silent = Condition { is_ready: false, store_answers: false };
+        let silent = Condition { is_ready: false, store_answers: false, ..WELL };
         let samples = samples(&render(&snapshot(), silent, None));
         assert!(!samples.iter().any(|sample| sample.name.starts_with("celeriac_queue_")));
         assert_eq!(value(&samples, "celeriac_store_answers", &[]), Some(0.0));

@@ -124,8 +124,11 @@ impl Desk {
         let queues = self.queues(&snapshot).await;
         let now = Instant::now();
         let mut vitals = self.signs.vitals();
-        let condition =
-            Condition { is_ready: vitals.ready(now).is_ok(), store_answers: vitals.store_answers(now) };
+        let condition = Condition {
+            is_ready: vitals.ready(now).is_ok(),
+            store_answers: vitals.store_answers(now),
+            round_trips: vitals.round_trips(),
+        };
         drop(vitals);
         Some(render(&snapshot, condition, queues.as_deref()))
     }

@@ -1,5 +1,7 @@
 //! What the loop tells of itself at a scrape.
 
+use std::collections::BTreeMap;
+
 use celeriac_app::resource::ResourceHealth;
 use celeriac_protocol::QueueName;
 
@@ -24,6 +26,8 @@ pub(crate) struct Snapshot {
     pub(crate) pools: Vec<PoolState>,
     /// The resources of the worker's own process.
     pub(crate) resources: Vec<ResourceHealth>,
+    /// Of each resource of children and each state that one is in, how many children have it so.
+    pub(crate) child_resources: BTreeMap<(Box<str>, Box<str>), u64>,
 }
 
 /// The state of a pool.

@@ -59,6 +59,8 @@ pub(crate) struct Vitals {
     /// Fetching fails since then.
     failing: Option<Failing>,
     was_ready: bool,
+    /// How many requests went to the store until it was asked last.
+    round_trips: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,7 @@ impl Vitals {
             fetching: None,
             failing: None,
             was_ready: false,
+            round_trips: 0,
         }
     }
 
@@ -106,6 +109,16 @@ impl Vitals {
     /// The store has answered.
     pub(crate) fn answered(&mut self, now: Instant) {
         self.answered = Some(now);
+    }
+
+    /// So many requests have gone to the store until now.
+    pub(crate) fn count_round_trips(&mut self, round_trips: u64) {
+        self.round_trips = round_trips;
+    }
+
+    /// How many requests went to the store, as of the last second.
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.round_trips
     }
 
     /// A fetch begins.

@@ -52,6 +52,7 @@ impl StoreWatch {
                 _ = ticks.tick() => {
                     let answer = timeout(PATIENCE, self.store.revocations().revoked(&nobody)).await;
                     self.note(answer.is_ok_and(|answer| answer.is_ok()));
+                    self.signs.vitals().count_round_trips(self.store.broker().round_trips());
                 }
                 Some(asked) = self.asked.recv() => self.say_what_waits(asked).await,
             }

@@ -65,3 +65,17 @@ async fn a_socket_in_the_file_system_is_a_place() {
     let url = format!("redis+socket://{}?virtual_host=2", path.display());
     use_it(&connect(&url, &options()).await.unwrap()).await;
 }
+
+#[tokio::test]
+async fn each_request_counts_as_a_round_trip() {
+    let server = Server::start();
+    let store = connect(&server.url(0), &options()).await.unwrap();
+    let before = store.broker().round_trips();
+    for _ in 0..3 {
+        store.broker().queues(&[]).await.unwrap();
+    }
+    assert_eq!(store.broker().round_trips() - before, 3);
+    publish(&store, &["a", "b", "c"]).await;
+    let many = store.broker().round_trips() - before - 3;
+    assert!((1..=3).contains(&many), "one for all messages, and those that send the script: {many}");
+}
