@@ -35,7 +35,7 @@ pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
     // What applications of the tests run in, or are.
     packages.extend(["gevent==26.9.0", "eventlet==0.41.3", "uvloop==0.23.0", "django==5.2.19"]);
     // And by which people watch workers.
-    packages.push("flower==2.2.0");
+    packages.extend(["flower==2.2.0", "celery-prometheus-exporter==1.7.0"]);
     if release == CELERY[0] {
         packages.extend(AGENTS);
     }

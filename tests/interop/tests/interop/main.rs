@@ -22,6 +22,7 @@ mod python_sends;
 mod relay;
 mod rust_sends;
 mod secrets;
+mod shapes;
 mod takeover;
 mod together;
 mod tools;
