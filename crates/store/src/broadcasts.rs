@@ -7,9 +7,10 @@ use celeriac_protocol::Message;
 
 use crate::Result;
 
-/// Carries broadcasts and the replies to them. A store has this role with [`crate::Capabilities::broadcasts`].
+/// Carries broadcasts and the replies to them.
 ///
-/// Nothing of it is kept: a broadcast reaches those who listen when it is sent, and nobody else.
+/// Nothing of it is kept: a broadcast reaches those who listen when it is sent, and nobody else. To send one that nobody
+/// hears costs little, and leaves nothing behind.
 #[async_trait]
 pub trait Broadcasts: Send + Sync {
     /// Listens to what is sent to a fan-out exchange without a routing key: what is sent after this returns comes out of the
@@ -64,8 +65,9 @@ pub trait Replies: Send {
 pub trait Listener: Send {
     /// Waits for the next broadcast. Cancel safe.
     ///
-    /// What cannot be decoded, is larger than [`LARGEST_BROADCAST`], or comes while [`WAITING_BROADCASTS`] others wait, is
-    /// passed over with a line in the log.
+    /// What cannot be decoded, or is larger than [`LARGEST_BROADCAST`], is passed over with a line in the log. So is some of
+    /// it while more than [`WAITING_BROADCASTS`] wait, or, where they wait in a file, more than 32 MiB of one exchange.
+    /// There, who has not asked for 30 seconds may have lost what was sent in that time.
     ///
     /// # Errors
     /// When the server cannot be reached. Asked again, the listener goes on; what was sent meanwhile is lost.

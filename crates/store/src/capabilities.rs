@@ -32,8 +32,6 @@ pub struct Capabilities {
     pub schedule_access: bool,
     /// [`crate::Broker::queues`] lists every queue that it knows.
     pub lists_queues: bool,
-    /// It plays the role of [`crate::Broadcasts`]: Celery's remote control reaches the workers.
-    pub broadcasts: bool,
 }
 
 impl Capabilities {
@@ -53,6 +51,5 @@ impl Capabilities {
         random_access: true,
         schedule_access: true,
         lists_queues: true,
-        broadcasts: true,
     };
 }

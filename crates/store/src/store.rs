@@ -25,7 +25,7 @@ pub struct Store {
     control_state: Arc<dyn ControlState>,
     failed: Arc<dyn FailedTasks>,
     presence: Arc<dyn Presence>,
-    broadcasts: Option<Arc<dyn Broadcasts>>,
+    broadcasts: Arc<dyn Broadcasts>,
     /// Whether results, and with them groups, live on another server than messages.
     results_elsewhere: bool,
 }
@@ -185,6 +185,7 @@ impl Store {
             + ControlState
             + FailedTasks
             + Presence
+            + Broadcasts
             + 'static,
     {
         Self {
@@ -197,15 +198,9 @@ impl Store {
             control_state: Arc::clone(server) as _,
             failed: Arc::clone(server) as _,
             presence: Arc::clone(server) as _,
-            broadcasts: None,
+            broadcasts: Arc::clone(server) as _,
             results_elsewhere: false,
         }
-    }
-
-    /// The same store on a server that carries broadcasts too.
-    #[must_use]
-    pub fn with_broadcasts(self, server: Arc<dyn Broadcasts>) -> Self {
-        Self { broadcasts: Some(server), ..self }
     }
 
     /// The same store with its results, groups and chords kept in another.
@@ -262,9 +257,9 @@ impl Store {
         &self.presence
     }
 
-    /// Carries broadcasts, with [`crate::Capabilities::broadcasts`].
-    pub fn broadcasts(&self) -> Option<&Arc<dyn Broadcasts>> {
-        self.broadcasts.as_ref()
+    /// Carries broadcasts.
+    pub fn broadcasts(&self) -> &Arc<dyn Broadcasts> {
+        &self.broadcasts
     }
 
     /// Publishes messages, with the chords and groups that they belong to: as one step where these are on the same server

@@ -312,7 +312,7 @@ impl Worker<'_> {
         Ok((Consumer::new(parts), crew))
     }
 
-    /// What hears remote control, if that is wanted and the store carries it.
+    /// What hears remote control, if that is wanted.
     fn remote_control(
         &self,
         inputs: &mpsc::UnboundedSender<Input>,
@@ -322,7 +322,7 @@ impl Worker<'_> {
         trouble: &Trouble,
     ) -> Option<Mailbox> {
         let exchange = self.options.control_exchange.clone()?;
-        let broadcasts = Arc::clone(self.store.broadcasts()?);
+        let broadcasts = Arc::clone(self.store.broadcasts());
         let panel = Panel {
             app: self.app.clone(),
             options: Arc::clone(self.options),
@@ -340,7 +340,7 @@ impl Worker<'_> {
         Some(Mailbox { broadcasts, exchange, panel, trouble: trouble.clone(), later: JoinSet::new() })
     }
 
-    /// What sends events, and how the loop tells it of them, if they are wanted and the store carries them.
+    /// What sends events, and how the loop tells it of them, if they are wanted.
     fn events(
         &self,
         inputs: &mpsc::UnboundedSender<Input>,
@@ -349,7 +349,7 @@ impl Worker<'_> {
     ) -> Option<(Watch, Dispatcher)> {
         let options = self.options;
         let exchange = options.event_exchange.clone()?;
-        let broadcasts = Arc::clone(self.store.broadcasts()?);
+        let broadcasts = Arc::clone(self.store.broadcasts());
         let (watch, inbox) = Watch::channel();
         let sender = events::Sender {
             hostname: options.node_name.as_str().into(),
@@ -415,7 +415,7 @@ impl Worker<'_> {
     /// Where tasks are taken from, as remote control has changed it earlier, as soon as the store can be reached.
     async fn intake(&self, kept: &Kept, trouble: &Trouble) -> Result<Intake, Error> {
         let mut intake = Intake::new(self.options.queues.clone());
-        if self.options.control_exchange.is_none() || self.store.broadcasts().is_none() {
+        if self.options.control_exchange.is_none() {
             return Ok(intake);
         }
         let mut asker = trouble.asker("what remote control has changed cannot be read");

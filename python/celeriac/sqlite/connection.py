@@ -11,7 +11,7 @@ _LOG_SIZE_LIMIT = 64 << 20
 # Cached pages, in KiB; taken as they are needed.
 _CACHE_KIB = 2048
 # Prepared statements kept: all there are.
-_STATEMENTS = 128
+_STATEMENTS = 160
 # SQLite has no queue of those who wait for a lock, so they have to try. The first naps are shorter than a commit; jitter keeps two waiters
 # from missing the same gaps.
 _SHORTEST_NAP, _LONGEST_NAP = 0.000_05, 0.002

@@ -20,9 +20,20 @@ def step(tx):
     results(tx, 0)
     tx.run("sweep_revoked", tx.now, _STEP)
     tx.run("sweep_workers", tx.now)
+    listeners(tx)
+    broadcasts(tx, 0)
     groups(tx, 0)
     chords(tx, 0)
     _parts(tx, _PARTS_STEP)
+
+
+def listeners(tx):
+    tx.run("sweep_listeners", tx.now)
+
+
+def broadcasts(tx, added):
+    """Removes only a few if any were added."""
+    tx.run("sweep_broadcasts", tx.now, 2 * added or _STEP)
 
 
 def groups(tx, added):

@@ -24,13 +24,6 @@ pub enum ControlError {
     #[error("the store cannot be reached")]
     Connect(#[from] SendError),
 
-    /// The store carries no broadcasts.
-    #[error("remote control does not travel by {url}")]
-    Unsupported {
-        /// The store, without its password.
-        url: String,
-    },
-
     /// The store failed. The command may have been heard.
     #[error("the store failed")]
     Store(#[from] celeriac_store::Error),
@@ -206,9 +199,7 @@ impl Call {
     }
 
     async fn broadcasts(&self) -> Result<Arc<dyn Broadcasts>, ControlError> {
-        let store = self.app.store().await?;
-        let unsupported = || ControlError::Unsupported { url: store.url().to_owned() };
-        store.broadcasts().cloned().ok_or_else(unsupported)
+        Ok(Arc::clone(self.app.store().await?.broadcasts()))
     }
 }
 

@@ -42,12 +42,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
     let exchange = session.settings().event_exchange.clone();
     let store = session.store().await?;
-    let Some(broadcasts) = store.broadcasts() else {
-        let text = format!("events do not travel by {}", store.url());
-        return Err(Failure::new(text).next("use Redis as the broker"));
-    };
     let lost = |error: celeriac_store::Error| Failure::because("events cannot be heard", &error);
-    let mut listener = broadcasts.listen_to_keys(&exchange).await.map_err(lost)?;
+    let mut listener = store.broadcasts().listen_to_keys(&exchange).await.map_err(lost)?;
     #[cfg(feature = "tui")]
     if session.output.is_terminal && !args.dump && !args.json && args.limit.is_none() {
         return view::run(listener, session).await;

@@ -4,13 +4,13 @@ use celeriac_protocol::Message;
 
 use super::StoreUnderTest;
 use super::subject::{MOMENT, message, within};
-use crate::{Broadcasts, Listener, Replies, Store};
+use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, Store, WAITING_BROADCASTS};
 
 const EXCHANGE: &str = "law.pidbox";
 const REPLIES: &str = "reply.law.pidbox";
 
 fn broadcasts(store: &Store) -> &dyn Broadcasts {
-    &**store.broadcasts().expect("a store with the capability has the role")
+    &**store.broadcasts()
 }
 
 /// The next broadcast, by the id of its message.
@@ -76,6 +76,62 @@ pub async fn a_listener_may_be_interrupted(store: &StoreUnderTest) {
     store.keeps_waiting("a listener to silence", &mut std::pin::pin!(listener.next())).await;
     broadcasts(store.store()).broadcast(EXCHANGE, "", message("a")).await.unwrap();
     assert_eq!(heard(&mut *listener).await, "a");
+}
+
+/// What is said while nobody listens is heard by nobody, also where somebody listened before.
+pub async fn a_broadcast_to_nobody_is_not_kept(store: &StoreUnderTest) {
+    let elsewhere = store.elsewhere().await;
+    drop(broadcasts(store.store()).listen(EXCHANGE).await.unwrap());
+    drop(broadcasts(store.store()).listen_to_keys(EXCHANGE).await.unwrap());
+    for key in ["", "task.multi"] {
+        broadcasts(&elsewhere).broadcast(EXCHANGE, key, message("a")).await.unwrap();
+    }
+    let mut plain = broadcasts(store.store()).listen(EXCHANGE).await.unwrap();
+    let mut keyed = broadcasts(store.store()).listen_to_keys(EXCHANGE).await.unwrap();
+    for key in ["", "task.multi"] {
+        broadcasts(&elsewhere).broadcast(EXCHANGE, key, message("b")).await.unwrap();
+    }
+    assert_eq!([heard(&mut *plain).await, heard(&mut *keyed).await], ["b", "b"]);
+}
+
+/// One who never asks keeps nobody from hearing everything, and hears some of it, in order, when it asks at last.
+pub async fn a_listener_that_never_asks_costs_the_others_nothing(store: &StoreUnderTest) {
+    let here = broadcasts(store.store());
+    let mut idle = here.listen_to_keys(EXCHANGE).await.unwrap();
+    let mut busy = here.listen_to_keys(EXCHANGE).await.unwrap();
+    let id = |number: usize| format!("{number:05}");
+    for number in 0..WAITING_BROADCASTS + 100 {
+        here.broadcast(EXCHANGE, "task.multi", message(&id(number))).await.unwrap();
+        assert_eq!(heard(&mut *busy).await, id(number));
+    }
+    // Which makes room: the one before may have reached only the other yet.
+    let mut waited = vec![heard(&mut *idle).await, heard(&mut *idle).await];
+    here.broadcast(EXCHANGE, "task.multi", message("last")).await.unwrap();
+    while waited.last().is_none_or(|last| last != "last") {
+        waited.push(heard(&mut *idle).await);
+    }
+    assert!((3..=WAITING_BROADCASTS + 2).contains(&waited.len()), "{} waited", waited.len());
+    assert!(waited.is_sorted(), "{waited:?}");
+}
+
+/// What is too large is heard by nobody, and what follows is.
+pub async fn a_broadcast_that_is_too_large_is_passed_over(store: &StoreUnderTest) {
+    let mut listener = broadcasts(store.store()).listen(EXCHANGE).await.unwrap();
+    let large = Message { body: vec![b' '; LARGEST_BROADCAST + 1].into(), ..message("large") };
+    broadcasts(store.store()).broadcast(EXCHANGE, "", large).await.unwrap();
+    broadcasts(store.store()).broadcast(EXCHANGE, "", message("small")).await.unwrap();
+    assert_eq!(heard(&mut *listener).await, "small");
+}
+
+/// A reply that nobody fetches is gone once it has expired.
+pub async fn a_reply_expires(store: &StoreUnderTest) {
+    let here = broadcasts(store.store());
+    let mut mailbox = here.await_replies(REPLIES, MOMENT * 60).await.unwrap();
+    let key = mailbox.routing_key().to_owned();
+    assert!(here.reply(REPLIES, &key, message("early"), MOMENT * 10).await.unwrap());
+    store.advance(MOMENT * 11).await;
+    assert!(here.reply(REPLIES, &key, message("late"), MOMENT * 10).await.unwrap());
+    assert_eq!(answer(&mut *mailbox).await, "late");
 }
 
 /// A reply to somebody who is gone goes nowhere.

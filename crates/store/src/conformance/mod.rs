@@ -260,15 +260,19 @@ macro_rules! store_laws {
             }
 
             broadcasting: {
-                a_broadcast_reaches_everybody_who_listens if broadcasts,
-                a_broadcast_arrives_as_it_was_sent if broadcasts,
-                a_broadcast_with_a_key_reaches_those_who_listen_to_keys if broadcasts,
-                a_listener_may_be_interrupted if broadcasts,
-                a_reply_to_nobody_is_not_kept if broadcasts,
-                replies_come_to_the_mailbox_that_they_are_for if broadcasts,
-                waiting_for_a_reply_may_be_interrupted if broadcasts,
-                a_closed_mailbox_gets_nothing if broadcasts,
-                a_mailbox_that_was_left_open_is_removed if broadcasts,
+                a_broadcast_reaches_everybody_who_listens,
+                a_broadcast_arrives_as_it_was_sent,
+                a_broadcast_with_a_key_reaches_those_who_listen_to_keys,
+                a_listener_may_be_interrupted,
+                a_broadcast_to_nobody_is_not_kept,
+                a_listener_that_never_asks_costs_the_others_nothing,
+                a_broadcast_that_is_too_large_is_passed_over,
+                a_reply_expires,
+                a_reply_to_nobody_is_not_kept,
+                replies_come_to_the_mailbox_that_they_are_for,
+                waiting_for_a_reply_may_be_interrupted,
+                a_closed_mailbox_gets_nothing,
+                a_mailbox_that_was_left_open_is_removed,
             }
 
             failing: {

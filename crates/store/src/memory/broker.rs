@@ -17,7 +17,7 @@ use crate::{
 #[async_trait]
 impl Broker for MemoryStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, shared: false, broadcasts: false, ..Capabilities::ALL }
+        Capabilities { durable: false, shared: false, ..Capabilities::ALL }
     }
 
     async fn publish(&self, publication: Publication) -> Result<()> {

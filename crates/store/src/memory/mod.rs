@@ -3,6 +3,7 @@
 //! It keeps every promise of the traits by the simplest means: one lock around all state, and everybody who waits looks
 //! again whenever something changed. Time comes from its [`Clock`], so tests may pause it.
 
+mod broadcasts;
 mod broker;
 mod control_state;
 mod expiring;

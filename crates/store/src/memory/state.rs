@@ -7,6 +7,7 @@ use celeriac_protocol::{
 };
 use tokio::sync::mpsc;
 
+use super::broadcasts::Ear;
 use super::control_state::Changes;
 use super::expiring::Expiring;
 use super::failed::Failed;
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub(super) revoked: Expiring<TaskId, Removed>,
     pub(super) revocation_watches: Vec<mpsc::UnboundedSender<Revocation>>,
     pub(super) changes: Expiring<Whose, Changes>,
+    pub(super) ears: Vec<Ear>,
     pub(super) workers: Expiring<ConsumerId, Announced>,
     /// How many times somebody asked for fresh announcements.
     pub(super) asks: u64,

@@ -138,8 +138,7 @@ impl RedisStore {
 
     /// This server in all its roles, as the [`Store`] at `url`.
     pub fn into_store(self, url: &str) -> Store {
-        let server = Arc::new(self);
-        Store::of(url, &server).with_broadcasts(server)
+        Store::of(url, &Arc::new(self))
     }
 }
 

@@ -18,7 +18,7 @@ const SMALL_CACHE_KIB: i64 = 512;
 /// What remains of a log file after it was written back, in bytes.
 const LOG_SIZE_LIMIT: i64 = 64 << 20;
 /// Prepared statements kept per connection: all there are.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 160;
 
 /// The moment until which a connection waits for locks of other processes.
 #[derive(Clone, Default)]

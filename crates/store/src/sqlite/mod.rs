@@ -7,6 +7,7 @@
 //! Where a message is in its life is a row in one of three small tables; see `sql/schema_1.sql`. What one operation does
 //! to chords is gathered ([`chords`]), so that each is read once and written once.
 
+mod broadcasts;
 mod checkpoint;
 mod chords;
 mod closing;
@@ -20,6 +21,7 @@ mod groups;
 mod key;
 mod lease;
 mod lending;
+mod listener;
 mod locate;
 mod presence;
 mod publish;

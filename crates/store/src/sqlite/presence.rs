@@ -55,7 +55,7 @@ impl Presence for SqliteStore {
     }
 
     async fn workers(&self, patience: Duration) -> Result<Vec<WorkerRecord>> {
-        let mut announced = self.listen(Topic::Announced).await?;
+        let mut announced = self.hear(Topic::Announced).await?;
         let before: HashMap<ConsumerId, i64> =
             self.announcements().await?.into_iter().map(|found| (found.record.id, found.number)).collect();
         announced.borrow_and_update();
@@ -78,14 +78,14 @@ impl Presence for SqliteStore {
     }
 
     async fn asked(&self) -> Result<()> {
-        let mut asked = self.listen(Topic::Asked).await?;
+        let mut asked = self.hear(Topic::Asked).await?;
         asked.changed().await.map_err(|_| Error::Closed)
     }
 }
 
 impl SqliteStore {
     /// Listens from now on, and makes the pipe for it in the thread that may wait for files.
-    async fn listen(&self, topic: Topic) -> Result<watch::Receiver<u64>> {
+    pub(super) async fn hear(&self, topic: Topic) -> Result<watch::Receiver<u64>> {
         let wake = Arc::clone(&self.shared.wake);
         let changed = wake.hear_ourselves(topic);
         let open = move |_: &Connection| {

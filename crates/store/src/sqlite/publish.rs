@@ -97,8 +97,7 @@ pub(super) fn insert(tx: &mut Tx<'_>, messages: &[NewMessage]) -> rusqlite::Resu
 #[async_trait]
 impl Broker for SqliteStore {
     fn capabilities(&self) -> Capabilities {
-        // What listens would have to be a table, and nobody else's programs look into this file yet.
-        Capabilities { broadcasts: false, ..Capabilities::ALL }
+        Capabilities::ALL
     }
 
     async fn publish(&self, publication: Publication) -> Result<()> {

@@ -26,9 +26,24 @@ pub(super) fn step(tx: &Tx<'_>) -> rusqlite::Result<()> {
     tx.execute(include_str!("sql/sweep_revoked.sql"), params![tx.now, STEP])?;
     tx.execute(include_str!("sql/sweep_workers.sql"), [tx.now])?;
     tx.execute(include_str!("sql/sweep_changes.sql"), [tx.now])?;
+    listeners(tx)?;
+    broadcasts(tx, 0)?;
     groups(tx, 0)?;
     chords(tx, 0)?;
     parts(tx, PARTS_STEP)
+}
+
+/// Removes those whose lease to listen has ended.
+pub(super) fn listeners(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.execute(include_str!("sql/sweep_listeners.sql"), [tx.now])?;
+    Ok(())
+}
+
+/// Removes some of the broadcasts that have expired, where so many were `added`; only a few of them if any were.
+pub(super) fn broadcasts(tx: &Tx<'_>, added: i64) -> rusqlite::Result<()> {
+    let step = if added > 0 { 2 * added } else { STEP };
+    tx.execute(include_str!("sql/sweep_broadcasts.sql"), params![tx.now, step])?;
+    Ok(())
 }
 
 /// Removes some of the groups that have expired, where so many were `added`.

@@ -41,9 +41,21 @@ pub(super) enum Topic {
     Asked,
     /// A worker announced itself or withdrew.
     Announced,
+    /// Something was broadcast without a routing key.
+    Broadcast,
+    /// Something was broadcast with one.
+    Keyed,
 }
 
-const TOPICS: [Topic; 5] = [Topic::Ready, Topic::Results, Topic::Revoked, Topic::Asked, Topic::Announced];
+const TOPICS: [Topic; 7] = [
+    Topic::Ready,
+    Topic::Results,
+    Topic::Revoked,
+    Topic::Asked,
+    Topic::Announced,
+    Topic::Broadcast,
+    Topic::Keyed,
+];
 
 impl Topic {
     /// How the names of its pipes begin.
@@ -54,6 +66,8 @@ impl Topic {
             Self::Revoked => "revoked",
             Self::Asked => "asked",
             Self::Announced => "announced",
+            Self::Broadcast => "broadcast",
+            Self::Keyed => "keyed",
         }
     }
 }

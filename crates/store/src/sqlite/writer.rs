@@ -89,6 +89,17 @@ impl Writer {
         self.pending.send(pending).await.map_err(|_| Error::Closed)
     }
 
+    /// Runs `work` in a write transaction without waiting for it, unless so much waits that there is no room.
+    pub(super) fn call_unheard<F>(&self, name: &'static str, work: F)
+    where
+        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let (reply, _) = oneshot::channel();
+        let operation = Box::new(Call { work, done: None, reply });
+        // It fails also if the thread has ended.
+        let _ = self.pending.try_send(Pending { name, since: Instant::now(), operation });
+    }
+
     /// Runs `work` in a write transaction and returns what it returned, once that is committed.
     pub(super) async fn call<T, F>(&self, name: &'static str, work: F) -> Result<T>
     where

@@ -142,7 +142,7 @@ fn a_worker_whose_queue_is_paused_is_not_ready_until_it_goes_on() {
         let body = format!(r#"{{"method": "{method}", "arguments": {{"queue": "celery"}}}}"#);
         let (content_type, body) = ("application/json".into(), body.into_bytes().into());
         let command = Message { content_type, body, ..Message::default() };
-        let broadcasts = store.broadcasts().expect("Redis carries them");
+        let broadcasts = store.broadcasts();
         runtime.block_on(broadcasts.broadcast("celery.pidbox", "", command)).unwrap();
     };
     tell("pause");

@@ -350,9 +350,9 @@ async fn a_connection_that_was_closed_while_nobody_used_it_is_nobodys_error() {
 #[tokio::test]
 async fn a_listener_hears_broadcasts_again_after_its_connection_was_lost() {
     let place = Place::new().await;
-    let mut listener = place.far.broadcasts().unwrap().listen("celery.pidbox").await.unwrap();
+    let mut listener = place.far.broadcasts().listen("celery.pidbox").await.unwrap();
     place.proxy.end(Ending::Close);
-    let near = Arc::clone(place.near.broadcasts().unwrap());
+    let near = Arc::clone(place.near.broadcasts());
     // What is said while nobody listens is lost, so it is said until it is heard.
     let speaking = tokio::spawn(async move {
         loop {

@@ -27,7 +27,7 @@ fn waiting(server: &Server, queue: &str) -> (usize, i64) {
 async fn a_reply_waits_where_its_key_is_bound_and_not_for_ever() {
     let server = Server::start();
     let store = open(&server.url(0)).await;
-    let broadcasts = store.broadcasts().unwrap();
+    let broadcasts = store.broadcasts();
     bind(&server, "me", "me.reply.celery.pidbox");
     bind(&server, "mean", "other");
     bind(&server, "own", "my.queue");
@@ -50,7 +50,7 @@ async fn the_expiry_that_a_client_has_set_is_kept() {
     let mut connection = server.connection();
     redis::cmd("LPUSH").arg("mine").arg("earlier").exec(&mut connection).unwrap();
     redis::cmd("PEXPIRE").arg("mine").arg(60_000).exec(&mut connection).unwrap();
-    store.broadcasts().unwrap().reply(EXCHANGE, "me", Message::default(), EXPIRES).await.unwrap();
+    store.broadcasts().reply(EXCHANGE, "me", Message::default(), EXPIRES).await.unwrap();
     let (length, expiry) = waiting(&server, "mine");
     assert!(length == 2 && expiry > 10_000, "{length} {expiry}");
 }
@@ -60,7 +60,7 @@ async fn the_expiry_that_a_client_has_set_is_kept() {
 async fn mailboxes_leave_nothing_behind() {
     let server = Server::start();
     let store = open(&server.url(0)).await;
-    let broadcasts = store.broadcasts().unwrap();
+    let broadcasts = store.broadcasts();
     bind(&server, "kombu", "kombu.reply.celery.pidbox");
     let killed = "celeriac.1700000000.0123456789abcdef";
     bind(&server, killed, &format!("{killed}.{EXCHANGE}"));
@@ -90,7 +90,7 @@ async fn mailboxes_leave_nothing_behind() {
 async fn replies_wait_as_long_as_their_mailbox_is_open() {
     let server = Server::start();
     let store = open(&server.url(0)).await;
-    let broadcasts = store.broadcasts().unwrap();
+    let broadcasts = store.broadcasts();
     let mut mailbox = broadcasts.await_replies(EXCHANGE, EXPIRES * 60).await.unwrap();
     let key = mailbox.routing_key().to_owned();
     broadcasts.reply(EXCHANGE, &key, Message::default(), EXPIRES).await.unwrap();

@@ -65,6 +65,7 @@ async fn a_file_of_the_first_version_is_brought_to_this_one_with_what_is_in_it()
     for store in [first, second] {
         let chord = NewChord { id: "chord".into(), size: 1, expires_after: LEASE };
         store.groups().begin(vec![chord]).await.unwrap();
+        drop(store.broadcasts().listen("news").await.unwrap());
         assert_eq!(store.broker().queues(&[]).await.unwrap()[0].queue.as_str(), "kept");
     }
     let version: u32 = plain.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();

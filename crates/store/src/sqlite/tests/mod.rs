@@ -1,5 +1,6 @@
 //! What only this store promises, and the laws of all stores.
 
+mod broadcasting;
 mod faults;
 mod groups;
 mod laws;

@@ -62,6 +62,15 @@ const HOT: &[&str] = &[
     include_str!("../sql/sweep_chord_runs.sql"),
     include_str!("../sql/sweep_chords.sql"),
     include_str!("../sql/sweep_groups.sql"),
+    include_str!("../sql/listener_any.sql"),
+    include_str!("../sql/listener_renew.sql"),
+    include_str!("../sql/listener_remove.sql"),
+    include_str!("../sql/broadcast_last.sql"),
+    include_str!("../sql/broadcast_first.sql"),
+    include_str!("../sql/broadcast_trim.sql"),
+    include_str!("../sql/broadcast_feed.sql"),
+    include_str!("../sql/broadcast_unheard.sql"),
+    include_str!("../sql/sweep_broadcasts.sql"),
 ];
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) fn child_argument() -> Option<String> {
 }
 
 /// This test program again, with one test in it that does the work of a child.
-fn child(test: &str, file: &Path) -> Command {
+pub(super) fn child(test: &str, file: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a test program has a path"));
     command.args([test, "--exact", "--nocapture"]).env(ARGUMENT, file).stdout(Stdio::piped());
     command

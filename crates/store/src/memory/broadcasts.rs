@@ -1,0 +1,160 @@
+//! Broadcasts: each listener has a queue of what it has not heard yet.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use celeriac_protocol::{Message, Timestamp};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::MemoryStore;
+use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, Result, WAITING_BROADCASTS};
+
+/// One who listens.
+#[derive(Debug)]
+pub(super) struct Ear {
+    exchange: Box<str>,
+    keys: Keys,
+    /// When it ends by itself.
+    until: Option<Timestamp>,
+    inbox: mpsc::Sender<Said>,
+}
+
+/// Which routing keys are listened to.
+#[derive(Debug)]
+enum Keys {
+    /// What has none.
+    None,
+    /// What has one.
+    Any,
+    /// What has this one.
+    One(String),
+}
+
+impl Ear {
+    fn hears(&self, exchange: &str, routing_key: &str) -> bool {
+        let wants = match &self.keys {
+            Keys::None => routing_key.is_empty(),
+            Keys::Any => !routing_key.is_empty(),
+            Keys::One(key) => key == routing_key,
+        };
+        *self.exchange == *exchange && wants
+    }
+}
+
+/// A message, and when it has lost its worth.
+#[derive(Clone, Debug)]
+struct Said {
+    message: Message,
+    until: Option<Timestamp>,
+}
+
+#[async_trait]
+impl Broadcasts for MemoryStore {
+    async fn listen(&self, exchange: &str) -> Result<Box<dyn Listener>> {
+        Ok(Box::new(self.hear(exchange, Keys::None, None)))
+    }
+
+    async fn listen_to_keys(&self, exchange: &str) -> Result<Box<dyn Listener>> {
+        Ok(Box::new(self.hear(exchange, Keys::Any, None)))
+    }
+
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<()> {
+        let size = message.body.len();
+        if size > LARGEST_BROADCAST {
+            tracing::warn!(exchange, size, "a broadcast is passed over: it is too large");
+            return Ok(());
+        }
+        self.say(exchange, routing_key, &Said { message, until: None });
+        Ok(())
+    }
+
+    async fn reply(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        message: Message,
+        expires: Duration,
+    ) -> Result<bool> {
+        let until = Some(self.shared.clock.now().saturating_add(expires));
+        Ok(self.say(exchange, routing_key, &Said { message, until }))
+    }
+
+    async fn await_replies(&self, exchange: &str, open_for: Duration) -> Result<Box<dyn Replies>> {
+        let routing_key = format!("mailbox-{}", self.lock().0.queues.next_number());
+        let until = self.shared.clock.now().saturating_add(open_for);
+        let heard = self.hear(exchange, Keys::One(routing_key.clone()), Some(until));
+        Ok(Box::new(Mailbox { routing_key, heard }))
+    }
+}
+
+impl MemoryStore {
+    fn hear(&self, exchange: &str, keys: Keys, until: Option<Timestamp>) -> Heard {
+        let (sender, inbox) = mpsc::channel(WAITING_BROADCASTS);
+        self.lock().0.ears.push(Ear { exchange: exchange.into(), keys, until, inbox: sender });
+        Heard { store: self.clone(), inbox }
+    }
+
+    /// Tells everybody who listens, and says whether there is anybody.
+    fn say(&self, exchange: &str, routing_key: &str, said: &Said) -> bool {
+        let (mut state, now) = self.lock();
+        state.ears.retain(|ear| !ear.inbox.is_closed() && ear.until.is_none_or(|until| until > now));
+        let mut is_heard = false;
+        for ear in state.ears.iter().filter(|ear| ear.hears(exchange, routing_key)) {
+            is_heard = true;
+            if let Err(TrySendError::Full(_)) = ear.inbox.try_send(said.clone()) {
+                tracing::warn!(exchange, "a broadcast is passed over: {WAITING_BROADCASTS} others wait");
+            }
+        }
+        is_heard
+    }
+}
+
+/// What is sent to an exchange.
+struct Heard {
+    store: MemoryStore,
+    inbox: mpsc::Receiver<Said>,
+}
+
+#[async_trait]
+impl Listener for Heard {
+    async fn next(&mut self) -> Result<Message> {
+        loop {
+            let Some(said) = self.inbox.recv().await else {
+                // Its time is over, and nothing comes any more.
+                return std::future::pending().await;
+            };
+            if said.until.is_none_or(|until| until > self.store.shared.clock.now()) {
+                return Ok(said.message);
+            }
+        }
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.inbox.close();
+        self.store.lock().0.ears.retain(|ear| !ear.inbox.is_closed());
+    }
+}
+
+/// Hears what has one routing key.
+struct Mailbox {
+    routing_key: String,
+    heard: Heard,
+}
+
+#[async_trait]
+impl Replies for Mailbox {
+    fn routing_key(&self) -> &str {
+        &self.routing_key
+    }
+
+    async fn next(&mut self) -> Result<Message> {
+        self.heard.next().await
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+SELECT ends FROM broadcast WHERE exchange = ?1 ORDER BY number LIMIT 1

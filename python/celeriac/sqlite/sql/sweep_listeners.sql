@@ -1,0 +1,1 @@
+../../../../crates/store/src/sqlite/sql/sweep_listeners.sql
