@@ -5,8 +5,10 @@ Differences from a broker that is a server:
 - A message with an ETA is held by the store's schedule until it is due.
 - Bindings live in the process that has declared them. A task for an exchange to which nothing is bound here is refused, because nobody
   can say where it belongs; what is not a task (events) is dropped then, as AMQP does.
-- There are no broadcasts. Revoking tasks is state of the store; other remote control is refused, and so are fan-out queues. A stock
-  worker therefore starts without remote control, mingle and gossip by itself.
+- What is said to everybody (remote control, replies to it, events) reaches those who listen at that moment, for 30 seconds at most:
+  queues that are declared as exclusive or to be deleted automatically, and bound to an exchange that is a fan-out or topic one or not
+  durable, are not stored (`passing.py`). Other queues cannot be bound to a fan-out exchange.
+- Revoking tasks is state of the store too, whether a worker hears of it or not.
 - A worker's deliveries are its own for as long as its process renews their lease (30 s, or the transport option `lease`); closing the
   connection gives them back at once.
 """
@@ -21,7 +23,8 @@ from kombu.exceptions import ChannelError
 from kombu.transport import virtual
 from kombu.utils.json import loads
 
-from celeriac.sqlite import lending, place, queues, revocations, wake
+from celeriac.passing import PassingQueue, carries
+from celeriac.sqlite import broadcasts, lending, place, queues, revocations, wake
 from celeriac.sqlite.errors import StoreError, Unavailable
 from celeriac.sqlite.messages import NewMessage
 from celeriac.sqlite.store import open_store
@@ -43,11 +46,14 @@ class QoS(virtual.QoS):
     restore_at_shutdown = False
 
     def ack(self, delivery_tag):
-        self.channel.consumer.acknowledge(delivery_tag)
+        if not self.channel.settle_passing(delivery_tag):
+            self.channel.consumer.acknowledge(delivery_tag)
         self._settled(delivery_tag)
 
     def reject(self, delivery_tag, requeue=False):
-        if requeue:
+        if self.channel.settle_passing(delivery_tag, requeue):
+            pass
+        elif requeue:
             self.channel.consumer.give_back(delivery_tag)
         else:
             self.channel.consumer.acknowledge(delivery_tag)
@@ -77,37 +83,38 @@ class Channel(virtual.Channel):
         self._taken = deque()
         # Queues whose messages are settled as they are handed over.
         self._unacknowledged = set()
+        # What is not settled of passing queues: queues and messages by their tags.
+        self._unsettled = {}
 
     # Publishing.
 
     def basic_publish(self, message, exchange, routing_key, **kwargs):
         self._inplace_augment_message(message, exchange, routing_key)
-        if exchange and self.state.exchanges.get(exchange, {}).get("type") == "fanout":
-            return self._broadcast(message, exchange)
+        declared = self.state.exchanges.get(exchange) or {}
+        if declared.get("type") == "fanout":
+            return self._broadcast(message, exchange, routing_key)
         found = self._lookup(exchange, routing_key)
-        if not found and _is_task(message):
+        is_heard = carries(declared) and broadcasts.send(self.store, exchange, routing_key or "", message)
+        if found:
+            self.store.publish([NewMessage(queue, message) for queue in found])
+        elif not is_heard and _is_task(message):
             raise ChannelError(
                 f"no queue of this process is bound to the exchange {exchange!r} with the routing key {routing_key!r}, and the embedded "
                 "store keeps no bindings: send the task to a queue"
             )
-        self.store.publish([NewMessage(queue, message) for queue in found])
 
     def _put(self, queue, message, **kwargs):
         self.store.publish([NewMessage(queue, message)])
 
-    def _broadcast(self, message, exchange):
-        """What would go to every worker: a revocation is state of the store, and the rest cannot be done."""
-        asked = loads(message["body"]) if message.get("content-type") == "application/json" else {}
-        method, arguments = asked.get("method"), asked.get("arguments") or {}
-        if method is None:
-            raise _refused(f"a message to all queues of {exchange}")
-        if method != "revoke" or asked.get("destination") or asked.get("pattern"):
-            raise _refused(f"the command {method} to workers" if method != "revoke" else "revoking on some workers only")
-        terminate = bool(arguments.get("terminate"))
-        if terminate and arguments.get("signal") not in (None, "SIGTERM", "TERM"):
-            raise _refused(f"terminating with {arguments['signal']}")
-        tasks = arguments["task_id"]
-        self.revoke([tasks] if isinstance(tasks, str) else tasks, terminate)
+    def _broadcast(self, message, exchange, routing_key):
+        """Tells everybody who listens. A revocation holds for those who do not, too."""
+        revoked, terminate = _revoked(message) if exchange.endswith(".pidbox") else ([], False)
+        if revoked:
+            self.revoke(revoked, False)
+        is_heard = broadcasts.send(self.store, exchange, routing_key or "", message)
+        if terminate and not is_heard:
+            # Those who hear it do so themselves, and reply.
+            self.revoke(revoked, True)
 
     def revoke(self, tasks, terminate):
         """Removes what waits of these tasks, and lets the workers stop or forget the rest; says of which nothing is left."""
@@ -119,24 +126,54 @@ class Channel(virtual.Channel):
     # Queues.
 
     def queue_bind(self, queue, exchange=None, routing_key="", arguments=None, **kwargs):
-        if self.state.exchanges.get(exchange, {}).get("type") == "fanout":
-            raise _refused(f"binding the queue {queue} to the fan-out exchange {exchange}")
+        declared = self.state.exchanges.get(exchange) or {}
+        goes_with_consumer = self.connection.fleeting.get(queue)
+        if goes_with_consumer is not None and carries(declared):
+            passing = self.connection.passing.get(queue)
+            if passing is None:
+                passing = self.connection.passing[queue] = PassingQueue(self.store, queue, goes_with_consumer)
+            return passing.bind(exchange, declared["type"], routing_key or "")
+        if declared.get("type") == "fanout":
+            raise StoreError(
+                f"the embedded store keeps no bindings: the queue {queue} can be bound to the fan-out exchange {exchange} only if it is "
+                "exclusive or deleted automatically"
+            )
+        if goes_with_consumer is not None:
+            self._make(queue)
         return super().queue_bind(queue, exchange, routing_key, arguments, **kwargs)
 
-    def _new_queue(self, queue, **kwargs):
-        if not self._has_queue(queue):
-            with self.store.writing() as tx:
-                tx.queue(queue)
+    def _new_queue(self, queue, auto_delete=False, exclusive=False, **kwargs):
+        if auto_delete or exclusive:
+            # What it is bound to says what becomes of it.
+            self.connection.fleeting[queue] = bool(auto_delete)
+        elif not self._has_queue(queue):
+            self._make(queue)
+
+    def _make(self, queue):
+        with self.store.writing() as tx:
+            tx.queue(queue)
 
     def _has_queue(self, queue, **kwargs):
+        if queue in self.connection.fleeting:
+            return True
         with self.store.connection() as connection:
             return queues.find(connection, queue) is not None
+
+    def queue_delete(self, queue, if_unused=False, if_empty=False, **kwargs):
+        self.connection.fleeting.pop(queue, None)
+        passing = self.connection.passing.pop(queue, None)
+        if passing is None:
+            return super().queue_delete(queue, if_unused, if_empty, **kwargs)
+        passing.close()
 
     def _size(self, queue):
         with self.store.connection() as connection:
             return queues.size(connection, queue)
 
     def _purge(self, queue):
+        passing = self.connection.passing.get(queue)
+        if passing is not None:
+            return passing.purge()
         return queues.purge(self.store, queue)
 
     def _delete(self, queue, *args, **kwargs):
@@ -148,15 +185,23 @@ class Channel(virtual.Channel):
         super().basic_consume(queue, no_ack, *args, **kwargs)
         if no_ack:
             self._unacknowledged.add(queue)
-        self._begin().consume(self._active_queues)
+        if queue not in self.connection.passing:
+            self._begin().consume(self._stored_queues())
+
+    def _stored_queues(self):
+        return [queue for queue in self._active_queues if queue not in self.connection.passing]
 
     def basic_cancel(self, consumer_tag):
+        queue = self._tag_to_queue.get(consumer_tag)
         super().basic_cancel(consumer_tag)
         # What was handed over and is not settled yet stays ours; the rest is for others.
         while self._taken:
             self.consumer.give_back(_tag(self._taken.pop()[1]), counts=False)
         if self.consumer is not None and not self.closed:
-            self.consumer.consume(self._active_queues)
+            self.consumer.consume(self._stored_queues())
+        passing = self.connection.passing.get(queue)
+        if passing is not None and passing.goes_with_consumer and queue not in self._active_queues:
+            self.queue_delete(queue)
 
     def _begin(self):
         if self.consumer is None:
@@ -164,6 +209,12 @@ class Channel(virtual.Channel):
         return self.consumer
 
     def basic_get(self, queue, no_ack=False, **kwargs):
+        if queue in self.connection.passing:
+            found = self._take_passing(queue, no_ack)
+            message = found and self.Message(found, channel=self)
+            if message and not no_ack:
+                self.qos.append(message, message.delivery_tag)
+            return message
         consumer = self._begin()
         consumer.consume([queue])
         try:
@@ -176,11 +227,34 @@ class Channel(virtual.Channel):
                 return message
             return None
         finally:
-            consumer.consume(self._active_queues)
+            consumer.consume(self._stored_queues())
+
+    def _take_passing(self, queue, no_ack):
+        found = self.connection.passing[queue].take()
+        if found is not None and not no_ack:
+            self._unsettled[_tag(found)] = queue, found
+        return found
+
+    def settle_passing(self, delivery_tag, requeue=False):
+        """Settles what came from a passing queue; says whether it did."""
+        if isinstance(delivery_tag, int):
+            return False
+        queue, message = self._unsettled.pop(delivery_tag, (None, None))
+        if requeue and queue in self.connection.passing:
+            self.connection.passing[queue].give_back(message)
+        return True
 
     def drain_events(self, timeout=None, callback=None):
         """Hands over one message, if there is one and it may."""
         if not self._consumers or not self.qos.can_consume():
+            raise Empty()
+        deliver = callback or self.connection._deliver
+        for queue in self._active_queues:
+            if queue in self.connection.passing:
+                message = self._take_passing(queue, queue in self._unacknowledged)
+                if message is not None:
+                    return deliver(message, queue)
+        if self.consumer is None:
             raise Empty()
         if not self._taken:
             self._taken.extend(self.consumer.take(min(_BATCH, self.qos.can_consume_max_estimate() or _BATCH)))
@@ -189,7 +263,7 @@ class Channel(virtual.Channel):
         queue, message = self._taken.popleft()
         if queue in self._unacknowledged:
             self.consumer.acknowledge(_tag(message))
-        (callback or self.connection._deliver)(message, queue)
+        deliver(message, queue)
 
     def is_full(self):
         """Whether it takes nothing before something is settled."""
@@ -209,6 +283,7 @@ class Transport(virtual.Transport):
     driver_type = driver_name = "sqlite"
     connection_errors = (*virtual.Transport.connection_errors, Unavailable)
     channel_errors = (*virtual.Transport.channel_errors, StoreError)
+    implements = virtual.Transport.implements.extend(exchange_type=frozenset(["direct", "topic", "fanout"]))
     # Opened with the connection.
     store = None
     # What a thread waits for in `drain_events`.
@@ -217,11 +292,21 @@ class Transport(virtual.Transport):
     # Exchanges and bindings by file.
     _states = {}
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Queues that may pass, and whether with their last consumer or with this connection; and those that do.
+        self.fleeting, self.passing = {}, {}
+
     def establish_connection(self):
         self.store = open_store(place.path_of(self.client.hostname))
         self.state = self._states.setdefault(self.store.path, self.state)
         self.name = f"celery@{socket.gethostname()}:{os.getpid()}"
         return super().establish_connection()
+
+    def close_connection(self, connection):
+        super().close_connection(connection)
+        while self.passing:
+            self.passing.popitem()[1].close()
 
     def driver_version(self):
         return sqlite3.sqlite_version
@@ -242,7 +327,9 @@ class Transport(virtual.Transport):
                 if any(channel.is_full() for channel in self.channels):
                     bell.wait(_FULL if left is None else min(left, _FULL))
                     raise socket.timeout()
-                bell.wait(self._until_change(left))
+                heard = [bell for queue in self.passing.values() if queue.name in self._callbacks for bell in queue.bells()]
+                if wake.wait_for_any([bell, *heard], self._until_change(left)):
+                    bell.silence()
         finally:
             self._bell = None
             self.store.leave(bell)
@@ -266,8 +353,15 @@ def _tag(message):
 
 
 def _is_task(message):
-    return "task" in message["headers"] or "task" in (message.get("body") or "")
+    body = message.get("body") or ""
+    return "task" in message["headers"] or (b"task" if isinstance(body, bytes) else "task") in body
 
 
-def _refused(what):
-    return StoreError(f"the embedded store carries no broadcasts: {what} is not possible; use `celeriac inspect` and `celeriac revoke`")
+def _revoked(message):
+    """The tasks that a message to all workers revokes, and whether it terminates them."""
+    asked = loads(message["body"]) if message.get("content-type") == "application/json" else {}
+    if asked.get("method") != "revoke" or asked.get("destination") or asked.get("pattern"):
+        return [], False
+    arguments = asked.get("arguments") or {}
+    tasks = arguments.get("task_id") or []
+    return [tasks] if isinstance(tasks, str) else tasks, bool(arguments.get("terminate"))

@@ -11,7 +11,7 @@ import select
 import stat
 import time
 
-READY, RESULTS, REVOKED = "ready", "results", "revoked"
+READY, RESULTS, REVOKED, BROADCAST, KEYED = "ready", "results", "revoked", "broadcast", "keyed"
 
 # How often to look where there are no named pipes, and how often to look anyway, should somebody have removed one.
 _WITHOUT_PIPES, ANYWAY = 0.5, 5.0
@@ -85,15 +85,10 @@ class Bell:
 
     def wait(self, timeout=None):
         """Waits until it is rung, at most this long, and a few seconds at most. Says whether it may have been rung."""
-        most = ANYWAY if self.reader is not None else _WITHOUT_PIPES
-        patience = most if timeout is None else max(0.0, min(timeout, most))
-        if self.reader is None:
-            time.sleep(patience)
-            return True
-        if not _is_readable(self.reader, patience):
-            return False
-        self.silence()
-        return True
+        is_rung = wait_for_any([self], timeout)
+        if is_rung:
+            self.silence()
+        return is_rung
 
     def ring(self):
         """Wakes the one who waits, from another thread."""
@@ -124,12 +119,25 @@ class Bell:
         self.leave()
 
 
-def _is_readable(descriptor, patience):
+def wait_for_any(bells, timeout=None):
+    """Waits until one of the bells is rung, as `Bell.wait` does, but leaves it ringing."""
+    readers = [bell.reader for bell in bells if bell.reader is not None]
+    all_have_pipes = len(readers) == len(bells)
+    most = ANYWAY if all_have_pipes else _WITHOUT_PIPES
+    patience = most if timeout is None else max(0.0, min(timeout, most))
+    return _is_any_readable(readers, patience) or not all_have_pipes
+
+
+def _is_any_readable(descriptors, patience):
+    if not descriptors:
+        time.sleep(patience)
+        return False
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(patience * 1000))
-    return bool(select.select([descriptor], [], [], patience)[0])
+    return bool(select.select(descriptors, [], [], patience)[0])
 
 
 def _make_folder(folder, mode):

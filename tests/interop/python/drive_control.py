@@ -5,6 +5,8 @@ FAMILY is `held` for the tasks of apps/held.py, `shared` for those of a program 
 import os
 import random
 import socket
+import sqlite3
+import subprocess
 import sys
 import time
 
@@ -14,7 +16,10 @@ from celery.exceptions import TaskRevokedError
 DEADLINE = 60
 SCENARIO, NODE, FAMILY = sys.argv[1:4]
 
-app = Celery("control", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_BROKER_URL"])
+URL = os.environ["CELERY_BROKER_URL"]
+FILE = URL.removeprefix("sqlite:///") if URL.startswith("sqlite:") else None
+
+app = Celery("control", broker=URL, backend=URL)
 
 
 class Slow:
@@ -72,9 +77,33 @@ def ping():
 
 
 def leftovers():
-    """The lists that replies went to, without an expiry."""
+    """What replies went to, without an expiry."""
+    if FILE:
+        return look("SELECT exchange FROM listener WHERE exchange LIKE 'reply.%' UNION SELECT exchange FROM broadcast WHERE exchange LIKE 'reply.%'")
     client = app.connection().default_channel.client
     return [key for key in client.keys("*reply.celery.pidbox") if client.type(key) == b"list" and client.pttl(key) < 0]
+
+
+def look(sql):
+    connection = sqlite3.connect(f"file:{FILE}?mode=ro", uri=True)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def command_line():
+    """As people ask."""
+    def celery(*arguments):
+        command = [sys.executable, "-W", "ignore", "-m", "celery", "-b", URL, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE).stdout
+
+    assert f"{NODE}: OK" in celery("status", "-t", "10", "-d", NODE)
+    assert "pong" in celery("inspect", "ping", "-t", "10", "-d", NODE)
+    assert f"* {FAMILY}.slow" in celery("inspect", "registered", "-t", "10", "-d", NODE)
+    assert "new rate limit set" in celery("control", "-t", "10", "-d", NODE, "rate_limit", f"{FAMILY}.slow", "1000/s")
+    assert "events enabled" in celery("control", "-t", "10", "-d", NODE, "enable_events")
+    assert "events disabled" in celery("control", "-t", "10", "-d", NODE, "disable_events")
 
 
 def tasks():
@@ -436,7 +465,7 @@ def revoke():
     app.control.revoke("not-yet-sent", **ASK)
     assert reason(app.AsyncResult("not-yet-sent")) == "revoked"
     add(task_id="not-yet-sent")
-    until("its message is discarded", lambda: app.connection().default_channel.client.llen("celery") == 0)
+    until("its message is discarded", lambda: app.connection().default_channel._size("celery") == 0)
     assert total(add()) == 3
     assert reason(app.AsyncResult("not-yet-sent")) == "revoked"
     missing = "TypeError(\"revoke() missing 1 required positional argument: 'task_id'\")"

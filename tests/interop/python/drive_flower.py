@@ -25,7 +25,8 @@ class Flower:
     def __init__(self):
         self.port = free_port()
         command = [sys.executable, "-m", "celery", "-A", "watched", "flower", "--address=127.0.0.1", f"--port={self.port}"]
-        env = {**os.environ, "PYTHONPATH": APPS, "FLOWER_UNAUTHENTICATED_API": "true"}
+        path = os.pathsep.join(filter(None, [APPS, os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "PYTHONPATH": path, "FLOWER_UNAUTHENTICATED_API": "true"}
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def __enter__(self):

@@ -93,17 +93,12 @@ def files_are_refused():
         refused(lambda other=other: other.backend, "the embedded store keeps results in JSON")
 
 
-def broadcasts_are_refused():
+def bindings_are_refused():
     from kombu import Exchange, Queue
-    from kombu.common import Broadcast
 
-    text = "the embedded store carries no broadcasts"
-    refused(app.control.ping, text)
-    refused(lambda: app.control.rate_limit("rust.add", "1/s"), text)
-    refused(lambda: app.control.revoke("x", destination=["a@b"]), text)
-    refused(lambda: app.control.revoke("x", terminate=True, signal="SIGKILL"), text)
     with app.connection() as connection:
-        refused(lambda: Broadcast("news")(connection.default_channel).declare(), text)
+        news = Queue("news", Exchange("news", type="fanout"))
+        refused(lambda: news(connection.default_channel).declare(), "only if it is exclusive or deleted automatically")
     refused(lambda: send("rust.add", 1, 1, exchange="nobody", routing_key="knows"), "no queue of this process is bound")
     # What is bound here has its queues.
     feeds = Queue("feeds", Exchange("feeds", type="topic"), routing_key="feed.#")
@@ -113,6 +108,100 @@ def broadcasts_are_refused():
         assert connection.default_channel.queue_declare("feeds", passive=True).message_count == 1
         assert connection.default_channel.queue_declare("news").message_count == 0
         refused(lambda: connection.default_channel.queue_declare("nowhere", passive=True), "NOT_FOUND")
+
+
+def passing():
+    """How many broadcasts are kept, and how many listen."""
+    return look("SELECT (SELECT count(*) FROM broadcast), (SELECT count(*) FROM listener)")[0]
+
+
+def broadcasts_are_heard():
+    from kombu import Consumer, Exchange, Producer, Queue
+    from kombu.common import Broadcast
+
+    news, topics = Exchange("news", type="fanout"), Exchange("topics", type="topic")
+    with app.connection() as sending, app.connection() as one, app.connection() as other:
+        producer = Producer(sending.default_channel)
+
+        def say(text, exchange=news, routing_key=""):
+            producer.publish(text, exchange=exchange, routing_key=routing_key, declare=[exchange])
+
+        def hear(connection, count):
+            for _ in range(count):
+                connection.drain_events(timeout=DEADLINE)
+
+        say("nobody listens")
+        assert passing() == (0, 0)
+        heard = {connection: [] for connection in (one, other)}
+        consumers = []
+        for connection, said in heard.items():
+            consumer = Consumer(connection, [Broadcast(queue=f"news.{id(said)}", exchange=news)], no_ack=True)
+            consumer.register_callback(lambda body, message, said=said: said.append(body))
+            consumer.consume()
+            consumers.append(consumer)
+        assert passing() == (0, 2)
+        for number in range(40):
+            say(f"news {number}", routing_key="paper" if number % 2 else "")
+        for connection, said in heard.items():
+            hear(connection, 40)
+            assert said == [f"news {number}" for number in range(40)], said
+            refused(lambda connection=connection: connection.drain_events(timeout=0.1), "")
+        consumers[0].cancel()
+        say("late")
+        hear(other, 1)
+        assert heard[one] == heard[other][:-1] and heard[other][-1] == "late"
+
+        # Only what a binding wants; what is given back comes again, and what waits can be forgotten.
+        patterns = Queue("tasks", topics, routing_key="task.#", auto_delete=True)
+        exactly = Queue("tasks", topics, routing_key="worker.online", auto_delete=True)
+        channel = other.channel()
+        for queue in (patterns, exactly):
+            queue(channel).declare()
+        for key in ("task.multi", "worker.online", "worker.offline", "task.sent.now", "tasks"):
+            say(key, topics, key)
+        message = channel.basic_get("tasks")
+        message.requeue()
+        found = []
+        for redelivered in (True, False, False):
+            message = channel.basic_get("tasks")
+            assert message.delivery_info["redelivered"] is redelivered, message.delivery_info
+            assert message.delivery_info["exchange"] == "topics", message.delivery_info
+            found.append((message.delivery_info["routing_key"], message.payload))
+            message.ack()
+        assert found == [(key, key) for key in ("task.multi", "worker.online", "task.sent.now")], found
+        assert channel.basic_get("tasks") is None
+        say("task.multi", topics, "task.multi")
+        assert channel.queue_purge("tasks") == 1
+        assert channel.queue_declare("tasks", passive=True).message_count == 0
+        channel.queue_delete("tasks")
+        refused(lambda: channel.queue_declare("tasks", passive=True), "NOT_FOUND")
+        say("unheard", topics, "task.multi")
+    # The last one has left.
+    assert passing() == (0, 0)
+    assert look("SELECT name FROM queue") == [], "nothing of it is a queue of the file"
+
+
+def a_stock_worker_is_watched_and_steered():
+    from celery.events.receiver import EventReceiver
+
+    assert [list(reply.values()) for reply in app.control.ping(timeout=10, limit=1)] == [[{"ok": "pong"}]]
+    events, listens = [], threading.Event()
+    receiver = EventReceiver(app.connection_for_read().clone(), app=app, handlers={"*": events.append})
+    receiver.on_consume_ready = lambda *args, **kwargs: listens.set()
+    threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True).start()
+    assert listens.wait(DEADLINE)
+    assert "python.add" in next(iter(app.control.inspect(timeout=10, limit=1).registered().values()))
+    app.control.rate_limit("python.add", "1000/s", reply=True, timeout=10, limit=1)
+    assert any("rate_limit=1000" in name for name in next(iter(app.control.inspect(timeout=10, limit=1).registered().values())))
+    app.control.enable_events(reply=True, timeout=10, limit=1)
+    result = send("python.add", 1, 2)
+    assert get(result) == 3
+    until = time.monotonic() + DEADLINE
+    while not {"task-received", "task-succeeded"} <= {event["type"] for event in events if event.get("uuid") == result.id}:
+        assert time.monotonic() < until, events
+        time.sleep(0.01)
+    # The command line in Rust hears the same.
+    assert '"type": "worker-heartbeat"' in rust("events", "--json", "--limit", "1")
 
 
 def nothing_is_imported():

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::harness::{Broker, DEADLINE, Program};
+use super::harness::{Broker, DEADLINE, Program, on_each_store};
 
 const NODE: &str = "apps@control";
 
@@ -22,17 +22,16 @@ struct Controlled {
 
 impl Controlled {
     /// A worker that hosts `apps/held.py`.
-    async fn of_python() -> Self {
-        Self::start("held", OF_PYTHON).await
+    async fn of_python(broker: Broker) -> Self {
+        Self::start(broker, "held", OF_PYTHON).await
     }
 
     /// A worker whose tasks are in Rust.
-    async fn of_rust() -> Self {
-        Self::start("shared", &[]).await
+    async fn of_rust(broker: Broker) -> Self {
+        Self::start(broker, "shared", &[]).await
     }
 
-    async fn start(family: &'static str, app: &[&str]) -> Self {
-        let broker = Broker::start();
+    async fn start(broker: Broker, family: &'static str, app: &[&str]) -> Self {
         let worker = Self::worker(&broker, app);
         let (folder, worker) = worker;
         let controlled = Self { broker, folder, worker, family };
@@ -92,17 +91,33 @@ impl Controlled {
     }
 }
 
-#[tokio::test]
-async fn a_worker_of_an_application_tells_what_it_does() {
-    let worker = Controlled::of_python().await;
+on_each_store! {
+    a_worker_of_an_application_tells_what_it_does,
+    a_worker_in_rust_tells_what_it_does,
+    an_application_is_limited_and_sized_from_afar,
+    tasks_in_rust_are_limited_from_afar,
+    a_worker_of_an_application_tells_of_itself,
+    a_worker_in_rust_tells_of_itself,
+    what_was_changed_of_an_application_survives_restarts,
+    what_was_changed_of_tasks_in_rust_survives_restarts,
+    an_application_has_commands_of_its_own,
+    a_program_in_rust_has_commands_of_its_own,
+    a_worker_is_shut_down_from_afar,
+    tasks_of_an_application_are_revoked_by_celery,
+    tasks_in_rust_are_revoked_by_celery,
+    no_cancel_ever_hits_another_task,
+}
+
+async fn a_worker_of_an_application_tells_what_it_does(broker: Broker) {
+    let worker = Controlled::of_python(broker).await;
     worker.drive("tasks").await;
     worker.drive("errors").await;
     assert!(worker.log().contains("No such control command: 'no_such_command'"), "{}", worker.log());
 }
 
-#[tokio::test]
-async fn a_worker_in_rust_tells_what_it_does() {
-    let worker = Controlled::of_rust().await;
+async fn a_worker_in_rust_tells_what_it_does(broker: Broker) {
+    let worker = Controlled::of_rust(broker).await;
+    worker.drive("command_line").await;
     worker.drive("tasks").await;
     worker.drive("errors").await;
 }
@@ -110,40 +125,35 @@ async fn a_worker_in_rust_tells_what_it_does() {
 /// What a worker of either kind tells of itself.
 const OF_ITSELF: [&str; 5] = ["stats", "settings", "registered", "revocations", "memory"];
 
-#[tokio::test]
-async fn an_application_is_limited_and_sized_from_afar() {
-    let worker = Controlled::of_python().await;
+async fn an_application_is_limited_and_sized_from_afar(broker: Broker) {
+    let worker = Controlled::of_python(broker).await;
     worker.drive("limits").await;
     worker.drive("queues").await;
     worker.drive("sizes").await;
 }
 
-#[tokio::test]
-async fn tasks_in_rust_are_limited_from_afar() {
-    let worker = Controlled::of_rust().await;
+async fn tasks_in_rust_are_limited_from_afar(broker: Broker) {
+    let worker = Controlled::of_rust(broker).await;
     worker.drive("limits").await;
     worker.drive("queues").await;
 }
 
-#[tokio::test]
-async fn a_worker_of_an_application_tells_of_itself() {
-    let worker = Controlled::of_python().await;
+async fn a_worker_of_an_application_tells_of_itself(broker: Broker) {
+    let worker = Controlled::of_python(broker).await;
     for scenario in OF_ITSELF {
         worker.drive(scenario).await;
     }
 }
 
-#[tokio::test]
-async fn a_worker_in_rust_tells_of_itself() {
-    let worker = Controlled::of_rust().await;
+async fn a_worker_in_rust_tells_of_itself(broker: Broker) {
+    let worker = Controlled::of_rust(broker).await;
     for scenario in OF_ITSELF {
         worker.drive(scenario).await;
     }
 }
 
-#[tokio::test]
-async fn what_was_changed_of_an_application_survives_restarts() {
-    let mut worker = Controlled::of_python().await;
+async fn what_was_changed_of_an_application_survives_restarts(broker: Broker) {
+    let mut worker = Controlled::of_python(broker).await;
     for scenario in ["change", "still_changed"] {
         worker.drive(scenario).await;
         worker.restart(OF_PYTHON).await;
@@ -151,9 +161,8 @@ async fn what_was_changed_of_an_application_survives_restarts() {
     worker.drive("partly_changed").await;
 }
 
-#[tokio::test]
-async fn what_was_changed_of_tasks_in_rust_survives_restarts() {
-    let mut worker = Controlled::of_rust().await;
+async fn what_was_changed_of_tasks_in_rust_survives_restarts(broker: Broker) {
+    let mut worker = Controlled::of_rust(broker).await;
     worker.drive("change").await;
     worker.restart(&[]).await;
     let line = "as remote control has changed it earlier: pause {'queue': 'celery'}";
@@ -164,9 +173,8 @@ async fn what_was_changed_of_tasks_in_rust_survives_restarts() {
     assert!(!worker.log().contains(line), "{}", worker.log());
 }
 
-#[tokio::test]
-async fn an_application_has_commands_of_its_own() {
-    let worker = Controlled::of_python().await;
+async fn an_application_has_commands_of_its_own(broker: Broker) {
+    let worker = Controlled::of_python(broker).await;
     worker.drive("commands").await;
     assert!(worker.log().contains("pidbox command error: ValueError('as it does')"), "{}", worker.log());
     worker.drive("command_that_ends").await;
@@ -174,16 +182,14 @@ async fn an_application_has_commands_of_its_own() {
     assert!(status.success(), "{status}");
 }
 
-#[tokio::test]
-async fn a_program_in_rust_has_commands_of_its_own() {
-    let worker = Controlled::of_rust().await;
+async fn a_program_in_rust_has_commands_of_its_own(broker: Broker) {
+    let worker = Controlled::of_rust(broker).await;
     worker.drive("own_commands").await;
     assert!(worker.log().contains("as it does"), "{}", worker.log());
 }
 
-#[tokio::test]
-async fn a_worker_is_shut_down_from_afar() {
-    let worker = Controlled::of_rust().await;
+async fn a_worker_is_shut_down_from_afar(broker: Broker) {
+    let worker = Controlled::of_rust(broker).await;
     worker.drive("shutdown").await;
     let log = worker.folder.path().join("log");
     let (status, _) = worker.worker.ended().await;
@@ -193,9 +199,8 @@ async fn a_worker_is_shut_down_from_afar() {
 
 const OF_PYTHON: &[&str] = &["-A", "held"];
 
-#[tokio::test]
-async fn tasks_of_an_application_are_revoked_by_celery() {
-    let mut worker = Controlled::of_python().await;
+async fn tasks_of_an_application_are_revoked_by_celery(broker: Broker) {
+    let mut worker = Controlled::of_python(broker).await;
     worker.drive("revoke").await;
     assert!(
         worker.log().contains("Discarding revoked task: held.add[not-yet-sent]"),
@@ -215,9 +220,8 @@ async fn tasks_of_an_application_are_revoked_by_celery() {
     worker.drive("sent_again").await;
 }
 
-#[tokio::test]
-async fn tasks_in_rust_are_revoked_by_celery() {
-    let mut worker = Controlled::of_rust().await;
+async fn tasks_in_rust_are_revoked_by_celery(broker: Broker) {
+    let mut worker = Controlled::of_rust(broker).await;
     worker.drive("revoke").await;
     worker.drive("terminate").await;
     worker.drive("stamps").await;
@@ -227,9 +231,8 @@ async fn tasks_in_rust_are_revoked_by_celery() {
 }
 
 /// `CANCELS` sets how many; each that hits costs the start of a process.
-#[tokio::test]
-async fn no_cancel_ever_hits_another_task() {
-    let worker = Controlled::of_python().await;
+async fn no_cancel_ever_hits_another_task(broker: Broker) {
+    let worker = Controlled::of_python(broker).await;
     worker.drive("races").await;
     assert!(!worker.log().contains("WorkerLostError"), "{}", worker.log());
 }

@@ -35,7 +35,19 @@ async fn a_file_that_is_not_ours_to_write_is_refused_by_name() {
 
 #[tokio::test]
 async fn what_the_store_cannot_do_is_refused_with_its_reason() {
-    tell(&Broker::embedded(), "broadcasts_are_refused").await;
+    tell(&Broker::embedded(), "bindings_are_refused").await;
+}
+
+#[tokio::test]
+async fn what_is_said_to_everybody_is_heard_by_those_who_listen_and_not_kept() {
+    tell(&Broker::embedded(), "broadcasts_are_heard").await;
+}
+
+#[tokio::test]
+async fn a_stock_worker_on_the_file_is_watched_and_steered() {
+    let broker = Broker::embedded();
+    let _worker = broker.python_worker(&[]).await;
+    tell(&broker, "a_stock_worker_is_watched_and_steered").await;
 }
 
 #[tokio::test]

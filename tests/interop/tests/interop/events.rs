@@ -4,49 +4,54 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::apps::Host;
+use super::harness::{Broker, on_each_store};
 
 const NODE: &str = "watched@here";
 
-async fn start() -> Host {
-    Host::start_with("watched", &["-c", "2", "-E", "-n", NODE], &[], 2).await
+async fn start(broker: Broker) -> Host {
+    Host::start_on(broker, "watched", &["-c", "2", "-E", "-n", NODE], &[], 2).await
 }
 
 async fn drive(host: &Host, scenario: &str) {
     host.drive_with("drive_events.py", &[scenario, NODE]).await;
 }
 
-#[tokio::test]
-async fn what_happens_to_tasks_is_told_as_by_a_stock_worker() {
-    let host = start().await;
+on_each_store! {
+    what_happens_to_tasks_is_told_as_by_a_stock_worker,
+    a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right,
+    events_of_tasks_are_begun_and_ended_by_remote_control,
+    the_command_line_shows_what_is_told,
+}
+
+async fn what_happens_to_tasks_is_told_as_by_a_stock_worker(broker: Broker) {
+    let host = start(broker).await;
     drive(&host, "tasks").await;
     host.end().await;
 }
 
-#[tokio::test]
-async fn a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right() {
-    let host = start().await;
+async fn a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right(broker: Broker) {
+    let host = start(broker).await;
     drive(&host, "workers").await;
+    drive(&host, "dump").await;
     drive(&host, "state").await;
     host.end().await;
 }
 
-#[tokio::test]
-async fn events_of_tasks_are_begun_and_ended_by_remote_control() {
-    let host = start().await;
+async fn events_of_tasks_are_begun_and_ended_by_remote_control(broker: Broker) {
+    let host = start(broker).await;
     drive(&host, "switched").await;
     host.end().await;
 }
 
 #[tokio::test]
 async fn a_terminal_shows_workers_and_tasks_and_is_restored() {
-    let host = start().await;
+    let host = start(Broker::start()).await;
     drive(&host, "screen").await;
     host.end().await;
 }
 
-#[tokio::test]
-async fn the_command_line_shows_what_is_told() {
-    let host = start().await;
+async fn the_command_line_shows_what_is_told(broker: Broker) {
+    let host = start(broker).await;
     let mut watcher = Command::new(env!("CARGO_BIN_EXE_rust-tasks"))
         .args(["events", "--json", "--limit", "6", "-b", &host.broker.url()])
         .stdout(Stdio::piped())

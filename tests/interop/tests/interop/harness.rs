@@ -16,6 +16,27 @@ use super::package;
 /// How long anything may take before it counts as not happening.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// One test for each of these and each store.
+macro_rules! on_each_store {
+    ($($name:ident,)*) => {
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::harness::Broker::start()).await;
+            })*
+        }
+
+        mod embedded {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::harness::Broker::embedded()).await;
+            })*
+        }
+    };
+}
+
+pub(crate) use on_each_store;
+
 /// One store for one test.
 pub(crate) struct Broker {
     place: Place,

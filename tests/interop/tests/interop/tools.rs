@@ -7,12 +7,16 @@ mod errors;
 mod tracing;
 
 use super::apps::Host;
+use super::harness::{Broker, on_each_store};
 
 const NODE: &str = "watched@flower";
 
-#[tokio::test]
-async fn flower_watches_and_steers_a_worker() {
-    let host = Host::start_with("watched", &["-c", "2", "-E", "-n", NODE], &[], 2).await;
+on_each_store! {
+    flower_watches_and_steers_a_worker,
+}
+
+async fn flower_watches_and_steers_a_worker(broker: Broker) {
+    let host = Host::start_on(broker, "watched", &["-c", "2", "-E", "-n", NODE], &[], 2).await;
     host.drive_with("drive_flower.py", &[NODE]).await;
     let Host { worker, .. } = host;
     let (status, _) = worker.ended().await;

@@ -142,8 +142,14 @@ struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
+    /// Of a file, all of the URL is the host.
+    ///
+    /// Source: `Connection.__init__`, `kombu/connection.py`, kombu 5.7.0, for transports that parse URLs themselves.
     fn of(url: &'a str) -> Self {
         let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+        if scheme == "sqlite" {
+            return Self { scheme, user: None, host: Some(url), port: None, path: "/" };
+        }
         let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, place) = place.rsplit_once('@').map_or((None, place), |(user, place)| (Some(user), place));
         let user = user.map(|user| user.split(':').next().unwrap_or_default());
@@ -171,7 +177,9 @@ mod tests {
         let nothing = Address { scheme: "memory", user: None, host: None, port: None, path: "" };
         assert_eq!(Address::of("memory://"), nothing);
         assert_eq!(Address::of("redis://[::1]:6379/0").host, Some("[::1]"));
-        assert_eq!(Address::of("sqlite:////tmp/a.db").path, "/tmp/a.db");
+        let url = "sqlite:////tmp/a.db";
+        let file = Address { scheme: "sqlite", user: None, host: Some(url), port: None, path: "/" };
+        assert_eq!(Address::of(url), file);
     }
 
     #[test]
