@@ -1,6 +1,7 @@
 //! Tasks in Rust for the tests that run Celeriac beside real Celery. `python/tasks.py` has the same ones in Python.
 
 pub mod canvas;
+mod endings;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -105,6 +106,7 @@ pub fn app() -> App {
             shared_fail
         ])
         .tasks(canvas::all())
+        .tasks(endings::all())
         .control_command(
             Command::inspect("greet", greet).takes("name", ArgumentKind::Text).help("Greets somebody"),
         )

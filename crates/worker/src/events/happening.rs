@@ -42,15 +42,15 @@ pub(crate) enum TaskEvent {
     Failed {
         /// The `repr` of the exception.
         exception: Box<str>,
-        /// Where it was raised.
-        traceback: Option<Box<str>>,
+        /// Where it was raised, or what was raised where nobody knows: text, as Celery's is.
+        traceback: Box<str>,
     },
     /// It has failed, and is sent again.
     Retried {
         /// The `repr` of the exception.
         exception: Box<str>,
-        /// Where it was raised.
-        traceback: Option<Box<str>>,
+        /// Where it was raised, or what was raised where nobody knows: text, as Celery's is.
+        traceback: Box<str>,
     },
     /// It has refused its message.
     Rejected {
@@ -112,7 +112,7 @@ impl TaskEvent {
                 event.text("result", result).value("runtime", &Value::Float(runtime.as_secs_f64())).end();
             }
             Self::Failed { exception, traceback } | Self::Retried { exception, traceback } => {
-                event.text("exception", exception).maybe("traceback", traceback.as_deref()).end();
+                event.text("exception", exception).text("traceback", traceback).end();
             }
             Self::Rejected { requeue } => event.value("requeue", &Value::Bool(*requeue)).end(),
             Self::Revoked { signal, expired } => {

@@ -17,30 +17,30 @@ const LONGEST: usize = 1024;
 ///
 /// Nothing where Celery says nothing: of a task that is ignored or replaced, or goes back to its queue.
 pub(crate) fn events_of(outcome: &Outcome, fails: bool, by: Signum, runtime: Duration) -> Vec<TaskEvent> {
-    let failed = |failure: &Failure| TaskEvent::Failed {
-        exception: raised(failure),
-        traceback: failure.traceback.clone(),
-    };
+    let failed =
+        |failure: &Failure| TaskEvent::Failed { exception: raised(failure), traceback: traced(failure) };
     let event = match outcome {
         Outcome::Success(value) => TaskEvent::Succeeded { result: shortened(repr::repr(value)), runtime },
         Outcome::Handled { state, said, .. } => {
             let Said { text, traceback } = said.as_deref().cloned().unwrap_or_default();
+            let traceback = || traceback.unwrap_or_else(|| text.clone());
             match state {
                 State::Success => TaskEvent::Succeeded { result: text, runtime },
-                State::Failure => TaskEvent::Failed { exception: text, traceback },
-                State::Retry => TaskEvent::Retried { exception: text, traceback },
+                State::Failure => TaskEvent::Failed { traceback: traceback(), exception: text },
+                State::Retry => TaskEvent::Retried { traceback: traceback(), exception: text },
                 _ => return Vec::new(),
             }
         }
         Outcome::Failure(failure) => failed(failure),
         Outcome::Retry { failure, .. } => {
-            TaskEvent::Retried { exception: raised(failure), traceback: failure.traceback.clone() }
+            TaskEvent::Retried { exception: raised(failure), traceback: traced(failure) }
         }
         // As one that failed, too, unless it comes back.
         Outcome::Rejected { requeue: false, reason } => {
             let exception = format!("reject requeue=False: {reason}").into();
+            let traceback = format!("celery.exceptions.Reject: {exception}").into();
             let rejected = TaskEvent::Rejected { requeue: false };
-            return vec![TaskEvent::Failed { exception, traceback: None }, rejected];
+            return vec![TaskEvent::Failed { exception, traceback }, rejected];
         }
         Outcome::Rejected { requeue: true, .. } => TaskEvent::Rejected { requeue: true },
         Outcome::Revoked(why) => {
@@ -48,8 +48,9 @@ pub(crate) fn events_of(outcome: &Outcome, fails: bool, by: Signum, runtime: Dur
             TaskEvent::Revoked { signal, expired: *why == Revoked::Expired }
         }
         Outcome::TimeLimitExceeded(limit) if fails => {
-            let exception = format!("TimeLimitExceeded({},)", repr::repr(&seconds(*limit)));
-            TaskEvent::Failed { exception: exception.into(), traceback: None }
+            let exception = format!("TimeLimitExceeded({},)", repr::repr(&seconds(*limit))).into();
+            let traceback = format!("billiard.exceptions.TimeLimitExceeded: {exception}").into();
+            TaskEvent::Failed { exception, traceback }
         }
         Outcome::Lost(death) if fails => failed(&Failure::lost_child(death)),
         Outcome::Returned if fails => failed(&Failure::lost_with_worker()),
@@ -65,6 +66,15 @@ pub(crate) fn events_of(outcome: &Outcome, fails: bool, by: Signum, runtime: Dur
 /// A failure as Python's `repr` shows the exception.
 pub(crate) fn raised(failure: &Failure) -> Box<str> {
     format!("{}({})", failure.exc_type, repr::repr(&Value::from(&*failure.message))).into()
+}
+
+/// Where a failure was raised; of what has no trace, what Python shows last of one.
+fn traced(failure: &Failure) -> Box<str> {
+    let unknown = || match &failure.exc_module {
+        Some(module) => format!("{module}.{}: {}", failure.exc_type, failure.message).into(),
+        None => format!("{}: {}", failure.exc_type, failure.message).into(),
+    };
+    failure.traceback.clone().unwrap_or_else(unknown)
 }
 
 fn shortened(mut text: String) -> Box<str> {
@@ -98,10 +108,19 @@ mod tests {
         let over = Outcome::TimeLimitExceeded(Duration::from_secs(2));
         assert_eq!(told(&over, false), []);
         let exception = "TimeLimitExceeded(2,)".into();
-        assert_eq!(told(&over, true), [TaskEvent::Failed { exception, traceback: None }]);
+        let traceback = "billiard.exceptions.TimeLimitExceeded: TimeLimitExceeded(2,)".into();
+        assert_eq!(told(&over, true), [TaskEvent::Failed { exception, traceback }]);
         for nothing in [Outcome::Ignored, Outcome::Returned] {
             assert_eq!(told(&nothing, false), []);
         }
+    }
+
+    #[test]
+    fn a_failure_without_a_trace_has_the_last_line_of_one() {
+        let event = told(&Outcome::Returned, true);
+        let [TaskEvent::Failed { exception, traceback }] = &event[..] else { panic!("{event:?}") };
+        assert!(exception.starts_with("WorkerLostError("), "{exception}");
+        assert!(traceback.starts_with("billiard.exceptions.WorkerLostError: "), "{traceback}");
     }
 
     #[test]

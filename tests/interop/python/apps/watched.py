@@ -4,7 +4,16 @@ import os
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 
-app = Celery("watched", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_BROKER_URL"])
+# What the names of the tasks begin with: those of `shared` are in src/endings.rs too.
+FAMILY = os.environ.get("FAMILY", "watched")
+
+
+class App(Celery):
+    def gen_task_name(self, name, module):
+        return f"{FAMILY}.{name}"
+
+
+app = App("watched", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_BROKER_URL"])
 
 
 @app.task

@@ -18,6 +18,7 @@ async fn drive(host: &Host, scenario: &str) {
 
 on_each_store! {
     what_happens_to_tasks_is_told_as_by_a_stock_worker,
+    what_happens_to_tasks_in_rust_is_told_as_of_those_in_python,
     a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right,
     events_of_tasks_are_begun_and_ended_by_remote_control,
     the_command_line_shows_what_is_told,
@@ -27,6 +28,12 @@ async fn what_happens_to_tasks_is_told_as_by_a_stock_worker(broker: Broker) {
     let host = start(broker).await;
     drive(&host, "tasks").await;
     host.end().await;
+}
+
+/// The same calls of the same tasks: in Rust for our worker, in Python for the stock one.
+async fn what_happens_to_tasks_in_rust_is_told_as_of_those_in_python(broker: Broker) {
+    let _worker = broker.rust_worker(&[("CELERIAC_WORKER_SEND_TASK_EVENTS", "true")]).await;
+    broker.run("drive_events.py", &["tasks", "any", "shared"]).succeed().await;
 }
 
 async fn a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right(broker: Broker) {
