@@ -169,6 +169,29 @@ def dump():
         dumping.wait()
 
 
+def busy():
+    """It says so in time however much happens to tasks, and is told of: without a pause, between any two heartbeats."""
+    receiver, enough = watch(), threading.Event()
+
+    def send():
+        while not enough.is_set():
+            watched.returns.apply_async(("busy",), ignore_result=True)
+
+    def beats():
+        return [event["timestamp"] for event in of_type(receiver, NODE, "worker-heartbeat") if event["processed"]]
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    times = until("six heartbeats", lambda: sorted(beats())[5:] and sorted(beats()))
+    told = sorted(event["timestamp"] for event in list(receiver.events) if event["type"].startswith("task-"))
+    enough.set()
+    sender.join()
+    for earlier, later in zip(times, times[1:]):
+        between = [time for time in told if earlier <= time < later]
+        assert len(between) >= 100, (earlier, later, len(between))
+        assert later - earlier < 2 * 2.0, (later - earlier, len(between))
+
+
 def switched():
     """Remote control begins and ends the events of tasks."""
     receiver = watch()

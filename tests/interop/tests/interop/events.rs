@@ -44,6 +44,13 @@ async fn a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right(broker
     host.end().await;
 }
 
+#[tokio::test]
+async fn a_worker_says_in_time_that_it_lives_while_tasks_end_all_the_time() {
+    let host = start(Broker::start()).await;
+    drive(&host, "busy").await;
+    host.end().await;
+}
+
 async fn events_of_tasks_are_begun_and_ended_by_remote_control(broker: Broker) {
     let host = start(broker).await;
     drive(&host, "switched").await;
