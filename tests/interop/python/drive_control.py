@@ -217,6 +217,35 @@ def revocations():
     assert told(app.control.broadcast("dump_revoked", **ASK)) == ids
 
 
+def mingle():
+    """A stock worker that starts learns of revocations, and ours of those that it brings."""
+    app.control.revoke("early-1", **ASK)
+    app.control.revoke("early-2", **ASK)
+    reply = inspect("hello", "stranger@control", ["brought-1", "early-1"])
+    assert sorted(reply) == ["clock", "revoked"] and isinstance(reply["clock"], int), reply
+    assert sorted(reply["revoked"]) == ["brought-1", "early-1", "early-2"], reply
+    # The oldest first: who knows too many forgets those.
+    assert [id for id in reply["revoked"] if id.startswith("early")] == ["early-1", "early-2"], reply
+    # So says Celery before 5.7.
+    assert "brought-2" in inspect("hello", "stranger@control", {"brought-2": 7.0})["revoked"]
+    assert {"brought-1", "brought-2"} <= set(inspect("revoked"))
+    assert inspect("hello", NODE) is None
+    options = ["-Q", "stock", "-n", "stock@control", "-c", "1", "-l", "error"]
+    stock = subprocess.Popen([sys.executable, "-m", "celery", "-A", "tasks", "worker", *options], stdout=subprocess.DEVNULL)
+    try:
+        replies = until("the stock worker is there", lambda: app.control.inspect(["stock@control"], timeout=1).revoked())
+        assert {"early-1", "early-2", "brought-1", "brought-2"} <= set(replies["stock@control"]), replies
+    finally:
+        stock.kill()
+        stock.wait()
+    # A reply is no larger than this, and the last are told.
+    inspect("hello", "stranger@control", [f"many-{number}" for number in range(10_000)])
+    app.control.revoke("last", **ASK)
+    told_of = inspect("hello", "stranger@control")["revoked"]
+    assert (len(told_of), told_of[-1]) == (10_000, "last"), (len(told_of), told_of[-1])
+    assert "early-1" not in told_of
+
+
 def limits():
     limit = app.control.rate_limit
     assert told(limit(f"{FAMILY}.add", "2/s", **ASK_NOW)) == {"ok": "new rate limit set successfully"}

@@ -154,7 +154,7 @@ impl Panel {
         let reply = match &*command.method {
             "ping" => self.ping(),
             "clock" => self.tell_clock(),
-            "hello" => self.hello(command),
+            "hello" => self.hello(command).await?,
             "active" | "dump_active" => self.active(command).await?,
             "reserved" | "dump_reserved" => self.reserved().await?,
             "scheduled" | "dump_schedule" => self.scheduled().await?,

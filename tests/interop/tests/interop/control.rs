@@ -122,6 +122,13 @@ async fn a_worker_in_rust_tells_what_it_does(broker: Broker) {
     worker.drive("errors").await;
 }
 
+/// Only on Redis: a stock worker asks nobody on the embedded store.
+#[tokio::test]
+async fn a_stock_worker_that_starts_is_told_what_is_revoked() {
+    let worker = Controlled::of_rust(Broker::start()).await;
+    worker.drive("mingle").await;
+}
+
 /// What a worker of either kind tells of itself.
 const OF_ITSELF: [&str; 5] = ["stats", "settings", "registered", "revocations", "memory"];
 

@@ -1,9 +1,17 @@
-//! Whether the worker is there, and what time it has: `ping`, `clock`, `hello`.
+//! Whether the worker is there, and what others have to know when they start: `ping`, `clock`, `hello`.
 
-use celeriac_protocol::Value;
+use std::collections::HashSet;
+
 use celeriac_protocol::control::ControlCommand;
+use celeriac_protocol::{TaskId, Value};
 
-use crate::control::panel::{Panel, ok};
+use crate::control::panel::{Panel, Refusal, ok};
+
+/// The most revocations that a worker which starts is told of, and that are taken over from it: the last. A stock worker tells all
+/// that it has, up to 50,000, in every reply.
+///
+/// Source: `REVOKES_MAX`, `celery/worker/state.py`, Celery 5.7.0.
+const TOLD: usize = 10_000;
 
 impl Panel {
     pub(in crate::control) fn ping(&self) -> Value {
@@ -14,19 +22,54 @@ impl Panel {
         Value::Map(vec![("clock".into(), self.clock.value().into())])
     }
 
-    /// A stock worker starts and asks the others what they know.
+    /// A stock worker starts and asks the others what they know: the clock, and which tasks are revoked by their ids, the
+    /// oldest revocation first. What it brings is stored, for all workers.
     ///
-    /// It gets the clock and no revocations: those are in the store, where every worker of ours looks, and a stock one that
-    /// was told of them when they were made keeps them itself.
-    pub(in crate::control) fn hello(&mut self, command: &ControlCommand) -> Value {
-        let from = command.argument("from_node").and_then(Value::as_str).unwrap_or_default();
+    /// Source: `hello`, `celery/worker/control.py`, and `Mingle`, `celery/worker/consumer/mingle.py`, Celery 5.7.0.
+    pub(in crate::control) async fn hello(&self, command: &ControlCommand) -> Result<Value, Refusal> {
+        let from = command.argument("from_node").ok_or_else(|| Refusal::missing("hello", "from_node"))?;
+        let from = from.as_str().unwrap_or_default();
         if from == self.options.node_name {
-            return Value::Null;
+            return Ok(Value::Null);
         }
         tracing::info!("sync with {from}");
-        Value::Map(vec![
-            ("revoked".into(), Value::List(Vec::new())),
+        self.take_over_revocations(command.argument("revoked").map_or_else(Vec::new, brought)).await?;
+        let revoked = self.revoked_ids(TOLD).await?;
+        let revoked = revoked.iter().rev().map(|id| id.as_str().into()).collect();
+        Ok(Value::Map(vec![
+            ("revoked".into(), Value::List(revoked)),
             ("clock".into(), self.clock.forward().into()),
-        ])
+        ]))
+    }
+}
+
+/// The last revocations of another worker, which names the oldest first: a list of ids, or before Celery 5.7 a map by them.
+fn brought(revoked: &Value) -> Vec<TaskId> {
+    let ids: Vec<&str> = match revoked {
+        Value::List(ids) => ids.iter().filter_map(Value::as_str).collect(),
+        Value::Map(ids) => ids.iter().map(|(id, _)| &**id).collect(),
+        _ => Vec::new(),
+    };
+    let mut known = HashSet::new();
+    let last = ids.into_iter().rev().filter(|id| known.insert(*id)).take(TOLD);
+    let mut last: Vec<TaskId> = last.map(TaskId::new).collect();
+    last.reverse();
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_revocations_are_taken_over_in_their_order() {
+        let ids = Value::List(vec!["b".into(), "a".into(), "b".into(), Value::Int(1)]);
+        assert_eq!(brought(&ids), [TaskId::new("a"), TaskId::new("b")]);
+        let by_id = Value::Map(vec![("a".into(), Value::Float(1.5)), ("b".into(), Value::Null)]);
+        assert_eq!(brought(&by_id), [TaskId::new("a"), TaskId::new("b")]);
+        assert_eq!(brought(&"a".into()), []);
+        let many = (0..TOLD + 2).map(|number| number.to_string().as_str().into()).collect();
+        let last = brought(&Value::List(many));
+        assert_eq!((last.len(), &last[0]), (TOLD, &TaskId::new("2")));
     }
 }

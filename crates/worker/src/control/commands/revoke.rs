@@ -2,6 +2,7 @@
 //!
 //! A broadcast becomes stored state: every worker of this store knows of it, and those that start later do.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use celeriac_protocol::control::ControlCommand;
@@ -64,19 +65,40 @@ impl Panel {
 
     /// What is revoked by its id, for all workers of the store.
     pub(in crate::control) async fn revoked(&self) -> Result<Value, Refusal> {
-        let listed = self.store.revocations().list(LISTED).await?;
-        let ids = listed.iter().filter(|id| Stamp::of_id(id).is_none());
-        Ok(Value::List(ids.map(|id| id.as_str().into()).collect()))
+        let ids = self.revoked_ids(LISTED).await?;
+        Ok(Value::List(ids.iter().map(|id| id.as_str().into()).collect()))
     }
 
-    /// Makes these revocations stored state. Nobody else stops a task because of it: whoever runs one has heard this command
-    /// too, if it is for them.
-    async fn remember(&self, ids: Vec<TaskId>) -> Result<(), Refusal> {
+    /// The same as ids, at most so many; the last that were revoked are the first.
+    pub(super) async fn revoked_ids(&self, limit: usize) -> Result<Vec<TaskId>, Refusal> {
+        let mut listed = self.store.revocations().list(limit).await?;
+        listed.retain(|id| Stamp::of_id(id).is_none());
+        Ok(listed)
+    }
+
+    /// Makes what another worker knows to be revoked stored state, as far as it is not yet: it is not remembered for longer
+    /// because one worker tells another of it.
+    pub(super) async fn take_over_revocations(&self, mut ids: Vec<TaskId>) -> Result<(), Refusal> {
+        let known: HashSet<TaskId> = self.store.revocations().revoked(&ids).await?.into_iter().collect();
+        ids.retain(|id| !known.contains(id));
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let removed = self.remember(ids).await?;
+        if !removed.is_empty() {
+            // Nobody else will find their messages.
+            self.tell_at_once(&removed, &self.inquirer.requests().await?).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes these revocations stored state, and answers which tasks have left their queues by that. Nobody else stops a
+    /// task because of it: whoever runs one has heard this command too, if it is for them.
+    async fn remember(&self, ids: Vec<TaskId>) -> Result<Vec<TaskId>, Refusal> {
         let expires_after = self.app.config().task_revoke_expires;
         let revocation = |task_id| Revocation { task_id, terminate: false, expires_after };
         let revocations = ids.into_iter().map(revocation).collect();
-        self.store.revocations().revoke(revocations).await?;
-        Ok(())
+        Ok(self.store.revocations().revoke(revocations).await?)
     }
 
     async fn stop(&self, ids: &[TaskId], signal: Signum) -> Result<Vec<TaskId>, Refusal> {
@@ -186,7 +208,7 @@ fn ids_of(value: &Value) -> Vec<TaskId> {
         one => one.as_str().into_iter().collect(),
     };
     let mut ids: Vec<TaskId> = Vec::with_capacity(named.len());
-    let mut known = std::collections::HashSet::new();
+    let mut known = HashSet::new();
     ids.extend(named.into_iter().filter(|id| known.insert(*id)).map(TaskId::new));
     ids
 }
