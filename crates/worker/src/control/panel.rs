@@ -79,9 +79,13 @@ impl Refusal {
         Self(format!("{kind}({})", repr::repr(&Value::String(text.into()))).into())
     }
 
-    /// A command without one of its arguments.
-    pub(crate) fn missing(command: &str, argument: &str) -> Self {
-        Self::new("TypeError", format!("{command}() missing 1 required positional argument: '{argument}'"))
+    /// A command without these of its arguments, one or two.
+    pub(crate) fn missing(command: &str, arguments: &[&str]) -> Self {
+        let (count, ending) = (arguments.len(), if arguments.len() == 1 { "" } else { "s" });
+        let names: Vec<String> = arguments.iter().map(|name| format!("'{name}'")).collect();
+        let names = names.join(" and ");
+        let text = format!("{command}() missing {count} required positional argument{ending}: {names}");
+        Self::new("TypeError", text)
     }
 }
 
@@ -186,8 +190,7 @@ impl Panel {
             "pool_shrink" => self.shrink_pool(command).await?,
             "pool_restart" => self.restart_pool(command).await?,
             "autoscale" => return Err(Refusal::new("ValueError", "Autoscale not enabled")),
-            // Nobody votes here, as in a stock worker without gossip.
-            "election" => Value::Null,
+            "election" => Self::election(command)?,
             "shutdown" => {
                 self.shutdown(command);
                 return Ok(Answer::Silence);

@@ -1,4 +1,4 @@
-//! Whether the worker is there, and what others have to know when they start: `ping`, `clock`, `hello`.
+//! Whether the worker is there, and what others have to know when they start: `ping`, `clock`, `hello`, `election`.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ impl Panel {
     ///
     /// Source: `hello`, `celery/worker/control.py`, and `Mingle`, `celery/worker/consumer/mingle.py`, Celery 5.7.0.
     pub(in crate::control) async fn hello(&self, command: &ControlCommand) -> Result<Value, Refusal> {
-        let from = command.argument("from_node").ok_or_else(|| Refusal::missing("hello", "from_node"))?;
+        let from = command.argument("from_node").ok_or_else(|| Refusal::missing("hello", &["from_node"]))?;
         let from = from.as_str().unwrap_or_default();
         if from == self.options.node_name {
             return Ok(Value::Null);
@@ -40,6 +40,15 @@ impl Panel {
             ("revoked".into(), Value::List(revoked)),
             ("clock".into(), self.clock.forward().into()),
         ]))
+    }
+
+    /// Nobody votes here, as in a stock worker without gossip.
+    ///
+    /// Source: `election`, `celery/worker/control.py`, Celery 5.7.0.
+    pub(in crate::control) fn election(command: &ControlCommand) -> Result<Value, Refusal> {
+        let missing: Vec<&str> =
+            ["id", "topic"].into_iter().filter(|name| command.argument(name).is_none()).collect();
+        if missing.is_empty() { Ok(Value::Null) } else { Err(Refusal::missing("election", &missing)) }
     }
 }
 

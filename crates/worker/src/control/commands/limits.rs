@@ -21,10 +21,10 @@ impl Panel {
         command: &ControlCommand,
     ) -> Result<Value, Refusal> {
         let name = command.argument("task_name").and_then(Value::as_str);
-        let name = name.ok_or_else(|| Refusal::missing("rate_limit", "task_name"))?;
+        let name = name.ok_or_else(|| Refusal::missing("rate_limit", &["task_name"]))?;
         let is_given = command.arguments.iter().any(|(argument, _)| &**argument == "rate_limit");
         if !is_given {
-            return Err(Refusal::missing("rate_limit", "rate_limit"));
+            return Err(Refusal::missing("rate_limit", &["rate_limit"]));
         }
         let given = command.argument("rate_limit");
         let rate = match rate_of(given) {

@@ -83,7 +83,7 @@ impl Panel {
 
 fn queue_of<'command>(method: &str, command: &'command ControlCommand) -> Result<&'command str, Refusal> {
     let queue = command.argument("queue").and_then(Value::as_str);
-    queue.ok_or_else(|| Refusal::missing(method, "queue"))
+    queue.ok_or_else(|| Refusal::missing(method, &["queue"]))
 }
 
 fn described(queue: &str) -> Value {

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Panel {
     pub(in crate::control) async fn revoke(&self, command: &ControlCommand) -> Result<Value, Refusal> {
-        let ids = command.argument("task_id").ok_or_else(|| Refusal::missing("revoke", "task_id"))?;
+        let ids = command.argument("task_id").ok_or_else(|| Refusal::missing("revoke", &["task_id"]))?;
         let signal = match is_true(command.argument("terminate")) {
             true => Some(signal_of(command)?),
             false => None,
@@ -36,8 +36,8 @@ impl Panel {
     }
 
     pub(in crate::control) async fn terminate(&self, command: &ControlCommand) -> Result<Value, Refusal> {
-        command.argument("signal").ok_or_else(|| Refusal::missing("terminate", "signal"))?;
-        let ids = command.argument("task_id").ok_or_else(|| Refusal::missing("terminate", "task_id"))?;
+        command.argument("signal").ok_or_else(|| Refusal::missing("terminate", &["signal"]))?;
+        let ids = command.argument("task_id").ok_or_else(|| Refusal::missing("terminate", &["task_id"]))?;
         self.revoke_tasks(&ids_of(ids), Some(signal_of(command)?)).await
     }
 
@@ -152,7 +152,7 @@ impl Panel {
     ) -> Result<Value, Refusal> {
         let headers = command
             .argument("headers")
-            .ok_or_else(|| Refusal::missing("revoke_by_stamped_headers", "headers"))?;
+            .ok_or_else(|| Refusal::missing("revoke_by_stamped_headers", &["headers"]))?;
         let signal = signal_of(command)?;
         let headers = named(headers)?;
         let stamps = stamps_of(&headers);

@@ -53,7 +53,7 @@ impl Panel {
 
     /// Those of these tasks that the worker holds, each with its state.
     pub(in crate::control) async fn query_task(&self, command: &ControlCommand) -> Result<Value, Refusal> {
-        let ids = command.argument("ids").ok_or_else(|| Refusal::missing("query_task", "ids"))?;
+        let ids = command.argument("ids").ok_or_else(|| Refusal::missing("query_task", &["ids"]))?;
         let held = self.inquirer.requests().await?;
         let asked = |held: &&Held| names(ids, held.request.id.as_str());
         let told = held.iter().filter(asked).map(|held| {
