@@ -21,7 +21,10 @@ pub trait Broadcasts: Send + Sync {
     async fn listen_to_keys(&self, exchange: &str) -> Result<Box<dyn Listener>>;
 
     /// Sends a message to everybody who listens to this fan-out exchange, with a routing key unless that is empty.
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<()>;
+    ///
+    /// Says whether anybody listened, as far as the store knows: a Redis server does not know of those who listen to its
+    /// replicas.
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool>;
 
     /// Puts a message into the queues that are bound to a direct exchange by this routing key, and says whether there
     /// are any: who asked may be gone, and then nothing is left behind. What nobody fetches is gone after `expires`, unless

@@ -366,6 +366,7 @@ impl Worker<'_> {
             inquirer: Inquirer::new(inputs.clone()),
             inbox,
             trouble: trouble.clone(),
+            is_heard: false,
         };
         Some((watch, dispatcher))
     }

@@ -117,7 +117,8 @@ impl Call {
     /// Why it could not be sent.
     pub async fn send(self) -> Result<(), ControlError> {
         let broadcasts = self.broadcasts().await?;
-        Ok(broadcasts.broadcast(&self.exchange(), "", self.command.message(None)).await?)
+        broadcasts.broadcast(&self.exchange(), "", self.command.message(None)).await?;
+        Ok(())
     }
 
     /// Sends the command, and collects the replies in the order in which they come.

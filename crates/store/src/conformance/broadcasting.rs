@@ -29,13 +29,13 @@ async fn answer(mailbox: &mut dyn Replies) -> String {
 pub async fn a_broadcast_reaches_everybody_who_listens(store: &StoreUnderTest) {
     let elsewhere = store.elsewhere().await;
     let here = broadcasts(store.store());
-    here.broadcast(EXCHANGE, "", message("before")).await.unwrap();
+    assert!(!here.broadcast(EXCHANGE, "", message("before")).await.unwrap(), "nobody listens");
     let mut listeners = Vec::new();
     for at in [here, here, broadcasts(&elsewhere)] {
         listeners.push(at.listen(EXCHANGE).await.unwrap());
     }
     let mut other = here.listen("other.pidbox").await.unwrap();
-    broadcasts(&elsewhere).broadcast(EXCHANGE, "", message("a")).await.unwrap();
+    assert!(broadcasts(&elsewhere).broadcast(EXCHANGE, "", message("a")).await.unwrap(), "somebody listens");
     broadcasts(&elsewhere).broadcast(EXCHANGE, "", message("b")).await.unwrap();
     here.broadcast("other.pidbox", "", message("c")).await.unwrap();
     for listener in &mut listeners {
@@ -50,9 +50,9 @@ pub async fn a_broadcast_with_a_key_reaches_those_who_listen_to_keys(store: &Sto
     let mut plain = here.listen(EXCHANGE).await.unwrap();
     let mut keyed = here.listen_to_keys(EXCHANGE).await.unwrap();
     for (key, id) in [("task.multi", "a"), ("", "b"), ("worker.online", "c")] {
-        here.broadcast(EXCHANGE, key, message(id)).await.unwrap();
+        assert!(here.broadcast(EXCHANGE, key, message(id)).await.unwrap(), "somebody listens to {key}");
     }
-    here.broadcast("law.pidbox.other", "task.multi", message("d")).await.unwrap();
+    assert!(!here.broadcast("law.pidbox.other", "task.multi", message("d")).await.unwrap(), "nobody listens");
     here.broadcast(EXCHANGE, "worker.offline", message("e")).await.unwrap();
     for id in ["a", "c", "e"] {
         assert_eq!(heard(&mut *keyed).await, id);

@@ -59,14 +59,13 @@ impl Broadcasts for MemoryStore {
         Ok(Box::new(self.hear(exchange, Keys::Any, None)))
     }
 
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<()> {
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
         let size = message.body.len();
         if size > LARGEST_BROADCAST {
             tracing::warn!(exchange, size, "a broadcast is passed over: it is too large");
-            return Ok(());
+            return Ok(false);
         }
-        self.say(exchange, routing_key, &Said { message, until: None });
-        Ok(())
+        Ok(self.say(exchange, routing_key, &Said { message, until: None }))
     }
 
     async fn reply(

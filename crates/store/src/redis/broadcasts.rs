@@ -26,11 +26,12 @@ impl Broadcasts for RedisStore {
             .await
     }
 
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<()> {
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
         let shared = &self.shared;
         let mut publish = cmd("PUBLISH");
         publish.arg(shared.channel(exchange, routing_key)).arg(envelope(exchange, routing_key, message));
-        shared.link.ask("broadcast", publish).await.map(drop)
+        let listeners: u64 = read(shared.link.ask("broadcast", publish).await?, &shared.link)?;
+        Ok(listeners > 0)
     }
 
     async fn reply(

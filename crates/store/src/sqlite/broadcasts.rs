@@ -44,14 +44,14 @@ impl Broadcasts for SqliteStore {
         Ok(Box::new(hear(self, exchange, Keys::Any, None).await?))
     }
 
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<()> {
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
         let broadcast = NewBroadcast::of(exchange, routing_key, message, KEPT_FOR);
         let size = broadcast.size();
         if size > LARGEST_BROADCAST {
             tracing::warn!(exchange, size, "a broadcast is passed over: it is too large");
-            return Ok(());
+            return Ok(false);
         }
-        self.say("broadcast", broadcast).await.map(drop)
+        self.say("broadcast", broadcast).await
     }
 
     async fn reply(

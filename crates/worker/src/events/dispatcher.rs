@@ -47,6 +47,8 @@ pub(crate) struct Dispatcher {
     pub(crate) inquirer: Inquirer,
     pub(crate) inbox: Inbox,
     pub(crate) trouble: Trouble,
+    /// Whether anybody listened to the last events of tasks.
+    pub(crate) is_heard: bool,
 }
 
 impl Dispatcher {
@@ -77,22 +79,25 @@ impl Dispatcher {
         let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut asker)).await;
     }
 
-    /// Sends what has happened, and what has come to that meanwhile.
+    /// Sends what has happened, and what has come to that meanwhile. While nobody listens, the first event of each time goes
+    /// alone, to find out, and the others are not even written: who begins to listen now was not there when they happened.
     async fn send(&mut self, happened: &mut Vec<Happening>, asker: &mut Asker) {
         while let Ok(more) = self.inbox.happenings.try_recv() {
             happened.push(more);
         }
         let mut list = EventList::default();
-        let mut wants_heartbeat = false;
+        let (mut wants_heartbeat, mut may_be_heard) = (false, true);
         for happening in happened.drain(..) {
             match happening {
                 Happening::Heartbeat => wants_heartbeat = true,
-                Happening::Task { at, request, what } => {
+                Happening::Task { at, request, what } if may_be_heard => {
                     what.write(&mut list, &self.sender, self.logical.forward(), at, &request);
                 }
+                Happening::Task { .. } => {}
             }
-            if list.len() == MANY {
+            if list.len() == MANY || (!self.is_heard && !list.is_empty()) {
                 self.send_list(std::mem::take(&mut list), asker).await;
+                may_be_heard = self.is_heard;
             }
         }
         if !list.is_empty() {
@@ -110,9 +115,9 @@ impl Dispatcher {
         }
     }
 
-    async fn send_list(&self, list: EventList, asker: &mut Asker) {
+    async fn send_list(&mut self, list: EventList, asker: &mut Asker) {
         let message = list.into_message(&self.sender);
-        self.broadcast(&events::routing_key_of_many(TASK), message, asker).await;
+        self.is_heard = self.broadcast(&events::routing_key_of_many(TASK), message, asker).await;
     }
 
     /// Says how the worker is.
@@ -135,12 +140,16 @@ impl Dispatcher {
         self.broadcast(&events::routing_key(kind), list.into_single_message(&self.sender), asker).await;
     }
 
-    /// Sends a message; tried again where the store is away, while what happens waits, or is dropped.
-    async fn broadcast(&self, routing_key: &str, message: Message, asker: &mut Asker) {
+    /// Sends a message, and says whether anybody listened; tried again where the store is away, while what happens waits, or
+    /// is dropped.
+    async fn broadcast(&self, routing_key: &str, message: Message, asker: &mut Asker) -> bool {
         loop {
             match self.broadcasts.broadcast(&self.exchange, routing_key, message.clone()).await {
-                Ok(()) => return asker.worked(),
-                Err(Error::Closed) => return,
+                Ok(is_heard) => {
+                    asker.worked();
+                    return is_heard;
+                }
+                Err(Error::Closed) => return false,
                 Err(error) => asker.pause(&error).await,
             }
         }
@@ -160,103 +169,4 @@ fn system() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use async_trait::async_trait;
-    use celeriac_store::{Listener, Replies, Result};
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::consumer::Input;
-    use crate::control::Question;
-    use crate::events::{TaskEvent, Watch};
-    use crate::testing;
-
-    /// A server that takes a while for each message; meanwhile as much happens to tasks as one message carries.
-    struct Busy {
-        /// Nothing happens any more once this is taken, and then the dispatcher ends.
-        watch: Mutex<Option<Watch>>,
-        until: Instant,
-        /// The routing keys of what was sent, and when.
-        sent: Mutex<Vec<(String, Instant)>>,
-    }
-
-    impl Busy {
-        fn happen(&self) {
-            let mut watch = self.watch.lock().unwrap();
-            if Instant::now() >= self.until {
-                *watch = None;
-            }
-            let Some(watch) = &*watch else { return };
-            let request = Arc::new(testing::request(testing::delivery(1)));
-            for _ in 0..MANY {
-                let (request, what) = (Arc::clone(&request), TaskEvent::Started);
-                watch.say(Happening::Task { at: testing::NOW, request, what });
-            }
-        }
-    }
-
-    #[async_trait]
-    impl Broadcasts for Busy {
-        async fn broadcast(&self, _: &str, routing_key: &str, _: Message) -> Result<()> {
-            self.sent.lock().unwrap().push((routing_key.to_owned(), Instant::now()));
-            self.happen();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            Ok(())
-        }
-
-        async fn listen(&self, _: &str) -> Result<Box<dyn Listener>> {
-            Err(Error::Closed)
-        }
-
-        async fn listen_to_keys(&self, _: &str) -> Result<Box<dyn Listener>> {
-            Err(Error::Closed)
-        }
-
-        async fn reply(&self, _: &str, _: &str, _: Message, _: Duration) -> Result<bool> {
-            Err(Error::Closed)
-        }
-
-        async fn await_replies(&self, _: &str, _: Duration) -> Result<Box<dyn Replies>> {
-            Err(Error::Closed)
-        }
-    }
-
-    /// Answers what the dispatcher asks of the loop.
-    async fn answer(mut inputs: mpsc::UnboundedReceiver<Input>) {
-        while let Some(Input::Question(Question::Load(answer))) = inputs.recv().await {
-            answer.send(Load::default()).unwrap();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_heartbeat_is_sent_in_time_however_much_happens() {
-        let (watch, inbox) = Watch::channel();
-        let every = Duration::from_secs(2);
-        let until = Instant::now() + 10 * every;
-        let server = Arc::new(Busy { watch: Mutex::new(Some(watch)), until, sent: Mutex::default() });
-        let (inputs, asked) = mpsc::unbounded_channel();
-        tokio::spawn(answer(asked));
-        let dispatcher = Dispatcher {
-            broadcasts: Arc::clone(&server) as Arc<dyn Broadcasts>,
-            exchange: "celeryev".to_owned(),
-            sender: Sender { hostname: "w@h".into(), pid: 7, utc_offset: 0 },
-            heartbeat: Some(every),
-            logical: LogicalClock::default(),
-            clock: Clock::starting_at(testing::NOW),
-            inquirer: Inquirer::new(inputs),
-            inbox,
-            trouble: Trouble::new("test"),
-        };
-        dispatcher.run().await;
-        let sent = server.sent.lock().unwrap();
-        let of_tasks = sent.iter().filter(|(key, _)| key == "task.multi").count();
-        let of_worker = sent.iter().filter(|(key, _)| key != "task.multi").map(|(_, at)| *at);
-        let said: Vec<Instant> = of_worker.collect();
-        assert!(of_tasks > 100 && said.len() > 8, "{of_tasks} {said:?}");
-        for pair in said.windows(2) {
-            assert!(pair[1] - pair[0] < every + every / 2, "{said:?}");
-        }
-    }
-}
+mod tests;
