@@ -17,7 +17,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
-use crate::control::{Inquirer, Intake, Kept, LogicalClock, Mailbox, MemorySamples, OwnCommands, Panel};
+use crate::control::{
+    Inquirer, Intake, Kept, KeptCommand, LogicalClock, Mailbox, MemorySamples, OwnCommands, Panel, Question,
+};
 use crate::events::{Dispatcher, Watch};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
@@ -230,7 +232,7 @@ impl Worker<'_> {
         let prefetch = Prefetch::new(slots, options.prefetch_multiplier);
         let trouble = Trouble::new(store.url());
         let kept = Kept::new(store, options);
-        let intake = self.intake(&kept, &trouble).await?;
+        let intake = self.changed_earlier(&kept, &inputs, &trouble).await?;
         let Subscription { consumer, settler, lease } =
             self.subscribe(intake.open(), &prefetch, &trouble).await?;
         let id = ConsumerId(format!("{}/{}", options.node_name, TaskId::fresh()));
@@ -413,8 +415,14 @@ impl Worker<'_> {
         Ok(pools.into_iter().map(PoolLane::new).collect())
     }
 
-    /// Where tasks are taken from, as remote control has changed it earlier, as soon as the store can be reached.
-    async fn intake(&self, kept: &Kept, trouble: &Trouble) -> Result<Intake, Error> {
+    /// Where tasks are taken from, as remote control has changed it earlier, as soon as the store can be reached. Limits that
+    /// it has changed are the first that the loop hears of, before any delivery.
+    async fn changed_earlier(
+        &self,
+        kept: &Kept,
+        inputs: &mpsc::UnboundedSender<Input>,
+        trouble: &Trouble,
+    ) -> Result<Intake, Error> {
         let mut intake = Intake::new(self.options.queues.clone());
         if self.options.control_exchange.is_none() {
             return Ok(intake);
@@ -424,8 +432,16 @@ impl Worker<'_> {
             match kept.read().await {
                 Ok(kept) => {
                     asker.worked();
-                    for kept in kept {
-                        intake.obey(&kept.command);
+                    for KeptCommand { command, .. } in kept {
+                        intake.obey(&command);
+                        // What an application has put in its place means what the application says.
+                        let template = self.options.template.as_ref();
+                        if template.is_none_or(|template| !template.has_command(&command.method))
+                            && let Some(limit) = Question::of_kept(&command, self.app)
+                        {
+                            // The loop has the other end.
+                            let _ = inputs.send(Input::Question(limit));
+                        }
                     }
                     return Ok(intake);
                 }

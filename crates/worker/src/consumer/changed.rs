@@ -24,8 +24,10 @@ impl Consumer {
     /// From now on this task may start so often. What waits for its turn waits for the new one; what has gone back into the
     /// schedule comes at the time that it was given, which is a minute away at most.
     pub(super) fn set_rate_limit(&mut self, name: &TaskName, rate: RateLimit) {
-        self.changed.entry(name.clone()).or_default().rate = Some(rate);
-        self.limit_anew(name);
+        // The same limit once more must not let one more task start.
+        if self.changed.entry(name.clone()).or_default().rate.replace(rate) != Some(rate) {
+            self.limit_anew(name);
+        }
     }
 
     /// From now on this task has these time limits, where a call has none of its own.

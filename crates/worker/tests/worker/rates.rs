@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use celeriac_app::protocol::{State, Value};
-use celeriac_app::store::{Finish, Settle};
+use celeriac_app::store::{ControlChange, Finish, Settle, Whose};
 use celeriac_app::{App, TaskBody, TaskDefinition, TaskOptions};
 use tokio::time::Instant;
 
-use crate::harness::{Bench, assert_state};
+use crate::harness::{Bench, LONG, START, assert_state};
 
 fn limited(rate: &str) -> (TaskDefinition, Arc<Mutex<Vec<Instant>>>) {
     let starts = Arc::new(Mutex::new(Vec::new()));
@@ -36,6 +36,30 @@ async fn starts_keep_to_the_rate() {
     assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(99)), "{starts:?}");
     let took = starts[99] - starts[0];
     assert!(took < Duration::from_secs(15), "the limit is used: {took:?}");
+    worker.stop().await;
+}
+
+/// Keeps a rate limit of this task in the store, as a worker does that has obeyed it.
+async fn keep_limit(bench: &Bench, task: &str, rate: &str) {
+    let arguments = Value::Map(vec![("task_name".into(), task.into()), ("rate_limit".into(), rate.into())]);
+    let value = Value::Map(vec![("method".into(), "rate_limit".into()), ("arguments".into(), arguments)]);
+    let change = ControlChange { name: format!("rate_limit {task}").into(), value, at: START };
+    bench.store.control_state().keep(&Whose::All, vec![change], LONG).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_was_set_earlier_holds_for_the_first_tasks_of_a_worker() {
+    let (task, starts) = limited("1000/s");
+    let bench = Bench::new(App::new("test").task(task)).await;
+    keep_limit(&bench, "limited", "10/s").await;
+    for _ in 0..50 {
+        bench.call("limited").await;
+    }
+    let worker = bench.start();
+    bench.drained().await;
+    let starts = starts.lock().unwrap().clone();
+    assert_eq!(starts.len(), 50);
+    assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(99)), "{starts:?}");
     worker.stop().await;
 }
 

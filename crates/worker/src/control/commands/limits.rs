@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_app::task::RateLimit;
-use celeriac_app::{TaskDefinition, TaskOptions};
+use celeriac_app::{App, TaskDefinition, TaskOptions};
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{TimeLimits, Value, repr};
+use tokio::sync::oneshot;
 
 use crate::control::Question;
 use crate::control::panel::{Panel, Refusal, nok, ok};
@@ -57,8 +58,7 @@ impl Panel {
         command: &ControlCommand,
     ) -> Result<Value, Refusal> {
         let name = command.argument("task_name").and_then(Value::as_str).unwrap_or("None");
-        let limits =
-            TimeLimits { hard: time_of(command.argument("hard"))?, soft: time_of(command.argument("soft"))? };
+        let limits = times_of(command)?;
         let Some(task) = self.task("Change time limit", name) else { return Ok(nok("unknown task")) };
         let reply = match self.reply_for(&task, command).await? {
             Some(reply) => reply,
@@ -102,6 +102,23 @@ impl Panel {
     }
 }
 
+impl Question {
+    /// The limit that a command which was kept sets, for a loop that has not begun: its first task keeps to it, however long
+    /// an application takes to obey. Nothing if the command is about something else, or about no task of this app.
+    pub(crate) fn of_kept(command: &ControlCommand, app: &App) -> Option<Self> {
+        let task = app.find_task(command.argument("task_name")?.as_str()?)?.name.clone();
+        // Nobody waits for the answer.
+        let (done, _) = oneshot::channel();
+        match &*command.method {
+            "rate_limit" => {
+                rate_of(command.argument("rate_limit")).ok().map(|rate| Self::RateLimit(task, rate, done))
+            }
+            "time_limit" => times_of(command).ok().map(|limits| Self::TimeLimits(task, limits, done)),
+            _ => None,
+        }
+    }
+}
+
 /// A rate limit as Celery takes it: a number, text such as `10/m`, or nothing, which is no limit.
 ///
 /// Source: `rate`, `celery/utils/time.py`, Celery 5.7.0.
@@ -120,6 +137,10 @@ fn rate_of(given: Option<&Value>) -> Result<RateLimit, Refusal> {
         )
     };
     text.parse().map_err(|_| wrong())
+}
+
+fn times_of(command: &ControlCommand) -> Result<TimeLimits, Refusal> {
+    Ok(TimeLimits { hard: time_of(command.argument("hard"))?, soft: time_of(command.argument("soft"))? })
 }
 
 fn time_of(given: Option<&Value>) -> Result<Option<Duration>, Refusal> {
