@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use celeriac_protocol::Timestamp;
 use celeriac_protocol::control::{Address, ControlCommand};
+use celeriac_protocol::{Timestamp, Value};
 use celeriac_store::clock::Clock;
 use celeriac_store::{ControlChange, Error, Result, Store, Whose};
 use tokio::time::Instant;
@@ -33,8 +33,8 @@ pub(crate) struct Kept {
     node: Whose,
     /// For how long they are kept; zero is not at all.
     expires_after: Duration,
-    /// What this worker has obeyed, and when somebody wanted it so.
-    obeyed: HashMap<Box<str>, Timestamp>,
+    /// What this worker has obeyed, as it is kept, and when somebody wanted it so.
+    obeyed: HashMap<Box<str>, (Value, Timestamp)>,
     /// When everything was kept anew.
     renewed: Option<Instant>,
 }
@@ -82,20 +82,24 @@ impl Kept {
             }
             self.renewed = Some(Instant::now());
         }
-        found.retain(|kept| self.obeyed.get(&kept.name).is_none_or(|at| *at < kept.at));
+        found.retain(|kept| match self.obeyed.get(&kept.name) {
+            // Every worker that heard it has kept it, the last one for good.
+            Some((command, at)) => *at < kept.at && *command != kept.command.to_kept(),
+            None => true,
+        });
         Ok(found)
     }
 
     /// This worker has obeyed what was kept.
     pub(super) fn obeyed(&mut self, kept: KeptCommand) {
-        self.obeyed.insert(kept.name, kept.at);
+        self.obeyed.insert(kept.name, (kept.command.to_kept(), kept.at));
     }
 
     /// Keeps a command that this worker has obeyed, if it is one of those that are kept.
     pub(super) async fn keep(&mut self, command: &ControlCommand) -> Result<()> {
         let Some(name) = command.kept_as().filter(|_| !self.expires_after.is_zero()) else { return Ok(()) };
         let at = self.clock.now();
-        self.obeyed.insert(name.clone(), at);
+        self.obeyed.insert(name.clone(), (command.to_kept(), at));
         let whose = match command.address {
             Address::All => &Whose::All,
             Address::Nodes(_) | Address::Matching { .. } => &self.node,
@@ -123,7 +127,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use celeriac_protocol::Value;
     use celeriac_store::{ConnectOptions, connect};
 
     use super::*;
@@ -168,6 +171,20 @@ mod tests {
         one.keep(&pause("pause", Address::All)).await.unwrap();
         assert_eq!(methods(&other).await, ["pause"], "the later one counts");
         assert_eq!(other.unobeyed().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_several_have_heard_is_obeyed_once_by_each() {
+        let store = connect("memory://kept-by-several", &ConnectOptions::default()).await.unwrap();
+        let mut one = kept(&store, "one@h").await;
+        let in_an_hour = one.clock.now().saturating_add(Duration::from_secs(3600));
+        let clock = Clock::starting_at(in_an_hour);
+        let mut other = Kept::new(&store, &Options { clock, ..Options::default() });
+        one.keep(&pause("pause", Address::All)).await.unwrap();
+        other.keep(&pause("pause", Address::All)).await.unwrap();
+        assert_eq!(one.unobeyed().await.unwrap(), [], "the later one says the same");
+        other.keep(&pause("resume", Address::All)).await.unwrap();
+        assert_eq!(one.unobeyed().await.unwrap().len(), 1);
     }
 
     #[tokio::test]
