@@ -87,7 +87,8 @@ pub(crate) async fn status(args: Status, session: &mut Session<'_>) -> Result<()
     let receivers = args.receivers;
     let replies = ask("ping", Vec::new(), &receivers, session, shown::title).await?;
     if receivers.json {
-        session.output.json(&by_node(replies.clone()))?;
+        // Celery adds the line for people to it, unless it is told to be quiet.
+        return session.output.json(&by_node(replies));
     }
     session.output.line(online(replies.len()))
 }

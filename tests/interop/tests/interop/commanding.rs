@@ -89,6 +89,10 @@ async fn workers_of_both_kinds_answer_what_they_are_asked() {
         let names = tasks.get(node).unwrap().as_list().unwrap();
         assert!(names.contains(&"canvas.add [name=canvas.add]".into()), "{node}: {names:?}");
     }
+    let there = both.replies(&["status"]);
+    for node in [OURS, STOCK] {
+        assert_eq!(there.get(node).and_then(|said| said.get("ok")), Some(&"pong".into()), "{there:?}");
+    }
     let said = both.succeed(&["inspect", "ping", "-d", OURS]);
     assert_eq!(said, format!("->  {OURS}: OK\n        pong\n\n1 node online.\n"));
     let listed = both.succeed(&["inspect", "--list"]);
