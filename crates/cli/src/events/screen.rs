@@ -28,7 +28,7 @@ pub(super) struct Screen {
     /// Whether all that is known of it is shown.
     in_detail: bool,
     /// Where the detail is scrolled to, in lines.
-    scrolled: u16,
+    scrolled: usize,
     /// What is wrong with hearing events, if anything.
     pub(super) trouble: Option<String>,
 }
@@ -59,7 +59,9 @@ impl Screen {
     /// Goes to another row, or scrolls the detail.
     fn go(&mut self, picture: &Picture, to: impl Fn(usize) -> usize) {
         if self.in_detail {
-            self.scrolled = u16::try_from(to(usize::from(self.scrolled))).unwrap_or(0);
+            // The age of the last event makes no difference.
+            let lines = self.task(picture).map_or(0, |task| lines_of(task, Timestamp::from_micros(0)).len());
+            self.scrolled = to(self.scrolled).min(lines.saturating_sub(1));
             return;
         }
         let row = to(self.row(picture)).min(picture.len().saturating_sub(1));
@@ -134,23 +136,31 @@ impl Screen {
     }
 
     fn draw_detail(&self, frame: &mut Frame<'_>, area: Rect, task: &Task, now: Timestamp) {
-        let mut lines = vec![
-            fact("id", &task.id),
-            fact("task", &task.name),
-            fact("state", task.state),
-            fact("worker", &task.worker),
-            fact("last event", &task.at.map_or_else(String::new, |at| show_age(at, now))),
-            fact("runtime", &runtime(task)),
-        ];
-        for (name, value) in &task.facts {
-            let mut parts = value.lines();
-            lines.push(fact(name, parts.next().unwrap_or_default()));
-            lines.extend(parts.map(|part| Line::from(format!("{:14}{}", "", printable(part)))));
-        }
-        let scrolled = self.scrolled.min(u16::try_from(lines.len().saturating_sub(1)).unwrap_or(u16::MAX));
+        let lines = lines_of(task, now);
+        // What is told meanwhile may be shorter.
+        let scrolled = self.scrolled.min(lines.len().saturating_sub(1));
+        let scrolled = u16::try_from(scrolled).unwrap_or(u16::MAX);
         let detail = Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((scrolled, 0));
         frame.render_widget(detail.block(Block::bordered().title(" Task ")), area);
     }
+}
+
+/// All that is known of a task.
+fn lines_of(task: &Task, now: Timestamp) -> Vec<Line<'static>> {
+    let mut lines = vec![
+        fact("id", &task.id),
+        fact("task", &task.name),
+        fact("state", task.state),
+        fact("worker", &task.worker),
+        fact("last event", &task.at.map_or_else(String::new, |at| show_age(at, now))),
+        fact("runtime", &runtime(task)),
+    ];
+    for (name, value) in &task.facts {
+        let mut parts = value.lines();
+        lines.push(fact(name, parts.next().unwrap_or_default()));
+        lines.extend(parts.map(|part| Line::from(format!("{:14}{}", "", printable(part)))));
+    }
+    lines
 }
 
 fn fact(name: &str, value: &str) -> Line<'static> {
@@ -262,6 +272,23 @@ mod tests {
         assert_eq!(shown(&screen, &picture), include_str!("../../tests/screens/detail.txt"));
         press(&mut screen, KeyCode::Esc, &picture);
         assert!(shown(&screen, &picture).contains("Tasks, newest first"));
+    }
+
+    #[test]
+    fn the_detail_scrolls_between_its_first_and_its_last_line() {
+        let (mut screen, picture) = (Screen::default(), busy());
+        press(&mut screen, KeyCode::End, &picture);
+        press(&mut screen, KeyCode::Enter, &picture);
+        let top = shown(&screen, &picture);
+        press(&mut screen, KeyCode::End, &picture);
+        let end = shown(&screen, &picture);
+        assert!(end.contains("ValueError: no") && !end.contains("t.fails"), "{end}");
+        press(&mut screen, KeyCode::PageDown, &picture);
+        assert_eq!(shown(&screen, &picture), end, "there is no further");
+        press(&mut screen, KeyCode::Up, &picture);
+        assert_ne!(shown(&screen, &picture), end);
+        press(&mut screen, KeyCode::Home, &picture);
+        assert_eq!(shown(&screen, &picture), top);
     }
 
     #[test]
