@@ -13,8 +13,10 @@ const RECORDING: &[&str] =
 /// The releases that must interoperate.
 pub(crate) const CELERY: &[&str] = &["5.7.0", "5.6.3", "5.5.3"];
 
-/// What tells others of tasks out of an application; its tests run on the newest release only.
-const AGENTS: [&str; 4] = [
+/// What watches workers, and what tells others of tasks out of an application; tests of both run on the newest release only.
+const TOOLS: [&str; 6] = [
+    "flower==2.2.0",
+    "celery-prometheus-exporter==1.7.0",
     "opentelemetry-instrumentation-celery==0.66b2",
     "opentelemetry-sdk==1.45.2",
     "opentelemetry-exporter-otlp-proto-http==1.45.2",
@@ -34,10 +36,8 @@ pub(crate) fn celery(release: &str) -> Result<Option<PathBuf>> {
     let mut packages = vec![celery.as_str(), "backports.zstd==1.8.0"];
     // What applications of the tests run in, or are.
     packages.extend(["gevent==26.9.0", "eventlet==0.41.3", "uvloop==0.23.0", "django==5.2.19"]);
-    // And by which people watch workers.
-    packages.extend(["flower==2.2.0", "celery-prometheus-exporter==1.7.0"]);
     if release == CELERY[0] {
-        packages.extend(AGENTS);
+        packages.extend(TOOLS);
     }
     environment(&format!("python-celery-{release}"), &packages)
 }
