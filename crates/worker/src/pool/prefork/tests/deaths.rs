@@ -105,7 +105,7 @@ async fn a_panic_outside_of_a_task_ends_the_child_at_once_and_says_so() {
 #[tokio::test]
 async fn a_child_whose_task_closed_its_socket_ends_without_being_killed() {
     let mut bench = Bench::ready(1).await;
-    let death = bench.death("close_everything", []).await;
+    let death = bench.death("close_sockets", []).await;
     assert!(matches!(death.reason, DeathReason::Exit(74)), "{death:?}");
 }
 
