@@ -228,7 +228,7 @@ impl<E: SpanExporter> Courier<E> {
     fn works(&mut self) {
         let dropped = std::mem::take(&mut self.shared.lock().dropped);
         if std::mem::take(&mut self.is_away) {
-            tracing::info!(url = %self.url, dropped, "spans are exported again");
+            tracing::warn!(url = %self.url, dropped, "spans are exported again");
         } else if dropped > 0 {
             tracing::warn!(dropped, "spans were dropped: they cannot be exported as fast as they end");
         }
