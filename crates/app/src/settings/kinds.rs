@@ -214,26 +214,38 @@ impl SettingKind for Durability {
     }
 }
 
+/// A TOML table in one line, or nothing.
+fn by_task_in_a_line<T: SettingKind + Default>(text: &str) -> Result<T, InvalidSetting> {
+    let refuse = || T::refuse(&format_args!("{text:?}"));
+    match text {
+        "" => Ok(T::default()),
+        text => T::from_toml(DeValue::parse(text).map_err(|_| refuse())?.get_ref()),
+    }
+}
+
+/// The entries of a table by the name or pattern of a task, in the order of the file; `read` knows what one looks like.
+fn by_task<T: SettingKind, E>(
+    value: &DeValue<'_>,
+    read: impl Fn(&DeValue<'_>) -> Option<E>,
+) -> Result<Vec<(Box<str>, E)>, InvalidSetting> {
+    let DeValue::Table(table) = value else { return Err(refuse_toml::<T>(value)) };
+    let entries = in_file_order(table).into_iter().map(|(name, given)| {
+        let given = given.get_ref();
+        Ok((name.get_ref().as_ref().into(), read(given).ok_or_else(|| refuse_toml::<T>(given))?))
+    });
+    entries.collect()
+}
+
 impl SettingKind for Routes {
     const EXPECTED: &'static str = "routes, such as { \"feed.*\" = \"feeds\" }";
 
     /// A TOML table in one line, or nothing.
     fn from_text(text: &str) -> Result<Self, InvalidSetting> {
-        let refuse = || Self::refuse(&format_args!("{text:?}"));
-        match text {
-            "" => Ok(Self::default()),
-            text => Self::from_toml(DeValue::parse(text).map_err(|_| refuse())?.get_ref()),
-        }
+        by_task_in_a_line(text)
     }
 
     fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
-        let DeValue::Table(table) = value else { return Err(refuse_toml::<Self>(value)) };
-        let entries = in_file_order(table).into_iter().map(|(name, target)| {
-            let target =
-                route_target(target.get_ref()).ok_or_else(|| refuse_toml::<Self>(target.get_ref()))?;
-            Ok((name.get_ref().as_ref(), target))
-        });
-        Ok(Self::new(entries.collect::<Result<Vec<_>, _>>()?))
+        Ok(Self::new(by_task::<Self, _>(value, route_target)?))
     }
 
     fn show(&self) -> String {
@@ -254,20 +266,11 @@ impl SettingKind for Objectives {
 
     /// A TOML table in one line, or nothing.
     fn from_text(text: &str) -> Result<Self, InvalidSetting> {
-        let refuse = || Self::refuse(&format_args!("{text:?}"));
-        match text {
-            "" => Ok(Self::default()),
-            text => Self::from_toml(DeValue::parse(text).map_err(|_| refuse())?.get_ref()),
-        }
+        by_task_in_a_line(text)
     }
 
     fn from_toml(value: &DeValue<'_>) -> Result<Self, InvalidSetting> {
-        let DeValue::Table(table) = value else { return Err(refuse_toml::<Self>(value)) };
-        let entries = in_file_order(table).into_iter().map(|(name, given)| {
-            let given = given.get_ref();
-            Ok((name.get_ref().as_ref(), objective(given).ok_or_else(|| refuse_toml::<Self>(given))?))
-        });
-        Ok(Self::new(entries.collect::<Result<Vec<_>, _>>()?))
+        Ok(Self::new(by_task::<Self, _>(value, objective)?))
     }
 
     fn show(&self) -> String {
