@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use celeriac::protocol::Message;
 use celeriac_faults::{Proxy, Server, Weather, free_port};
 use celeriac_recovery::patient::kills_its_process;
 use tokio::runtime::Runtime;
@@ -137,13 +136,14 @@ fn a_worker_whose_queue_is_paused_is_not_ready_until_it_goes_on() {
     let server = Server::start();
     let (asked, mut ward, mut worker) = start(&server.url(0));
     let runtime = Runtime::new().unwrap();
-    let store = runtime.block_on(ward.store());
+    let app = ward.app();
     let tell = |method: &str| {
-        let body = format!(r#"{{"method": "{method}", "arguments": {{"queue": "celery"}}}}"#);
-        let (content_type, body) = ("application/json".into(), body.into_bytes().into());
-        let command = Message { content_type, body, ..Message::default() };
-        let broadcasts = store.broadcasts();
-        runtime.block_on(broadcasts.broadcast("celery.pidbox", "", command)).unwrap();
+        let call = app.control().call(method).argument("queue", "celery").limit(1);
+        let began = Instant::now();
+        // A worker that starts may not listen yet.
+        while runtime.block_on(call.clone().replies()).unwrap().is_empty() {
+            assert!(began.elapsed() < RECOVERS, "nobody obeys {method} after {RECOVERS:?}");
+        }
     };
     tell("pause");
     asked.until_ready_is(UNAVAILABLE, TELLS);
