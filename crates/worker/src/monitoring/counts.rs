@@ -14,7 +14,7 @@ use crate::request::Request;
 /// The most tasks that are counted under their own names.
 pub(crate) const MOST_NAMES: usize = 200;
 
-/// What all further tasks are counted under.
+/// What all further tasks are counted under, unless a task is named so.
 const OTHER: &str = "other";
 
 /// The upper bounds of the buckets of every histogram, in seconds.
@@ -120,7 +120,7 @@ const RESTARTS: [&str; 9] = [
 /// What has happened since the worker started.
 #[derive(Clone, Debug)]
 pub(crate) struct Counts {
-    /// By task, those that are not [`OTHER`] in the order in which they first came.
+    /// By task, in the order in which they first came; then all further ones together.
     pub(crate) tasks: Vec<TaskCounts>,
     places: HashMap<TaskName, usize>,
     objectives: Objectives,
@@ -165,16 +165,27 @@ impl Counts {
 
     fn new_place(&mut self, name: &TaskName) -> usize {
         let next = self.tasks.len();
-        let (place, label, objective) = match next {
-            0..MOST_NAMES => (next, name.as_str(), self.objectives.find(name.as_str())),
-            _ => (MOST_NAMES, OTHER, Objective::default()),
-        };
+        let place = next.min(MOST_NAMES);
         if place == next {
-            self.tasks.push(TaskCounts::new(label, objective));
+            let counts = match next {
+                MOST_NAMES => TaskCounts::new(&self.name_of_further_tasks(), Objective::default()),
+                _ => TaskCounts::new(name.as_str(), self.objectives.find(name.as_str())),
+            };
+            self.tasks.push(counts);
         }
         // Bounded by the tasks of the app.
         self.places.insert(name.clone(), place);
         place
+    }
+
+    /// A name that none of the tasks has which are counted under their own: two series of one name make a page that no
+    /// scraper takes.
+    fn name_of_further_tasks(&self) -> String {
+        let mut name = OTHER.to_owned();
+        while self.tasks.iter().any(|task| *task.name == *name) {
+            name.insert(0, '_');
+        }
+        name
     }
 
     /// A request has started. A retry starts late on purpose, so only first runs tell how soon tasks start.
@@ -254,6 +265,8 @@ fn state(outcome: &Outcome) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use celeriac_app::TaskDefinition;
     use celeriac_protocol::Value;
 
@@ -284,6 +297,23 @@ mod tests {
         assert_eq!(counts.tasks.len(), MOST_NAMES + 1);
         let other = counts.tasks.last().unwrap();
         assert_eq!((&*other.name, other.ended[5]), (OTHER, 50));
+    }
+
+    #[test]
+    fn a_task_of_the_name_of_further_ones_keeps_it() {
+        let mut counts = Counts::default();
+        let names = (2..MOST_NAMES).map(|number| format!("t{number}"));
+        for name in [OTHER.to_owned(), format!("_{OTHER}")].into_iter().chain(names) {
+            counts.ended(&named(&name), &Outcome::Ignored, NOW);
+        }
+        for name in ["one more", "and another", OTHER] {
+            counts.ended(&named(name), &Outcome::Ignored, NOW);
+        }
+        let labels: HashSet<_> = counts.tasks.iter().map(|task| &*task.name).collect();
+        assert_eq!((labels.len(), counts.tasks.len()), (MOST_NAMES + 1, MOST_NAMES + 1));
+        let ended =
+            |name: &str| counts.tasks.iter().find(|task| &*task.name == name).map(|task| task.ended[5]);
+        assert_eq!((ended(OTHER), ended("_other"), ended("__other")), (Some(2), Some(1), Some(2)));
     }
 
     #[test]
