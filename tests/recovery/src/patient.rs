@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celeriac::prelude::*;
 use celeriac::resource::{ProcessKind, ResourceRequest};
@@ -105,6 +105,17 @@ pub async fn lasts(notes: Shared<Notes>, number: u32, millis: u64) -> TaskResult
     Ok(number * 2)
 }
 
+/// Keeps a processor busy in a child process for as long as it is told.
+#[celeriac::task(name = "patient.spins", isolation = "process")]
+pub fn spins(notes: Shared<Notes>, number: u32, millis: u64) -> TaskResult<u32> {
+    notes.diary.started(notes.worker, number)?;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(millis) {
+        std::hint::spin_loop();
+    }
+    Ok(number * 2)
+}
+
 /// Kills the process it runs in: a child, so that the worker goes on.
 #[celeriac::task(name = "patient.kills_its_process", isolation = "process")]
 pub fn kills_its_process(notes: Shared<Notes>, number: u32) -> TaskResult<u32> {
@@ -153,6 +164,7 @@ pub fn app() -> App {
         add_up,
         at_most_once,
         lasts,
+        spins,
         kills_its_process,
         kills_its_worker
     ]);

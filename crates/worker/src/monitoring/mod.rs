@@ -2,7 +2,8 @@
 //!
 //! Off unless somebody asks for it; then no other part of the worker does anything for it. A thread of its own answers, so
 //! that it can say of a loop that hangs that it hangs. What it says of the store and of fetching it knows beforehand
-//! ([`vitals`]): no probe asks the broker, a pool or Python.
+//! ([`vitals`]): no probe asks the broker, a pool or Python, or waits for anything else. What takes long, the text of a
+//! scrape, is made on another thread.
 //!
 //! - [`vitals`]: whether the worker lives, fetches, and has ever done so, as a state machine;
 //! - [`pulse`]: asks the loop twice a second whether it turns;
@@ -10,12 +11,14 @@
 //! - [`counts`]: what the loop counts, and [`snapshot`]: what it tells of itself at a scrape;
 //! - [`text`], [`families`] and [`render`]: all of it in the text format of OpenMetrics;
 //! - [`server`]: answers over HTTP;
+//! - [`priority`]: has the system run that thread soon;
 //! - [`service`]: tells systemd.
 
 mod counts;
 mod families;
 #[cfg(test)]
 mod parser;
+mod priority;
 mod pulse;
 mod render;
 mod server;
@@ -79,7 +82,10 @@ impl Monitor {
         };
         thread::Builder::new()
             .name("celeriac-monitor".to_owned())
-            .spawn(move || runtime.block_on(work))
+            .spawn(move || {
+                priority::raise();
+                runtime.block_on(work);
+            })
             .map_err(failed)?;
         Ok(Some(Self { signs, queues: Some(queues), _until_dropped: until_dropped }))
     }
@@ -96,7 +102,11 @@ impl Monitor {
 }
 
 fn start_runtime() -> Result<Runtime, Error> {
-    Builder::new_current_thread().enable_all().build().map_err(failed)
+    // Its other threads make texts for scrapers, which nobody waits for as for a probe.
+    let usual = priority::of_this_thread();
+    let lower = move || priority::lower_to(usual);
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(1).on_thread_start(lower).build().map_err(failed)
 }
 
 fn failed(source: std::io::Error) -> Error {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use celeriac_app::resource::{ResourceHealth, ResourceState};
+use tokio::time::Instant;
 
 use super::counts::{BOUNDS, Histogram, Kept, STATES, TaskCounts};
 use super::families::{
@@ -14,6 +15,7 @@ use super::families::{
 };
 use super::snapshot::{PoolState, Snapshot};
 use super::text::{Family, Text};
+use super::vitals::Vitals;
 use super::watch::QueueState;
 
 /// What the worker is besides what its loop says.
@@ -23,6 +25,17 @@ pub(super) struct Condition {
     pub(super) store_answers: bool,
     /// How many requests went to the store, over all connections of the worker.
     pub(super) round_trips: u64,
+}
+
+impl Condition {
+    /// At this moment.
+    pub(super) fn of(vitals: &mut Vitals, now: Instant) -> Self {
+        Self {
+            is_ready: vitals.ready(now).is_ok(),
+            store_answers: vitals.store_answers(now),
+            round_trips: vitals.round_trips(),
+        }
+    }
 }
 
 /// A family, and what it says of one thing.

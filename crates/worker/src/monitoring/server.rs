@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use super::render::{Condition, render};
@@ -122,15 +123,11 @@ impl Desk {
     async fn scrape(&self) -> Option<String> {
         let snapshot = self.snapshot().await?;
         let queues = self.queues(&snapshot).await;
-        let now = Instant::now();
-        let mut vitals = self.signs.vitals();
-        let condition = Condition {
-            is_ready: vitals.ready(now).is_ok(),
-            store_answers: vitals.store_answers(now),
-            round_trips: vitals.round_trips(),
-        };
-        drop(vitals);
-        Some(render(&snapshot, condition, queues.as_deref()))
+        let condition = Condition::of(&mut self.signs.vitals(), Instant::now());
+        // It takes some milliseconds where there are many tasks, and probes are answered on this thread.
+        let text = spawn_blocking(move || render(&snapshot, condition, queues.as_deref()));
+        // It fails if it panics, or if the worker ends meanwhile.
+        text.await.ok()
     }
 
     async fn snapshot(&self) -> Option<Box<Snapshot>> {
@@ -165,4 +162,111 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
         .header(CACHE_CONTROL, "no-store")
         .body(Full::new(Bytes::from(body)))
         .expect("names and values of headers are constants")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use celeriac_protocol::QueueName;
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+
+    use super::*;
+    use crate::monitoring::Counts;
+    use crate::monitoring::vitals::{Standing, Vitals};
+    use crate::outcome::Outcome;
+    use crate::testing::{NOW, delivery, request_of, task};
+
+    /// What happened to the worker before it was asked.
+    type Past = fn(&mut Vitals, Instant);
+
+    /// A desk, and its ends at a loop and a store that do nothing.
+    type Deaf = (Desk, mpsc::UnboundedReceiver<Input>, mpsc::Receiver<QueuesAsked>);
+
+    fn desk() -> Deaf {
+        let (inputs, loop_) = mpsc::unbounded_channel();
+        let (queues, store) = mpsc::channel(1);
+        (Desk { signs: Signs::default(), inputs, queues }, loop_, store)
+    }
+
+    /// A snapshot whose text takes its time.
+    fn large() -> Snapshot {
+        let mut counts = Counts::default();
+        for number in 0..500 {
+            let task = celeriac_app::TaskDefinition { name: format!("t{number}").into(), ..task() };
+            let request = request_of(task, delivery(1));
+            counts.ran(&request, Duration::from_millis(20));
+            counts.ended(&request, &Outcome::Ignored, NOW);
+        }
+        Snapshot {
+            counts,
+            node_name: "one@here".to_owned(),
+            app: "demo".to_owned(),
+            queues: vec![QueueName::new("q")],
+            unsettled: 0,
+            prefetch_limit: 1,
+            pools: Vec::new(),
+            resources: Vec::new(),
+            child_resources: BTreeMap::new(),
+        }
+    }
+
+    /// How much the calling thread has had of a processor.
+    fn used() -> Duration {
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(tv_sec.unsigned_abs(), u32::try_from(tv_nsec).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_probe_waits_for_nothing_whatever_has_come_to_a_halt() {
+        let pasts: [(&str, Past); 4] = [
+            ("it starts", |_, _| {}),
+            ("the loop hangs", |vitals, now| {
+                vitals.turned(Standing::Working, now);
+                vitals.ask(now);
+            }),
+            ("a fetch hangs", |vitals, now| {
+                vitals.turned(Standing::Working, now);
+                vitals.answered(now);
+                vitals.fetch_begins(now);
+            }),
+            ("it stops", |vitals, now| vitals.turned(Standing::Stopping, now)),
+        ];
+        for (what, past) in pasts {
+            let (desk, _loop, _store) = desk();
+            past(&mut desk.signs.vitals(), Instant::now());
+            // A scrape waits for the loop meanwhile.
+            let mut scrape = pin!(desk.answer(&Method::GET, "/metrics"));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(scrape.as_mut().poll(&mut context).is_pending(), "{what}");
+            for path in ["/live", "/ready", "/startup"] {
+                let answer = pin!(desk.answer(&Method::GET, path)).poll(&mut context);
+                assert!(matches!(answer, Poll::Ready(_)), "{path} waits where {what}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_text_of_a_scrape_is_made_beside_the_thread_that_answers() {
+        let condition = Condition { is_ready: true, store_answers: true, round_trips: 0 };
+        let snapshot = large();
+        let began = used();
+        let text = render(&snapshot, condition, None);
+        let alone = used() - began;
+
+        let (desk, mut loop_, _) = desk();
+        let snapshot = Box::new(snapshot);
+        let began = used();
+        let scrape = desk.scrape();
+        let answer = async {
+            let Some(Input::Scrape(answer)) = loop_.recv().await else { panic!("the loop is not asked") };
+            answer.send(snapshot).unwrap();
+        };
+        let (scraped, ()) = tokio::join!(scrape, answer);
+        let here = used() - began;
+        assert_eq!(scraped.unwrap().len(), text.len());
+        assert!(here < alone / 2, "{here:?} of {alone:?} were spent here");
+    }
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use celeriac_faults::{Proxy, Server, Weather, free_port};
-use celeriac_recovery::patient::kills_its_process;
+use celeriac_recovery::patient::{kills_its_process, on_runtime, on_thread, spins};
 use tokio::runtime::Runtime;
 
 use crate::harness::{Patient, Ward};
@@ -18,6 +18,12 @@ const RECOVERS: Duration = Duration::from_secs(30);
 
 /// How long an answer may take. The worker needs less than 10 ms for it; the rest is for a busy machine.
 const ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long half of the answers take at most, even where all processors are busy.
+const MOSTLY_ANSWERS: Duration = Duration::from_millis(10);
+
+/// How often that is measured before it counts as missed: others may want the whole machine for a while.
+const ROUNDS: usize = 10;
 
 /// How many children a worker has.
 const CHILDREN: u32 = 4;
@@ -43,6 +49,35 @@ impl Asked {
         stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("/{path}: {error}"));
         assert!(began.elapsed() < ANSWERS, "/{path} took {:?}", began.elapsed());
         Some(answer)
+    }
+
+    /// Asserts that half of the answers come within ten milliseconds, in one round at least: in no round would they, if an
+    /// answer waited for the loop, a task or the store. `begin` is called before each round.
+    fn answers_soon(&self, mut begin: impl FnMut()) {
+        let mut medians = Vec::new();
+        while medians.len() < ROUNDS {
+            begin();
+            let median = self.median_of_a_round();
+            println!("half of the answers came within {median:.2?}");
+            if median <= MOSTLY_ANSWERS {
+                return;
+            }
+            medians.push(median);
+        }
+        panic!("half of the answers took longer than {MOSTLY_ANSWERS:?} in each round: {medians:?}");
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "probes come at intervals")]
+    fn median_of_a_round(&self) -> Duration {
+        let mut took = Vec::new();
+        for path in ["live", "ready", "startup"].repeat(40) {
+            let began = Instant::now();
+            self.answer(path).expect("the worker listens");
+            took.push(began.elapsed());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        took.sort_unstable();
+        took[took.len() / 2]
     }
 
     /// Waits until `/ready` says no for this reason.
@@ -103,6 +138,7 @@ fn a_worker_whose_redis_says_nothing_is_not_ready_until_it_does() {
     for _ in 0..2 {
         server.pause();
         asked.until_ready_is(UNAVAILABLE, TELLS);
+        asked.answers_soon(|| {});
         server.go_on();
         asked.until_ready_is(OK, RECOVERS);
     }
@@ -168,4 +204,16 @@ fn a_worker_whose_children_are_all_stuck_at_their_start_is_not_ready_until_they_
     asked.until_ready_is(UNAVAILABLE, TELLS);
     std::fs::remove_file(ward.stuck()).unwrap();
     asked.until_ready_is(OK, RECOVERS);
+}
+
+#[test]
+fn a_worker_whose_processors_are_all_busy_answers_in_ten_milliseconds() {
+    let (asked, ward, _worker) = start_with(Ward::new());
+    let (runtime, app) = (Runtime::new().unwrap(), ward.app());
+    let spinning = (0..CHILDREN).map(|number| spins.s(number, 60_000));
+    runtime.block_on(app.send_many(spinning)).unwrap();
+    asked.answers_soon(|| {
+        let small = (0..200).flat_map(|number| [on_runtime.s(number), on_thread.s(number)]);
+        runtime.block_on(app.send_many(small)).unwrap();
+    });
 }
