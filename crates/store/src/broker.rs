@@ -49,6 +49,10 @@ pub trait Broker: Send + Sync {
     /// that does not exist. For every known queue by name if none is named and the server can list them.
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>>;
 
+    /// Does what every fetch needs of the server, and takes nothing: on `Ok` a fetch would have got on at this moment, whether
+    /// or not anything waits. For a file that includes its write lock.
+    async fn rehearse_fetch(&self) -> Result<()>;
+
     /// For each of these queues, in order, the headers of what has its turn next: of each priority that is told apart one
     /// message, the longest waiting. Nothing is taken. Stored bytes that are no message have no headers.
     async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>>;

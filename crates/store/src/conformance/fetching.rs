@@ -28,6 +28,16 @@ pub async fn the_highest_priority_comes_first(store: &StoreUnderTest) {
     assert_eq!(ids(&store.consume(&[&queue()]).await.several(priorities.len()).await), expected);
 }
 
+/// A rehearsed fetch takes nothing, whether or not there is something to take.
+pub async fn a_rehearsed_fetch_takes_nothing(store: &StoreUnderTest) {
+    store.broker().rehearse_fetch().await.unwrap();
+    store.broker().publish(vec![publish(&queue(), message("a"))].into()).await.unwrap();
+    store.broker().rehearse_fetch().await.unwrap();
+    let stats = store.stats(&queue()).await;
+    assert_eq!((stats.ready, stats.lent.unwrap_or(0)), (1, 0));
+    assert_eq!(ids(&store.consume(&[&queue()]).await.several(1).await), ["a"]);
+}
+
 /// Among messages of one priority, the longest waiting comes first.
 pub async fn messages_of_one_priority_keep_their_order(store: &StoreUnderTest) {
     let batch =

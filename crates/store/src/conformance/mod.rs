@@ -72,6 +72,7 @@ macro_rules! store_laws {
                 a_dropped_fetch_loses_nothing,
                 what_a_dropped_fetch_took_goes_back_at_close,
                 a_lent_message_is_nobody_elses,
+                a_rehearsed_fetch_takes_nothing,
                 the_prefetch_limit_holds,
                 a_full_consumer_leaves_messages_to_others,
                 the_delivery_count_rises_at_each_fetch,

@@ -53,6 +53,10 @@ impl Broker for MemoryStore {
         }))
     }
 
+    async fn rehearse_fetch(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>> {
         Ok(self.read(|state| names.iter().map(|queue| state.first_waiting(queue)).collect()))
     }

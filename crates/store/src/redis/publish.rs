@@ -12,8 +12,8 @@ use super::keys::LOWEST;
 use super::script::{Arguments, PUBLISH, PURGE, read};
 use super::{RedisStore, Shared, consumer, lock};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Error, Located, Publication, Publish, QueueStats, Result, Search,
-    Sightings, Subscription,
+    Broker, Capabilities, ConsumeOptions, Error, Located, Publication, Publish, QueueStats, Result,
+    Revocations, Search, Sightings, Subscription,
 };
 
 /// A message as it is stored. Made in the task that publishes.
@@ -164,6 +164,11 @@ impl Broker for RedisStore {
 
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {
         self.shared.queue_stats(names).await
+    }
+
+    async fn rehearse_fetch(&self) -> Result<()> {
+        // A script, as a fetch is, that looks up one place.
+        self.revoked(&[TaskId::fresh()]).await.map(drop)
     }
 
     async fn first_waiting(&self, names: &[QueueName]) -> Result<Vec<Vec<Headers>>> {

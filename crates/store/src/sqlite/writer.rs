@@ -147,7 +147,7 @@ struct WriterThread {
     wake: Arc<Wake>,
     queues: QueueIds,
     checkpointer: Checkpointer,
-    /// Pages in the log after the last commit.
+    /// Pages in the log after the last commit that wrote something, until that was considered.
     logged: Arc<AtomicI32>,
 }
 
@@ -243,7 +243,7 @@ impl WriterThread {
             Ok(touched) => {
                 self.queues.keep();
                 self.wake.announce(touched);
-                self.checkpointer.consider(&self.connection, self.logged.load(Ordering::Relaxed));
+                self.checkpointer.consider(&self.connection, self.logged.swap(0, Ordering::Relaxed));
                 Ok(())
             }
             Err(error) => {

@@ -1,9 +1,9 @@
-//! Asks the store, on the threads of those who ask it otherwise: whether it answers, and what waits.
+//! Asks the store, on the threads of those who ask it otherwise: whether it lets anybody fetch, and what waits.
 
 use std::time::Duration;
 
 use celeriac_app::sent_at;
-use celeriac_protocol::{Headers, QueueName, TaskId, Timestamp};
+use celeriac_protocol::{Headers, QueueName, Timestamp};
 use celeriac_store::clock::Clock;
 use celeriac_store::{QueueStats, Store};
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::vitals::Signs;
 
-/// How often the store is asked whether it answers.
+/// How often a fetch is rehearsed.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// How long it has.
@@ -44,14 +44,15 @@ impl StoreWatch {
     pub(crate) async fn run(mut self) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A small question that every store answers by a look at an index.
-        let nobody = [TaskId::fresh()];
         loop {
             tokio::select! {
                 biased;
                 _ = ticks.tick() => {
-                    let answer = timeout(PATIENCE, self.store.revocations().revoked(&nobody)).await;
-                    self.note(answer.is_ok_and(|answer| answer.is_ok()));
+                    // Reading would prove little: a file whose write lock is held reads well, and nothing can be fetched.
+                    let rehearsed = timeout(PATIENCE, self.store.broker().rehearse_fetch()).await;
+                    if rehearsed.is_ok_and(|rehearsed| rehearsed.is_ok()) {
+                        self.signs.vitals().answered(Instant::now());
+                    }
                     self.signs.vitals().count_round_trips(self.store.broker().round_trips());
                 }
                 Some(asked) = self.asked.recv() => self.say_what_waits(asked).await,
@@ -64,7 +65,6 @@ impl StoreWatch {
         let broker = self.store.broker();
         let both = async { tokio::try_join!(broker.queues(&queues), broker.first_waiting(&queues)) };
         if let Ok(Ok((stats, firsts))) = timeout(PATIENCE, both).await {
-            self.note(true);
             let now = self.clock.now();
             let oldest = |headers: Vec<Headers>| headers.iter().filter_map(waits_since).min();
             let since = firsts.into_iter().map(oldest);
@@ -74,12 +74,6 @@ impl StoreWatch {
             };
             // Who asked may have lost patience.
             let _ = answer.send(stats.into_iter().zip(since).map(state).collect());
-        }
-    }
-
-    fn note(&self, answered: bool) {
-        if answered {
-            self.signs.vitals().answered(Instant::now());
         }
     }
 }

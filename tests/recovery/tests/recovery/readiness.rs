@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use celeriac_faults::{Proxy, Server, Weather, free_port};
 use celeriac_recovery::patient::{kills_its_process, on_runtime, on_thread, spins};
+use rusqlite::Connection;
 use tokio::runtime::Runtime;
 
 use crate::harness::{Patient, Ward};
@@ -204,6 +205,20 @@ fn a_worker_whose_children_are_all_stuck_at_their_start_is_not_ready_until_they_
     asked.until_ready_is(UNAVAILABLE, TELLS);
     std::fs::remove_file(ward.stuck()).unwrap();
     asked.until_ready_is(OK, RECOVERS);
+}
+
+#[test]
+fn a_worker_whose_file_another_process_keeps_to_itself_is_not_ready_until_it_lets_go() {
+    let (asked, ward, _worker) = start_with(Ward::new());
+    let other = Connection::open(ward.file()).unwrap();
+    for _ in 0..2 {
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        asked.until_ready_is(UNAVAILABLE, TELLS);
+        asked.until_it_says("the store has not answered for");
+        assert_eq!(asked.ask("startup"), Some(OK), "it has been ready once");
+        other.execute_batch("COMMIT").unwrap();
+        asked.until_ready_is(OK, RECOVERS);
+    }
 }
 
 #[test]

@@ -276,6 +276,25 @@ async fn a_deadline_without_end_is_as_good_as_any() {
     store.broker().publish(publish_many("a", 2).into()).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_rehearsed_fetch_takes_the_write_lock_and_writes_nothing() {
+    let folder = Folder::new();
+    let hasty = ConnectOptions { deadline: Duration::from_millis(50), ..ConnectOptions::default() };
+    let store = folder.open(&hasty).await;
+    let log = folder.file().with_extension("db-wal");
+    let written = std::fs::metadata(&log).unwrap().len();
+    let other = folder.plain();
+    // Who reads is in nobody's way.
+    other.execute_batch("BEGIN; SELECT count(*) FROM message").unwrap();
+    store.broker().rehearse_fetch().await.unwrap();
+    other.execute_batch("COMMIT; BEGIN IMMEDIATE").unwrap();
+    let error = store.broker().rehearse_fetch().await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    other.execute_batch("COMMIT").unwrap();
+    store.broker().rehearse_fetch().await.unwrap();
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), written);
+}
+
 #[test]
 fn many_may_open_a_new_file_at_once() {
     for round in 0..300 {
