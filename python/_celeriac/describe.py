@@ -25,6 +25,7 @@ def describe(app, parent):
         "command": command.describe(parent),
         "settings": {**_settings(app), **_chosen(app, parent)},
         "queues": [queue.name for queue in app.amqp.queues.consume_from.values()],
+        "bindings": list(_bindings(app)),
         "pool": pool,
         "tasks": [_task(name, task, pool) for name, task in app.tasks.items()],
         "listened_to": listened_to(),
@@ -33,6 +34,16 @@ def describe(app, parent):
         "stats": commands.facts(app, parent),
         "unsupported": list(unsupported.of(app, parent, pool)),
     }
+
+
+def _bindings(app):
+    """How the queues that the settings name are bound, whether they are consumed or not."""
+    for queue in app.amqp.queues.values():
+        bound = [(queue.exchange, queue.routing_key)] if queue.exchange is not None else []
+        bound += [(binding.exchange, binding.routing_key) for binding in queue.bindings]
+        for exchange, routing_key in bound:
+            if exchange.name:
+                yield {"queue": queue.name, "exchange": exchange.name, "type": exchange.type, "routing_key": routing_key or ""}
 
 
 def _settings(app):

@@ -7,9 +7,7 @@ import logging
 import uuid
 from collections import deque
 
-from kombu.transport.virtual.exchange import TopicExchange
-
-from celeriac.sqlite import broadcasts, messages, wake
+from celeriac.sqlite import bindings, broadcasts, messages, wake
 
 _log = logging.getLogger(__name__)
 
@@ -83,10 +81,5 @@ class PassingQueue:
             listener.close()
 
 
-_topics = TopicExchange(None)
-
-
 def _matches(wanted, routing_key):
-    if wanted is None or wanted == routing_key:
-        return True
-    return _topics._match(_topics.key_to_pattern(wanted), routing_key) is not None
+    return wanted is None or bindings.matches("topic", wanted, routing_key)

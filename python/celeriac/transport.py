@@ -3,11 +3,11 @@
 Differences from a broker that is a server:
 
 - A message with an ETA is held by the store's schedule until it is due.
-- Bindings live in the process that has declared them. A task for an exchange to which nothing is bound here is refused, because nobody
-  can say where it belongs; what is not a task (events) is dropped then, as AMQP does.
+- Bindings of queues are kept in the file, for all processes. A task for an exchange to which no queue is bound is refused, because
+  nobody can say where it belongs; what is not a task (events) is dropped then, as AMQP does.
 - What is said to everybody (remote control, replies to it, events) reaches those who listen at that moment, for 30 seconds at most:
   queues that are declared as exclusive or to be deleted automatically, and bound to an exchange that is a fan-out or topic one or not
-  durable, are not stored (`passing.py`). Other queues cannot be bound to a fan-out exchange.
+  durable, are not stored (`passing.py`). Other queues that are bound to a fan-out exchange get a copy each, as in AMQP.
 - Revoking tasks is state of the store too, whether a worker hears of it or not.
 - A worker's deliveries are its own for as long as its process renews their lease (30 s, or the transport option `lease`); closing the
   connection gives them back at once.
@@ -24,7 +24,7 @@ from kombu.transport import virtual
 from kombu.utils.json import loads
 
 from celeriac.passing import PassingQueue, carries
-from celeriac.sqlite import broadcasts, lending, place, queues, revocations, wake
+from celeriac.sqlite import bindings, broadcasts, lending, place, queues, revocations, wake
 from celeriac.sqlite.errors import StoreError, Unavailable
 from celeriac.sqlite.messages import NewMessage
 from celeriac.sqlite.store import open_store
@@ -99,9 +99,21 @@ class Channel(virtual.Channel):
             self.store.publish([NewMessage(queue, message) for queue in found])
         elif not is_heard and _is_task(message):
             raise ChannelError(
-                f"no queue of this process is bound to the exchange {exchange!r} with the routing key {routing_key!r}, and the embedded "
-                "store keeps no bindings: send the task to a queue"
+                f"no queue is bound to the exchange {exchange!r} with the routing key {routing_key!r}: send the task to a queue"
             )
+
+    def _lookup(self, exchange, routing_key, default=None):
+        found = self._bound(exchange, routing_key) if exchange else ()
+        return found or super()._lookup(exchange, routing_key, default)
+
+    def _bound(self, exchange, routing_key):
+        """The queues that are bound to an exchange with such a key, by whatever process."""
+        found = bindings.find(self.store, exchange, routing_key or "")
+        try:
+            found.update(self.typeof(exchange).lookup(self.get_table(exchange), exchange, routing_key, None))
+        except KeyError:
+            pass
+        return found
 
     def _put(self, queue, message, **kwargs):
         self.store.publish([NewMessage(queue, message)])
@@ -111,6 +123,9 @@ class Channel(virtual.Channel):
         revoked, terminate = _revoked(message) if exchange.endswith(".pidbox") else ([], False)
         if revoked:
             self.revoke(revoked, False)
+        bound = self._bound(exchange, routing_key)
+        if bound:
+            self.store.publish([NewMessage(queue, message) for queue in bound])
         is_heard = broadcasts.send(self.store, exchange, routing_key or "", message)
         if terminate and not is_heard:
             # Those who hear it do so themselves, and reply.
@@ -133,14 +148,17 @@ class Channel(virtual.Channel):
             if passing is None:
                 passing = self.connection.passing[queue] = PassingQueue(self.store, queue, goes_with_consumer)
             return passing.bind(exchange, declared["type"], routing_key or "")
-        if declared.get("type") == "fanout":
-            raise StoreError(
-                f"the embedded store keeps no bindings: the queue {queue} can be bound to the fan-out exchange {exchange} only if it is "
-                "exclusive or deleted automatically"
-            )
         if goes_with_consumer is not None:
             self._make(queue)
+        elif exchange:
+            bindings.add(self.store, queue, exchange, declared.get("type") or "direct", routing_key or "")
         return super().queue_bind(queue, exchange, routing_key, arguments, **kwargs)
+
+    def queue_unbind(self, queue, exchange=None, routing_key="", arguments=None, **kwargs):
+        if exchange:
+            declared = self.state.exchanges.get(exchange) or {}
+            bindings.remove(self.store, queue, exchange, declared.get("type") or "direct", routing_key or "")
+        return super().queue_unbind(queue, exchange, routing_key, arguments, **kwargs)
 
     def _new_queue(self, queue, auto_delete=False, exclusive=False, **kwargs):
         if auto_delete or exclusive:
@@ -163,7 +181,10 @@ class Channel(virtual.Channel):
         self.connection.fleeting.pop(queue, None)
         passing = self.connection.passing.pop(queue, None)
         if passing is None:
-            return super().queue_delete(queue, if_unused, if_empty, **kwargs)
+            super().queue_delete(queue, if_unused, if_empty, **kwargs)
+            if not (if_empty and self._size(queue)):
+                bindings.remove_queue(self.store, queue)
+            return
         passing.close()
 
     def _size(self, queue):

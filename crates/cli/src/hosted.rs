@@ -11,7 +11,10 @@ use celeriac_app::signals::{self, ShuttingDown};
 use celeriac_app::task::{Acks, PythonRules};
 use celeriac_app::{App, Settings, TaskBody, TaskDefinition, TaskOptions};
 use celeriac_protocol::{Compression, Serializer};
-use celeriac_worker::{CommandLine, Description, HostPool, HostedTask, Launch, Refused, Template};
+use celeriac_store::Binding;
+use celeriac_worker::{
+    CommandLine, Description, HostPool, HostedBinding, HostedTask, Launch, Refused, Template,
+};
 use serde_json::{Value, json};
 
 use crate::args::Common;
@@ -144,6 +147,19 @@ impl Hosted {
     /// The queues that the application consumes.
     pub(crate) fn queues(&self) -> impl Iterator<Item = &str> {
         self.description.queues.iter().map(String::as_str)
+    }
+
+    /// How its queues are bound to exchanges. What has a type that no broker of ours has is left out.
+    pub(crate) fn bindings(&self) -> Vec<Binding> {
+        let bound = |bound: &HostedBinding| {
+            Some(Binding {
+                queue: bound.queue.as_str().into(),
+                exchange: bound.exchange.as_str().into(),
+                exchange_type: bound.exchange_type.parse().ok()?,
+                routing_key: bound.routing_key.as_str().into(),
+            })
+        };
+        self.description.bindings.iter().filter_map(bound).collect()
     }
 
     /// How long running tasks may go on when the worker is to end cold.

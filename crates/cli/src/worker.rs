@@ -258,6 +258,7 @@ impl Args {
             }
             // With -Q and -X in them.
             options.queues = hosted.queues().map(QueueName::new).collect();
+            options.bindings = hosted.bindings();
             options.soft_shutdown_timeout = hosted.soft_shutdown_timeout();
             options.shutdown_timeout = options.shutdown_timeout.filter(|timeout| *timeout < hosted::NO_LIMIT);
             return options;

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use celeriac_protocol::{Headers, Message, QueueName, TaskId, Timestamp};
 
 use crate::{
-    Capabilities, Consequences, FailureReason, Located, Publication, Result, Search, Sightings, StoreResult,
+    Binding, Capabilities, Consequences, FailureReason, Located, Publication, Result, Search, Sightings,
+    StoreResult,
 };
 
 /// Takes messages and lends them to consumers.
@@ -44,6 +45,15 @@ pub trait Broker: Send + Sync {
 
     /// Starts a consumer. Queues that do not exist are created, empty.
     async fn consume(&self, options: ConsumeOptions) -> Result<Subscription>;
+
+    /// Binds queues to exchanges: what other programs publish there goes to every queue with a binding that it matches, once.
+    /// Our own route to queues. On `Ok` the queues exist and the bindings are stored; binding again changes nothing, and
+    /// nothing unbinds.
+    ///
+    /// # Errors
+    /// [`crate::Error::Failed`] names a queue that is to be bound to a fan-out exchange without
+    /// [`Capabilities::fanout_bindings`]; then nothing is bound.
+    async fn bind(&self, bindings: &[Binding]) -> Result<()>;
 
     /// What waits, is lent and consumes, one answer for each of these queues, in order: zeros for a queue
     /// that does not exist. For every known queue by name if none is named and the server can list them.

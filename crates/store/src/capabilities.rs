@@ -32,6 +32,8 @@ pub struct Capabilities {
     pub schedule_access: bool,
     /// [`crate::Broker::queues`] lists every queue that it knows.
     pub lists_queues: bool,
+    /// Queues can be bound to fan-out exchanges; else only those who listen at that moment hear what is published there.
+    pub fanout_bindings: bool,
 }
 
 impl Capabilities {
@@ -51,5 +53,6 @@ impl Capabilities {
         random_access: true,
         schedule_access: true,
         lists_queues: true,
+        fanout_bindings: true,
     };
 }

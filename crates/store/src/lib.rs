@@ -4,6 +4,7 @@
 //! server, because one server plays several roles with one connection policy: [`Broker`], [`ResultBackend`],
 //! [`Groups`], [`Schedule`], [`Revocations`], [`ControlState`], [`FailedTasks`], [`Presence`] and [`Broadcasts`].
 
+mod binding;
 mod broadcasts;
 mod broker;
 mod capabilities;
@@ -30,6 +31,7 @@ pub mod sqlite;
 mod store;
 mod tally;
 
+pub use binding::{Binding, ExchangeType, UnknownExchangeType};
 pub use broadcasts::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, WAITING_BROADCASTS};
 pub use broker::{
     Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,

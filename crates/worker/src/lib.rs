@@ -21,6 +21,7 @@ mod finish;
 mod finisher;
 mod lease;
 mod monitoring;
+mod opening;
 mod options;
 #[cfg(target_os = "linux")]
 mod orphans;
@@ -52,7 +53,8 @@ pub use monitoring::ServiceManager;
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
 pub use pool::prefork::{
-    CommandLine, Description, HostPool, HostPoolKind, HostedTask, Launch, Refused, Template, Unsupported,
+    CommandLine, Description, HostPool, HostPoolKind, HostedBinding, HostedTask, Launch, Refused, Template,
+    Unsupported,
 };
 pub use pool::run_if_child;
 pub use run::run;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use celeriac_app::task::{Acks, RateLimit};
 use celeriac_app::{Objectives, Settings};
 use celeriac_protocol::QueueName;
+use celeriac_store::Binding;
 use celeriac_store::clock::Clock;
 
 use crate::EventSwitch;
@@ -25,6 +26,8 @@ pub struct Options {
     pub node_name: String,
     /// The queues to take tasks from.
     pub queues: Vec<QueueName>,
+    /// How queues are bound to exchanges, those too that tasks are taken from only once somebody says so.
+    pub bindings: Vec<Binding>,
     /// How many async tasks run at once.
     pub async_concurrency: usize,
     /// How many threads run plain `fn` tasks.
@@ -124,6 +127,7 @@ impl Default for Options {
         Self {
             node_name: "celery@localhost".to_owned(),
             queues: vec![QueueName::new("celery")],
+            bindings: Vec::new(),
             async_concurrency: 1000,
             threads: cores,
             processes: cores,

@@ -8,7 +8,7 @@ use celeriac_app::resource::{HealthBoard, ProcessKind, ResourcePlan, SharedSet};
 use celeriac_app::signals::{self, WorkerNode};
 use celeriac_app::{App, CancellationToken, Process, Reason, Reporter, Workplace};
 use celeriac_protocol::{QueueName, State, TaskId, Value, events};
-use celeriac_store::{ConsumeOptions, ConsumerId, Settler, Store, Subscription, WorkerRecord};
+use celeriac_store::{ConsumerId, Settler, Store, Subscription, WorkerRecord};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -17,9 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
-use crate::control::{
-    Inquirer, Intake, Kept, KeptCommand, LogicalClock, Mailbox, MemorySamples, OwnCommands, Panel, Question,
-};
+use crate::control::{Inquirer, Intake, Kept, LogicalClock, Mailbox, MemorySamples, OwnCommands, Panel};
 use crate::events::{Dispatcher, Watch};
 use crate::executor::Executor;
 use crate::fetcher::Fetcher;
@@ -27,6 +25,7 @@ use crate::finish::Rules;
 use crate::finisher::{Finisher, Item};
 use crate::lease::{LeaseKeeper, Renewed};
 use crate::monitoring::{Counts, Monitor, StoreWatch};
+use crate::opening::Opening;
 use crate::panic::Caught;
 use crate::pool::prefork::{self, Prefork};
 use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
@@ -232,9 +231,9 @@ impl Worker<'_> {
         let prefetch = Prefetch::new(slots, options.prefetch_multiplier);
         let trouble = Trouble::new(store.url());
         let kept = Kept::new(store, options);
-        let intake = self.changed_earlier(&kept, &inputs, &trouble).await?;
-        let Subscription { consumer, settler, lease } =
-            self.subscribe(intake.open(), &prefetch, &trouble).await?;
+        let opening = Opening { app, options, store, trouble: &trouble };
+        let intake = opening.intake(&kept, &inputs).await?;
+        let Subscription { consumer, settler, lease } = opening.subscribe(&intake, &prefetch).await?;
         let id = ConsumerId(format!("{}/{}", options.node_name, TaskId::fresh()));
 
         let signs = monitor.as_ref().map(|monitor| monitor.signs());
@@ -413,71 +412,6 @@ impl Worker<'_> {
             });
         }
         Ok(pools.into_iter().map(PoolLane::new).collect())
-    }
-
-    /// Where tasks are taken from, as remote control has changed it earlier, as soon as the store can be reached. Limits that
-    /// it has changed are the first that the loop hears of, before any delivery.
-    async fn changed_earlier(
-        &self,
-        kept: &Kept,
-        inputs: &mpsc::UnboundedSender<Input>,
-        trouble: &Trouble,
-    ) -> Result<Intake, Error> {
-        let mut intake = Intake::new(self.options.queues.clone());
-        if self.options.control_exchange.is_none() {
-            return Ok(intake);
-        }
-        let mut asker = trouble.asker("what remote control has changed cannot be read");
-        loop {
-            match kept.read().await {
-                Ok(kept) => {
-                    asker.worked();
-                    for KeptCommand { command, .. } in kept {
-                        intake.obey(&command);
-                        // What an application has put in its place means what the application says.
-                        let template = self.options.template.as_ref();
-                        if template.is_none_or(|template| !template.has_command(&command.method))
-                            && let Some(limit) = Question::of_kept(&command, self.app)
-                        {
-                            // The loop has the other end.
-                            let _ = inputs.send(Input::Question(limit));
-                        }
-                    }
-                    return Ok(intake);
-                }
-                Err(error) if error.is_transient() => asker.pause(&error).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Starts to consume, as soon as the store can be reached.
-    async fn subscribe(
-        &self,
-        queues: Vec<QueueName>,
-        prefetch: &Prefetch,
-        trouble: &Trouble,
-    ) -> Result<Subscription, Error> {
-        let consume = ConsumeOptions {
-            queues,
-            prefetch: prefetch.ceiling(),
-            lease: self.options.lease,
-            worker: self.options.node_name.clone(),
-        };
-        let mut asker = trouble.asker("the queues cannot be consumed");
-        loop {
-            match self.store.broker().consume(consume.clone()).await {
-                Ok(subscription) => {
-                    asker.worked();
-                    if self.options.template.is_some() {
-                        tracing::info!("Connected to {}", self.store.url());
-                    }
-                    return Ok(subscription);
-                }
-                Err(error) if error.is_transient() => asker.pause(&error).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 }
 

@@ -12,6 +12,7 @@ import time
 
 from celery import Celery, chain, chord
 from celery.exceptions import TaskRevokedError
+from kombu import Exchange
 
 DEADLINE = 60
 SCENARIO, NODE, FAMILY = sys.argv[1:4]
@@ -92,12 +93,14 @@ def look(sql):
         connection.close()
 
 
+def celery(*arguments):
+    """What Celery's own command says."""
+    command = [sys.executable, "-W", "ignore", "-m", "celery", "-b", URL, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE).stdout
+
+
 def command_line():
     """As people ask."""
-    def celery(*arguments):
-        command = [sys.executable, "-W", "ignore", "-m", "celery", "-b", URL, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE).stdout
-
     assert f"{NODE}: OK" in celery("status", "-t", "10", "-d", NODE)
     assert "pong" in celery("inspect", "ping", "-t", "10", "-d", NODE)
     assert f"* {FAMILY}.slow" in celery("inspect", "registered", "-t", "10", "-d", NODE)
@@ -300,8 +303,73 @@ def queues():
     assert told(app.control.add_consumer("celery", **ASK_NOW))["ok"]
     assert told(app.control.add_consumer("extra", exchange_type="direct", **ASK_NOW))["ok"]
     assert total(waiting) == 3 == total(left)
-    said = told(app.control.add_consumer("other", exchange="others", routing_key="o", **ASK_NOW))
-    assert said["error"].startswith("NotImplementedError("), said
+
+
+def exchanges():
+    """Queues that are bound elsewhere than by their name get what stock producers send there."""
+    assert "add consumer videos" in celery("control", "-t", "10", "-d", NODE, "add_consumer", "videos", "media", "topic", "video.#")
+    assert sent_to("media", "topic", "video.cats.mp4") == 3
+    assert told(app.control.add_consumer("letters", exchange="post", routing_key="letter", **ASK_NOW))["ok"]
+    assert sent_to("post", "direct", "letter") == 3
+    assert bound() == {
+        "celery": ("celery", "direct", "celery"), "letters": ("post", "direct", "letter"), "videos": ("media", "topic", "video.#"),
+    }
+    said = told(app.control.add_consumer("other", exchange="others", exchange_type="odd", **ASK_NOW))
+    assert said["error"].startswith("ValueError('\"odd\" is no type of exchange"), said
+    said = told(app.control.add_consumer("news", exchange="news", exchange_type="fanout", **ASK_NOW))
+    if FILE:
+        assert said["ok"] and sent_to("news", "fanout", "any") == 3
+    else:
+        assert said["error"].startswith("NotImplementedError('this broker brings fan-out messages only"), said
+    forget_bindings()
+
+
+def exchanges_are_kept():
+    assert {name: bound()[name] for name in ("letters", "videos")} == {
+        "letters": ("post", "direct", "letter"), "videos": ("media", "topic", "video.#"),
+    }
+    assert sent_to("media", "topic", "video.dogs") == 3
+    assert sent_to("post", "direct", "letter") == 3
+    # What is there is not changed by being added again.
+    assert told(app.control.add_consumer("letters", exchange="elsewhere", **ASK_NOW))["ok"]
+    assert bound()["letters"] == ("post", "direct", "letter")
+
+
+def exchanges_of_settings():
+    """Those of apps/bound.py, whose worker has declared them."""
+    assert bound() == {
+        "celery": ("celery", "direct", "celery"), "letters": ("celery", "direct", "celery"), "videos": ("media", "topic", "video.#"),
+    }
+    assert sent_to("media", "topic", "video.cats.mp4") == 3
+    assert [sent_to("post", "direct", key) for key in ("letter", "card")] == [3, 3]
+    # The settings name it, so it is bound as they say.
+    assert told(app.control.add_consumer("images", exchange="elsewhere", exchange_type="direct", **ASK_NOW))["ok"]
+    assert bound()["images"] == ("media", "topic", "image.*")
+    assert sent_to("media", "topic", "image.cat") == 3
+
+
+def sent_to(exchange, kind, routing_key):
+    """What comes of a call that is sent to this exchange. Nothing is bound to it here."""
+    with app.connection() as connection:
+        Exchange(exchange, type=kind)(connection.default_channel).declare()
+        return total(add(exchange=exchange, routing_key=routing_key, connection=connection))
+
+
+def bound():
+    """Exchange, its type and routing key of each queue that is consumed."""
+    queues = inspect("active_queues")
+    return {queue["name"]: (queue["exchange"]["name"], queue["exchange"]["type"], queue["routing_key"]) for queue in queues}
+
+
+def forget_bindings():
+    if FILE:
+        connection = sqlite3.connect(FILE, timeout=DEADLINE)
+        with connection:
+            connection.execute("DELETE FROM binding")
+        return connection.close()
+    client = app.connection().default_channel.client
+    for exchange in ("media", "post"):
+        assert client.delete(f"_kombu.binding.{exchange}", f"_kombu.binding_permanent.{exchange}") == 2
 
 
 def tell(command, **arguments):

@@ -310,6 +310,7 @@ macro_rules! store_laws {
                 queues_are_answered_in_the_order_asked,
                 what_waits_first_can_be_looked_at,
                 every_known_queue_is_listed if lists_queues,
+                a_queue_that_was_bound_is_there if lists_queues,
                 a_closed_consumer_does_not_count,
                 a_consumer_takes_from_the_queues_it_was_told_last,
                 a_delivery_of_a_queue_that_was_left_goes_back_there,

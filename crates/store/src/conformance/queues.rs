@@ -9,7 +9,9 @@ use super::consuming::ids;
 use super::subject::{
     LEASE, MOMENT, consume_options, message, message_with_priority, publish, queue, queue_of, task_ids,
 };
-use crate::{Located, Location, Publish, QueueStats, Search, Settle, Sighting, Sought};
+use crate::{
+    Binding, ExchangeType, Located, Location, Publish, QueueStats, Search, Settle, Sighting, Sought,
+};
 
 fn empty(name: &str) -> QueueStats {
     QueueStats { queue: queue_of(name), ready: 0, scheduled: Some(0), lent: Some(0), consumers: 0 }
@@ -73,6 +75,26 @@ pub async fn every_known_queue_is_listed(store: &StoreUnderTest) {
     let known = names(store.broker().queues(&[]).await.unwrap());
     assert_eq!(known, ["consumed", "for later", "published"].map(queue_of));
     consuming.settler.close().await.unwrap();
+}
+
+/// A queue that was bound is there, and may be bound again, in other ways too.
+pub async fn a_queue_that_was_bound_is_there(store: &StoreUnderTest) {
+    let binding = |exchange_type| Binding {
+        queue: queue(),
+        exchange: "feeds".into(),
+        exchange_type,
+        routing_key: "feed.*".into(),
+    };
+    let mut bindings = vec![binding(ExchangeType::Direct), binding(ExchangeType::Topic)];
+    for _ in 0..2 {
+        store.broker().bind(&bindings).await.unwrap();
+        let known = store.broker().queues(&[]).await.unwrap();
+        assert_eq!(known.into_iter().map(|stats| stats.queue).collect::<Vec<_>>(), [queue()]);
+    }
+    store.broker().bind(&[]).await.unwrap();
+    bindings.push(binding(ExchangeType::Fanout));
+    let bound = store.broker().bind(&bindings).await;
+    assert_eq!(bound.is_ok(), store.capabilities().fanout_bindings, "{bound:?}");
 }
 
 /// A consumer takes from the queues that it was last told to take from, and counts there.

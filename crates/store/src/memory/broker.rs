@@ -10,8 +10,9 @@ use celeriac_protocol::{Headers, QueueName, TaskId};
 use super::queues::ConsumerTerms;
 use super::{Look, MemoryStore};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease, Located,
-    Publication, Publish, QueueStats, Result, Search, Settled, Settler, Sightings, StoreResult, Subscription,
+    Binding, Broker, Capabilities, ConsumeOptions, Consumer, Delivery, DeliveryTag, Error, Finish, Lease,
+    Located, Publication, Publish, QueueStats, Result, Search, Settled, Settler, Sightings, StoreResult,
+    Subscription,
 };
 
 #[async_trait]
@@ -44,6 +45,12 @@ impl Broker for MemoryStore {
             settler: subscriber.clone(),
             lease: subscriber,
         })
+    }
+
+    async fn bind(&self, bindings: &[Binding]) -> Result<()> {
+        // No other program can publish here.
+        self.change(|state, _| bindings.iter().for_each(|binding| state.queues.create(&binding.queue)));
+        Ok(())
     }
 
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {

@@ -1,6 +1,8 @@
 //! Bindings of queues to exchanges, as kombu keeps them, and which of them a routing key matches.
 
-/// A queue bound to an exchange.
+use crate::ExchangeType;
+
+/// A queue bound to an exchange, as it was found.
 #[derive(Debug, PartialEq)]
 pub(super) struct Binding {
     /// What it is bound by: a routing key, or words with wildcards for a topic exchange.
@@ -21,6 +23,16 @@ impl Binding {
         (!queue.is_empty()).then_some(bound)
     }
 
+    /// Writes what [`Binding::parse`] reads.
+    pub(super) fn member(binding: &crate::Binding, separator: &str) -> String {
+        let crate::Binding { queue, exchange_type, routing_key, .. } = binding;
+        let pattern = match exchange_type {
+            ExchangeType::Topic => pattern_of(routing_key),
+            ExchangeType::Direct | ExchangeType::Fanout => String::new(),
+        };
+        [routing_key, &*pattern, queue.as_str()].join(separator)
+    }
+
     fn matches(&self, routing_key: &str) -> bool {
         if self.topic { topic_matches(&self.key, routing_key) } else { self.key == routing_key }
     }
@@ -35,6 +47,30 @@ pub(super) fn queues_of<'binding>(bindings: &'binding [Binding], routing_key: &s
     queues.sort_unstable();
     queues.dedup();
     queues
+}
+
+/// The regular expression of Python for words with wildcards.
+///
+/// Source: `TopicExchange.key_to_pattern`, `kombu/transport/virtual/exchange.py`, and `escape_regex`, `kombu/utils/text.py`,
+/// kombu 5.7.0.
+fn pattern_of(words: &str) -> String {
+    let escaped = |word: &str| {
+        let mut text = String::new();
+        for letter in word.chars() {
+            match letter {
+                '\0' => text.push_str("\\000"),
+                letter if letter.is_alphanumeric() || matches!(letter, '#' | '*') => text.push(letter),
+                letter => text.extend(['\\', letter]),
+            }
+        }
+        text
+    };
+    let word = |word: &str| match word {
+        "*" => r"[^\.]+".to_owned(),
+        "#" => r".*?".to_owned(),
+        word => escaped(word),
+    };
+    format!("^{}$", words.split('.').map(word).collect::<Vec<_>>().join(r"\."))
 }
 
 /// Whether words with wildcards match a key: `*` is one word, `#` any text. As in kombu, and unlike AMQP, the dots beside
@@ -108,6 +144,26 @@ mod tests {
             ("", "a"),
         ] {
             assert!(!topic_matches(words, key), "{words} should not match {key}");
+        }
+    }
+
+    #[test]
+    fn a_binding_is_written_as_kombu_writes_it() {
+        let member = |exchange_type, routing_key: &str| {
+            let (queue, exchange) = ("q".into(), "x".into());
+            let routing_key = routing_key.into();
+            Binding::member(&crate::Binding { queue, exchange, exchange_type, routing_key }, "|")
+        };
+        assert_eq!(member(ExchangeType::Direct, "a.*"), "a.*||q");
+        // Told by kombu 5.7.0.
+        for (words, pattern) in [
+            ("a.*", r"^a\.[^\.]+$"),
+            ("#.c-d", r"^.*?\.c\-d$"),
+            ("a*.b_c.ü", r"^a*\.b\_c\.ü$"),
+            ("", "^$"),
+            ("a..b", r"^a\.\.b$"),
+        ] {
+            assert_eq!(member(ExchangeType::Topic, words), format!("{words}|{pattern}|q"));
         }
     }
 

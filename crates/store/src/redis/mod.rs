@@ -44,7 +44,7 @@ mod tests;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -59,7 +59,7 @@ use self::link::Link;
 use self::pushes::Pushes;
 use self::restore::Restoring;
 use self::target::Target;
-use crate::{ConnectOptions, Result, Store};
+use crate::{Binding, ConnectOptions, Result, Store};
 
 /// A store on a Redis server. It plays every role; clones share its connections.
 #[derive(Clone)]
@@ -83,6 +83,8 @@ struct Shared {
     pushes: Pushes,
     /// Queues that this process has declared.
     declared: Mutex<HashSet<QueueName>>,
+    /// What it has bound.
+    bound: Mutex<BTreeSet<Binding>>,
     /// How often the workers had been asked when this process heard of it last.
     asked: AtomicU64,
     restoring: Restoring,
@@ -113,7 +115,7 @@ impl RedisStore {
         let (keys, databases) = (Keys::new(&options.redis), Databases::of(&target, &options.redis));
         let database = target.login().db();
         let options = options.clone();
-        let (declared, asked) = (Mutex::default(), AtomicU64::default());
+        let (declared, bound, asked) = (Mutex::default(), Mutex::default(), AtomicU64::default());
         let restoring = Restoring::default();
         let shared = Shared {
             keys,
@@ -124,6 +126,7 @@ impl RedisStore {
             renewals,
             pushes,
             declared,
+            bound,
             asked,
             restoring,
             io,

@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use celeriac_protocol::{Envelope, Headers, Message, QueueName, TaskId, Timestamp};
 use redis::cmd;
 
+use super::bindings::Binding as Bound;
 use super::consequences::NewGroups;
 use super::keys::LOWEST;
 use super::script::{Arguments, PUBLISH, PURGE, read};
 use super::{RedisStore, Shared, consumer, lock};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Error, Located, Publication, Publish, QueueStats, Result,
-    Revocations, Search, Sightings, Subscription,
+    Binding, Broker, Capabilities, ConsumeOptions, Error, ExchangeType, Located, Publication, Publish,
+    QueueStats, Result, Revocations, Search, Sightings, Subscription,
 };
 
 /// A message as it is stored. Made in the task that publishes.
@@ -117,6 +118,7 @@ impl Broker for RedisStore {
             priorities: self.shared.keys.priorities(),
             age_across_queues: false,
             random_access: false,
+            fanout_bindings: false,
             ..Capabilities::ALL
         }
     }
@@ -162,6 +164,10 @@ impl Broker for RedisStore {
         consumer::start(&self.shared, options).await
     }
 
+    async fn bind(&self, bindings: &[Binding]) -> Result<()> {
+        self.shared.bind(bindings).await
+    }
+
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {
         self.shared.queue_stats(names).await
     }
@@ -195,7 +201,36 @@ impl Shared {
     /// As [`Shared::declare`], also if this process has done it before: the server may have lost it.
     pub(super) async fn declare_again(&self, queues: &[QueueName]) -> Result<()> {
         lock(&self.declared).clear();
-        self.declare(queues).await
+        self.declare(queues).await?;
+        let bound: Vec<Binding> =
+            lock(&self.bound).iter().filter(|it| queues.contains(&it.queue)).cloned().collect();
+        self.bind(&bound).await
+    }
+
+    /// Binds queues where Celery's producers look, which need no word of it: each message is routed by whoever sends it.
+    async fn bind(&self, bindings: &[Binding]) -> Result<()> {
+        if let Some(fanout) = bindings.iter().find(|binding| binding.exchange_type == ExchangeType::Fanout) {
+            let Binding { queue, exchange, .. } = fanout;
+            let reason = format!(
+                "the queue {queue} cannot be bound to the fan-out exchange {exchange}: Redis tells only those who listen"
+            );
+            return Err(Error::Failed { url: self.link.url().to_owned(), reason });
+        }
+        if bindings.is_empty() {
+            return Ok(());
+        }
+        let queues: Vec<QueueName> = bindings.iter().map(|binding| binding.queue.clone()).collect();
+        self.declare(&queues).await?;
+        let mut pipeline = redis::pipe();
+        for binding in bindings {
+            let member = Bound::member(binding, &self.options.redis.sep);
+            for key in self.keys.bindings(&binding.exchange) {
+                pipeline.cmd("SADD").arg(key).arg(&member);
+            }
+        }
+        self.link.ask("bind queues", pipeline).await?;
+        lock(&self.bound).extend(bindings.iter().cloned());
+        Ok(())
     }
 
     /// Makes queues known to us and to Celery's producers, which route by the bindings of the exchange of that name.

@@ -7,6 +7,7 @@
 //! Where a message is in its life is a row in one of three small tables; see `sql/schema_1.sql`. What one operation does
 //! to chords is gathered ([`chords`]), so that each is read once and written once.
 
+mod bindings;
 mod broadcasts;
 mod checkpoint;
 mod chords;

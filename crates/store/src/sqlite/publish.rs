@@ -10,8 +10,8 @@ use super::transaction::Tx;
 use super::wake::Topic;
 use super::workflow::{Effects, NewPublication};
 use crate::{
-    Broker, Capabilities, ConsumeOptions, Error, Located, Publication, Publish, QueueStats, Result, Search,
-    Sightings, Subscription,
+    Binding, Broker, Capabilities, ConsumeOptions, Error, Located, Publication, Publish, QueueStats, Result,
+    Search, Sightings, Subscription,
 };
 use bytes::Bytes;
 
@@ -118,6 +118,10 @@ impl Broker for SqliteStore {
 
     async fn consume(&self, options: ConsumeOptions) -> Result<Subscription> {
         self.start_consumer(options).await
+    }
+
+    async fn bind(&self, bindings: &[Binding]) -> Result<()> {
+        self.bind_queues(bindings.to_vec()).await
     }
 
     async fn queues(&self, names: &[QueueName]) -> Result<Vec<QueueStats>> {

@@ -125,7 +125,7 @@ impl Panel {
                     let method = &command.method;
                     // A pause that has ended is kept too, and is nothing to warn of.
                     let is_as_configured = command.argument("queue").is_some()
-                        && !Intake::new(self.options.queues.clone()).obey(command);
+                        && !Intake::new(self.options.queues.clone(), Vec::new()).obey(command);
                     if is_as_configured {
                         tracing::debug!("kept of remote control: {method} {arguments}");
                     } else {

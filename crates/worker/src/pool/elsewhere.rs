@@ -18,7 +18,9 @@ use crate::error::Error;
 use crate::request::Request;
 use crate::telling::{Telling, Told, What};
 
-pub use description::{CommandLine, Description, HostPool, HostPoolKind, HostedTask, Unsupported};
+pub use description::{
+    CommandLine, Description, HostPool, HostPoolKind, HostedBinding, HostedTask, Unsupported,
+};
 
 /// How the pool would run.
 pub(crate) struct Options;

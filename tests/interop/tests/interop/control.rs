@@ -46,7 +46,8 @@ impl Controlled {
         let mut worker = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
         worker
             .args(app)
-            .args(["worker", "-c", "2", "-l", "debug", "-n", NODE])
+            .args((!app.contains(&"worker")).then_some("worker"))
+            .args(["-c", "2", "-l", "debug", "-n", NODE])
             .current_dir(folder.path())
             .env("CELERIAC_PYTHON", python)
             .env("CELERIAC_BROKER_URL", broker.url())
@@ -84,7 +85,7 @@ impl Controlled {
 
     /// Runs one scenario of the client.
     async fn drive(&self, scenario: &str) {
-        self.until(if self.family == "held" { "child process ready" } else { "ready" }).await;
+        self.until(if self.family != "shared" { "child process ready" } else { "ready" }).await;
         let client = self.broker.run("drive_control.py", &[scenario, NODE, self.family]);
         let (status, said) = client.ended().await;
         assert!(status.success(), "{scenario}: {status}: its errors are above\n{said}\n{}", self.log());
@@ -96,6 +97,9 @@ on_each_store! {
     a_worker_in_rust_tells_what_it_does,
     an_application_is_limited_and_sized_from_afar,
     tasks_in_rust_are_limited_from_afar,
+    an_application_gets_what_is_sent_to_exchanges,
+    tasks_in_rust_get_what_is_sent_to_exchanges,
+    queues_are_bound_as_the_settings_say,
     a_worker_of_an_application_tells_of_itself,
     a_worker_in_rust_tells_of_itself,
     what_was_changed_of_an_application_survives_restarts,
@@ -145,6 +149,26 @@ async fn tasks_in_rust_are_limited_from_afar(broker: Broker) {
     worker.drive("queues").await;
 }
 
+async fn an_application_gets_what_is_sent_to_exchanges(broker: Broker) {
+    let mut worker = Controlled::of_python(broker).await;
+    worker.drive("exchanges").await;
+    worker.restart(OF_PYTHON).await;
+    worker.drive("exchanges_are_kept").await;
+}
+
+async fn tasks_in_rust_get_what_is_sent_to_exchanges(broker: Broker) {
+    let mut worker = Controlled::of_rust(broker).await;
+    worker.drive("exchanges").await;
+    worker.restart(&[]).await;
+    worker.drive("exchanges_are_kept").await;
+}
+
+async fn queues_are_bound_as_the_settings_say(broker: Broker) {
+    let worker =
+        Controlled::start(broker, "bound", &["-A", "bound", "worker", "-Q", "celery,videos,letters"]).await;
+    worker.drive("exchanges_of_settings").await;
+}
+
 async fn a_worker_of_an_application_tells_of_itself(broker: Broker) {
     let worker = Controlled::of_python(broker).await;
     for scenario in OF_ITSELF {
@@ -181,7 +205,7 @@ async fn what_was_changed_of_tasks_in_rust_survives_restarts(broker: Broker) {
 }
 
 async fn an_application_has_commands_of_its_own(broker: Broker) {
-    let worker = Controlled::of_python(broker).await;
+    let mut worker = Controlled::of_python(broker).await;
     worker.drive("commands").await;
     assert!(worker.log().contains("pidbox command error: ValueError('as it does')"), "{}", worker.log());
     worker.drive("command_that_ends").await;

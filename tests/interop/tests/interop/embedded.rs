@@ -34,8 +34,8 @@ async fn a_file_that_is_not_ours_to_write_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn what_the_store_cannot_do_is_refused_with_its_reason() {
-    tell(&Broker::embedded(), "bindings_are_refused").await;
+async fn what_is_bound_in_one_process_is_bound_in_all() {
+    tell(&Broker::embedded(), "bindings_are_kept").await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use celeriac_faults::Server;
 use celeriac_protocol::TaskId;
 
 use super::desk::{DEADLINE, call, consume, done, fetch, ids, open, patiently, publish, soon};
-use crate::{Error, Settled};
+use crate::{Binding, Error, ExchangeType, Settled};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -121,6 +121,13 @@ async fn a_server_that_cannot_write_for_now_is_tried_again() {
 async fn queues_are_known_again_after_the_server_has_lost_everything() {
     let server = Server::start();
     let store = open(&server.url(0)).await;
+    let feeds = Binding {
+        queue: "tasks".into(),
+        exchange: "feeds".into(),
+        exchange_type: ExchangeType::Topic,
+        routing_key: "feed.#".into(),
+    };
+    store.broker().bind(&[feeds]).await.unwrap();
     let subscription = consume(&store, Duration::from_secs(60)).await;
     let mut connection = server.connection();
     redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
@@ -134,4 +141,15 @@ async fn queues_are_known_again_after_the_server_has_lost_everything() {
     let bound: Vec<String> =
         redis::cmd("SMEMBERS").arg("_kombu.binding.tasks").query(&mut connection).unwrap();
     assert_eq!(bound, ["tasks\x06\x16\x06\x16tasks"]);
+    let feeds = "_kombu.binding.feeds";
+    soon("the binding", async {
+        while !redis::cmd("EXISTS").arg(feeds).query::<bool>(&mut connection).unwrap() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for key in [feeds, "_kombu.binding_permanent.feeds"] {
+        let bound: Vec<String> = redis::cmd("SMEMBERS").arg(key).query(&mut connection).unwrap();
+        assert_eq!(bound, ["feed.#\x06\x16^feed\\..*?$\x06\x16tasks"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! What only this store promises, and the laws of all stores.
 
+mod binding;
 mod broadcasting;
 mod faults;
 mod groups;

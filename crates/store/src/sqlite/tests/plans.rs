@@ -71,6 +71,8 @@ const HOT: &[&str] = &[
     include_str!("../sql/broadcast_feed.sql"),
     include_str!("../sql/broadcast_unheard.sql"),
     include_str!("../sql/sweep_broadcasts.sql"),
+    include_str!("../sql/binding_list.sql"),
+    include_str!("../sql/binding_any.sql"),
 ];
 
 #[test]

@@ -1,20 +1,23 @@
 //! Where the worker takes tasks from: `active_queues`, `add_consumer`, `cancel_consumer`, `pause`, `resume`.
 
-use celeriac_protocol::Value;
 use celeriac_protocol::control::ControlCommand;
+use celeriac_protocol::{QueueName, Value};
+use celeriac_store::{Binding, ExchangeType};
 
 use crate::control::Question;
+use crate::control::intake::asked_for;
 use crate::control::panel::{Panel, Refusal, ok};
 
 impl Panel {
-    /// The queues, each with the exchange of its name, as a stock worker describes those that it makes itself.
+    /// The queues, each with what it is bound to, as a stock worker describes them.
     ///
     /// Source: `active_queues`, `celery/worker/control.py`, Celery 5.7.0, and `Queue.attrs`, `kombu/entity.py`, kombu 5.7.0.
     pub(in crate::control) fn active_queues(&self) -> Value {
-        Value::List(self.intake.open().iter().map(|queue| described(queue.as_str())).collect())
+        let open = self.intake.open();
+        Value::List(open.iter().map(|queue| described(queue, self.intake.bound(queue).next())).collect())
     }
 
-    /// Takes tasks from one queue more. It is bound to the exchange of its name, as a queue that a stock worker makes itself.
+    /// Takes tasks from one queue more, which is bound as the settings say, or as the command does if they do not name it.
     ///
     /// Source: `add_consumer`, `celery/worker/control.py`, Celery 5.7.0.
     pub(in crate::control) async fn add_consumer(
@@ -22,12 +25,12 @@ impl Panel {
         command: &ControlCommand,
     ) -> Result<Value, Refusal> {
         let queue = queue_of("add_consumer", command)?;
-        for (name, usual) in [("exchange", queue), ("exchange_type", "direct"), ("routing_key", queue)] {
-            let given = command.argument(name).and_then(Value::as_str).filter(|given| !given.is_empty());
-            if given.is_some_and(|given| given != usual) {
-                let text = format!("{name} can only be {usual}: bind the queue where it is sent to");
-                return Err(Refusal::new("NotImplementedError", text));
-            }
+        let binding = asked_for(&queue.into(), command)
+            .map_err(|error| Refusal::new("ValueError", error.to_string()))?;
+        let is_fanout = binding.exchange_type == ExchangeType::Fanout;
+        if is_fanout && !self.store.broker().capabilities().fanout_bindings {
+            let text = "this broker brings fan-out messages only to those who listen: bind a direct or topic exchange";
+            return Err(Refusal::new("NotImplementedError", text));
         }
         if self.change_intake(command).await? {
             tracing::info!("Started consuming from {queue}");
@@ -72,6 +75,10 @@ impl Panel {
         if !intake.obey(command) {
             return Ok(false);
         }
+        let bindings = intake.bindings();
+        if bindings != self.intake.bindings() {
+            self.store.broker().bind(&bindings).await?;
+        }
         let open = intake.open();
         if open != self.intake.open() {
             self.inquirer.ask(|done| Question::Consume(open, done)).await?;
@@ -86,13 +93,18 @@ fn queue_of<'command>(method: &str, command: &'command ControlCommand) -> Result
     queue.ok_or_else(|| Refusal::missing(method, &["queue"]))
 }
 
-fn described(queue: &str) -> Value {
+fn described(queue: &QueueName, bound: Option<&Binding>) -> Value {
+    let queue = queue.as_str();
+    let (exchange, kind, routing_key) = match bound {
+        Some(bound) => (&*bound.exchange, bound.exchange_type.as_str(), &*bound.routing_key),
+        None => (queue, ExchangeType::Direct.as_str(), queue),
+    };
     let map = |entries: Vec<(&str, Value)>| {
         Value::Map(entries.into_iter().map(|(name, value)| (name.into(), value)).collect())
     };
     let exchange = map(vec![
-        ("name", queue.into()),
-        ("type", "direct".into()),
+        ("name", exchange.into()),
+        ("type", kind.into()),
         ("arguments", Value::Null),
         ("durable", true.into()),
         ("passive", false.into()),
@@ -103,7 +115,7 @@ fn described(queue: &str) -> Value {
     map(vec![
         ("name", queue.into()),
         ("exchange", exchange),
-        ("routing_key", queue.into()),
+        ("routing_key", routing_key.into()),
         ("queue_arguments", Value::Null),
         ("binding_arguments", Value::Null),
         ("consumer_arguments", Value::Null),

@@ -49,7 +49,8 @@ use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
 pub(crate) use self::template::{ANSWERS, Obeyed};
 pub use self::template::{
-    CommandLine, Description, HostPool, HostPoolKind, HostedTask, Launch, Refused, Template, Unsupported,
+    CommandLine, Description, HostPool, HostPoolKind, HostedBinding, HostedTask, Launch, Refused, Template,
+    Unsupported,
 };
 use super::slot::identity;
 use super::{Events, Job, Kill, Pool, PoolKind, StopReason};

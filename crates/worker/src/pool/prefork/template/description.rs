@@ -17,6 +17,9 @@ pub struct Description {
     pub settings: BTreeMap<String, Value>,
     /// The names of the queues to consume.
     pub queues: Vec<String>,
+    /// How its queues are bound to exchanges, those that it does not consume too.
+    #[serde(default)]
+    pub bindings: Vec<HostedBinding>,
     /// The pool that the application asks for, or its command line.
     #[serde(default)]
     pub pool: HostPool,
@@ -37,6 +40,20 @@ pub struct Description {
     /// What this worker cannot do for the application.
     #[serde(default)]
     pub unsupported: Vec<Unsupported>,
+}
+
+/// A queue of a Celery application, bound to an exchange.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HostedBinding {
+    /// The queue.
+    pub queue: String,
+    /// The exchange.
+    pub exchange: String,
+    /// The type of the exchange.
+    #[serde(rename = "type")]
+    pub exchange_type: String,
+    /// What the routing key of a message is compared with.
+    pub routing_key: String,
 }
 
 /// What the command line of a Celery worker says, with what stood in the environment and the settings of the application.

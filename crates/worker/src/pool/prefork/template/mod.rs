@@ -36,7 +36,9 @@ use std::time::Duration;
 use celeriac_protocol::{TaskId, TaskName, Value};
 use tokio::sync::oneshot;
 
-pub use description::{CommandLine, Description, HostPool, HostPoolKind, HostedTask, Unsupported};
+pub use description::{
+    CommandLine, Description, HostPool, HostPoolKind, HostedBinding, HostedTask, Unsupported,
+};
 
 use super::spawner::{Birth, Spawned};
 use crate::telling::{Telling, Told, What};

@@ -1,0 +1,1 @@
+DELETE FROM binding WHERE queue = (SELECT id FROM queue WHERE name = ?1)
