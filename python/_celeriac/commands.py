@@ -14,6 +14,7 @@ from kombu.utils.encoding import safe_repr
 from kombu.utils.url import maybe_sanitize_url
 
 from _celeriac.alarm import Alarm, Overdue
+from _celeriac.consumer import Consumer
 
 # How long a command may take, in seconds. The parent waits longer, and then ends this process.
 _COMMAND = 10
@@ -55,38 +56,28 @@ class Commands:
     """Obeys."""
 
     def __init__(self, app, worker):
-        self.state = AttributeDict(app=app, hostname=worker.hostname, consumer=Consumer(app, worker), tset=set)
+        self.consumer = Consumer(app, worker)
+        self.state = AttributeDict(app=app, hostname=worker.hostname, consumer=self.consumer, tset=set)
 
-    def obey(self, method, arguments):
-        """What came of a command, in one word, and what is replied, as JSON."""
+    def obey(self, method, arguments, queues):
+        """What came of a command, in one word, what is replied, as JSON, and what the parent is to obey before that.
+
+        `queues` is where the worker takes tasks from.
+        """
         function = control.Panel.data.get(method)
         if function is None:
-            return "unknown", b""
+            return "unknown", b"", []
+        wishes = self.consumer.begin(queues)
         try:
             with Alarm(_COMMAND):
                 reply = function(self.state, **arguments)
-            return "reply", json.dumps(reply).encode()
+            return "reply", json.dumps(reply).encode(), wishes
         except SystemExit:
-            return "shutdown", b""
+            return "shutdown", b"", []
         except Overdue:
             error = TimeoutError(f"{method} took longer than {_COMMAND} s and was interrupted")
             log.error("pidbox command error: %r", error)
         except BaseException as raised:
             error = raised
             log.error("pidbox command error: %r", error, exc_info=True)
-        return "error", json.dumps(repr(error)).encode()
-
-
-class Consumer:
-    """Stands where a command looks for the consumer of the worker, which is no object of Python."""
-
-    event_dispatcher = gossip = None
-
-    def __init__(self, app, worker):
-        self.app, self.hostname, self.controller = app, worker.hostname, worker
-
-    def reset_rate_limits(self):
-        """Does nothing: the parent does it."""
-
-    def __getattr__(self, name):
-        raise AttributeError(f"the consumer of this worker is no object of Python: a command cannot use state.consumer.{name}")
+        return "error", json.dumps(repr(error)).encode(), []

@@ -92,8 +92,8 @@ class Template:
                     done = self.told.hear(head, frame[1])
                 self.say(type="told", done=done)
             elif head["type"] == "command":
-                came, reply = self.commands.obey(head["method"], json.loads(frame[1]))
-                self.channel.sendall(frames.encode({"type": "obeyed", "came": came}, reply))
+                came, reply, wishes = self.commands.obey(head["method"], json.loads(frame[1]), head["queues"])
+                self.channel.sendall(frames.encode({"type": "obeyed", "came": came, "wishes": wishes}, reply))
 
     def say(self, **head):
         self.channel.sendall(frames.encode(head))

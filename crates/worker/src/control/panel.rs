@@ -106,11 +106,16 @@ impl Panel {
         }
         let answer = self.obey_now(command).await?;
         if is_done(&answer) {
-            self.kept.keep(command).await.map_err(|error| {
-                Refusal::new("OperationalError", format!("it holds until the worker ends only: {error}"))
-            })?;
+            self.keep(command).await?;
         }
         Ok(answer)
+    }
+
+    /// Keeps what was obeyed, if it should hold after a restart.
+    pub(super) async fn keep(&mut self, command: &ControlCommand) -> Result<(), Refusal> {
+        self.kept.keep(command).await.map_err(|error| {
+            Refusal::new("OperationalError", format!("it holds until the worker ends only: {error}"))
+        })
     }
 
     /// Obeys what was kept. What cannot be obeyed here, because it is about a task that is not known or an application
@@ -142,11 +147,11 @@ impl Panel {
     /// Obeys a command. What the application has put in the place of one of Celery's comes before that.
     async fn obey_now(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
         if self.options.template.as_ref().is_some_and(|template| template.has_command(&command.method)) {
-            return self.ask_application(command).await;
+            return self.obey_application(command).await;
         }
         match self.obey_ours(command).await? {
             // It may have been added after the application was loaded.
-            Answer::Unknown => self.ask_application(command).await,
+            Answer::Unknown => self.obey_application(command).await,
             answer => Ok(answer),
         }
     }
@@ -154,7 +159,7 @@ impl Panel {
     /// Obeys a command of Celery. The aliases are those that it has.
     ///
     /// Source: `celery/worker/control.py`, Celery 5.7.0.
-    async fn obey_ours(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
+    pub(super) async fn obey_ours(&mut self, command: &ControlCommand) -> Result<Answer, Refusal> {
         let reply = match &*command.method {
             "ping" => self.ping(),
             "clock" => self.tell_clock(),
@@ -202,7 +207,7 @@ impl Panel {
 }
 
 /// Whether that is a reply that all went well.
-fn is_done(answer: &Answer) -> bool {
+pub(super) fn is_done(answer: &Answer) -> bool {
     matches!(answer, Answer::Reply(reply) if reply.get("ok").is_some())
 }
 

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use celeriac_app::App;
-use celeriac_protocol::Value;
+use celeriac_protocol::control::ControlCommand;
+use celeriac_protocol::{QueueName, Value};
 use tokio::sync::oneshot;
 
 use super::{Events, Job, Kill, Pool, PoolKind, StopReason};
@@ -68,11 +69,22 @@ impl std::error::Error for Refused {}
 /// How long a template may take to answer.
 pub(crate) const ANSWERS: Duration = Duration::from_secs(30);
 
+/// What a command of remote control would ask of the application.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The name of the command.
+    pub method: Box<str>,
+    /// Its arguments by name.
+    pub arguments: Value,
+    /// Where the worker takes tasks from.
+    pub queues: Vec<QueueName>,
+}
+
 /// What would come of a command of remote control.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Obeyed {
-    /// This is replied.
-    Reply(Value),
+    /// This is replied, once the worker has obeyed these commands.
+    Reply(Value, Vec<ControlCommand>),
     /// It raised this.
     Error(Box<str>),
     /// It wants the worker to end.
@@ -109,7 +121,7 @@ impl Template {
 
     /// # Errors
     /// None: there is nobody to obey.
-    pub(crate) async fn obey(&self, _method: &str, _arguments: Value) -> io::Result<Obeyed> {
+    pub(crate) async fn obey(&self, _asked: Asked) -> io::Result<Obeyed> {
         match *self {}
     }
 

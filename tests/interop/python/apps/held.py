@@ -32,10 +32,36 @@ def raises(state):
     raise ValueError("as it does")
 
 
+@control_command(args=[("queue", str)], signature="<queue>")
+def joins(state, queue):
+    """Leaves every queue for another, as far as it is not there yet."""
+    consumer = state.consumer
+    before = [queue.name for queue in consumer.task_consumer.queues]
+    if consumer.task_consumer.consuming_from(queue):
+        raise ValueError(f"{state.hostname} is there already")
+    for other in before:
+        consumer.call_soon(consumer.cancel_task_queue, other)
+    consumer.call_soon(consumer.add_task_queue, queue, "rooms", "direct", f"to-{queue}")
+    return {"ok": before}
+
+
 @inspect_command()
-def pools(state):
-    """A command that needs what is not there."""
-    return state.consumer.pool
+def surroundings(state):
+    """What a command of the application sees of its worker."""
+    consumer = state.consumer
+    with consumer.connection_for_read() as connection:
+        transport = connection.transport_cls
+    return {
+        "app": consumer.app.main, "nodes": [consumer.hostname, consumer.controller.hostname], "transport": transport,
+        "concurrency": consumer.controller.concurrency, "is_same": consumer.controller.consumer is consumer,
+        "optional": [bool(it) for it in (consumer.event_dispatcher, consumer.pool, consumer.controller.autoscaler)],
+    }
+
+
+@inspect_command(args=[("path", str)], signature="<path>")
+def uses(state, path):
+    """A command that needs what may not be there."""
+    return repr(eval(f"state.consumer.{path}"))
 
 
 @control_command()

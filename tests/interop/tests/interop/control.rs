@@ -208,6 +208,9 @@ async fn an_application_has_commands_of_its_own(broker: Broker) {
     let mut worker = Controlled::of_python(broker).await;
     worker.drive("commands").await;
     assert!(worker.log().contains("pidbox command error: ValueError('as it does')"), "{}", worker.log());
+    worker.drive("command_about_queues").await;
+    worker.restart(OF_PYTHON).await;
+    worker.drive("command_about_queues_is_kept").await;
     worker.drive("command_that_ends").await;
     let (status, _) = worker.worker.ended().await;
     assert!(status.success(), "{status}");

@@ -47,7 +47,7 @@ pub use self::child::run_if_child;
 pub(crate) use self::options::Options;
 use self::spawner::Spawner;
 use self::supervisor::{Command, Supervisor};
-pub(crate) use self::template::{ANSWERS, Obeyed};
+pub(crate) use self::template::{ANSWERS, Asked, Obeyed};
 pub use self::template::{
     CommandLine, Description, HostPool, HostPoolKind, HostedBinding, HostedTask, Launch, Refused, Template,
     Unsupported,

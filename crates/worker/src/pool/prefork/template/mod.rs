@@ -17,8 +17,8 @@
 //!    signalled {name}            ──▶
 //!                                ◀──     tell {what, id, task, ...} + the message
 //!    told {done}                 ──▶
-//!                                ◀──     command {method} + its arguments
-//!    obeyed {came} + the reply   ──▶
+//!                                ◀──     command {method, queues} + its arguments
+//!    obeyed {came, wishes} + the reply  ──▶
 //! ```
 
 mod backlog;
@@ -33,7 +33,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use celeriac_protocol::{TaskId, TaskName, Value};
+use celeriac_protocol::control::ControlCommand;
+use celeriac_protocol::{QueueName, TaskId, TaskName, Value};
 use tokio::sync::oneshot;
 
 pub use description::{
@@ -147,17 +148,27 @@ enum Order {
         sent: mpsc::Sender<()>,
     },
     Obey {
-        method: Box<str>,
-        arguments: Value,
+        asked: Asked,
         answer: oneshot::Sender<io::Result<Obeyed>>,
     },
+}
+
+/// What a command of remote control asks of the application.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The name of the command.
+    pub method: Box<str>,
+    /// Its arguments by name.
+    pub arguments: Value,
+    /// Where the worker takes tasks from.
+    pub queues: Vec<QueueName>,
 }
 
 /// What came of a command of remote control in the template.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Obeyed {
-    /// This is replied.
-    Reply(Value),
+    /// This is replied, once the worker has obeyed these commands about its queues.
+    Reply(Value, Vec<ControlCommand>),
     /// It raised this, as Python shows it.
     Error(Box<str>),
     /// It wants the worker to end.
@@ -237,14 +248,14 @@ impl Template {
         told
     }
 
-    /// Lets the application obey a command of remote control, with these arguments by name.
+    /// Lets the application obey a command of remote control.
     ///
     /// # Errors
     /// The template cannot be reached, or takes longer than [`ANSWERS`] with everything that waited before.
-    pub(crate) async fn obey(&self, method: &str, arguments: Value) -> io::Result<Obeyed> {
+    pub(crate) async fn obey(&self, asked: Asked) -> io::Result<Obeyed> {
         let (answer, obeyed) = oneshot::channel();
         // Without a thread the answer is dropped.
-        let _ = self.0.orders.send(Order::Obey { method: method.into(), arguments, answer });
+        let _ = self.0.orders.send(Order::Obey { asked, answer });
         match tokio::time::timeout(ANSWERS, obeyed).await {
             Ok(Ok(obeyed)) => obeyed,
             Ok(Err(_)) => Err(io::Error::other("the template's thread has ended")),
@@ -291,9 +302,7 @@ impl Server {
                 Some(Order::Fork(birth, runs, answer)) => drop(answer.send(self.fork(&birth, runs))),
                 Some(Order::Tell(waiting)) => backlog.add(*waiting),
                 // Who asked may have lost patience.
-                Some(Order::Obey { method, arguments, answer }) => {
-                    drop(answer.send(self.obey(&method, &arguments)));
-                }
+                Some(Order::Obey { asked, answer }) => drop(answer.send(self.obey(&asked))),
                 Some(Order::Answer { sent }) => {
                     self.tell_all(&mut backlog);
                     let _ = sent.send(());
@@ -335,8 +344,8 @@ impl Server {
         forked
     }
 
-    fn obey(&mut self, method: &str, arguments: &Value) -> io::Result<Obeyed> {
-        let obeyed = self.template()?.obey(method, arguments, ANSWERS);
+    fn obey(&mut self, asked: &Asked) -> io::Result<Obeyed> {
+        let obeyed = self.template()?.obey(asked, ANSWERS);
         if obeyed.as_ref().is_err_and(process::is_gone) {
             self.process = None;
         }

@@ -1,5 +1,6 @@
 //! One template process, as its thread holds it: it is asked one thing at a time, and answers.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use celeriac_protocol::{TaskId, TaskName, Value, json};
+use celeriac_protocol::control::{Address, ControlCommand};
+use celeriac_protocol::{QueueName, TaskId, TaskName, json};
 use celeriac_store::Delivery;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -23,7 +25,7 @@ use super::super::process::Process;
 use super::super::protocol::VERSION;
 use super::super::spawner::{Birth, PARENT_VARIABLE, Spawned};
 use super::description::Description;
-use super::{Launch, Obeyed, Refused, Runs, sources};
+use super::{Asked, Launch, Obeyed, Refused, Runs, sources};
 use crate::finish::python::says_redelivered;
 use crate::telling::{Telling, Told, What};
 
@@ -50,8 +52,9 @@ enum ToTemplate<'a> {
     Signal { name: &'a str, data: &'a serde_json::Value },
     /// To be told to the code of the application. The body is the headers and properties as JSON, then the message's body.
     Tell(About<'a>),
-    /// To be obeyed: a command of remote control. The body is its arguments by name, as JSON.
-    Command { method: &'a str },
+    /// To be obeyed: a command of remote control. The body is its arguments by name, as JSON. The queues
+    /// are those that tasks are taken from.
+    Command { method: &'a str, queues: &'a [&'a str] },
 }
 
 /// A task, and what has become of it.
@@ -97,7 +100,29 @@ enum FromTemplate {
     /// With what is replied as JSON, if it is.
     Obeyed {
         came: Came,
+        #[serde(default)]
+        wishes: Vec<Wish>,
     },
+}
+
+/// A command of remote control that the application gives to its own worker.
+#[derive(Debug, Deserialize)]
+struct Wish {
+    method: String,
+    arguments: BTreeMap<String, String>,
+}
+
+impl From<Wish> for ControlCommand {
+    fn from(wish: Wish) -> Self {
+        let arguments = wish.arguments.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self {
+            method: wish.method.into(),
+            arguments: arguments.collect(),
+            address: Address::All,
+            reply_to: None,
+            clock: 0,
+        }
+    }
 }
 
 /// What came of a command.
@@ -220,20 +245,22 @@ impl TemplateProcess {
     }
 
     /// Lets the application obey a command of remote control, and waits at most this long for its reply.
-    pub(super) fn obey(&mut self, method: &str, arguments: &Value, patience: Duration) -> io::Result<Obeyed> {
+    pub(super) fn obey(&mut self, asked: &Asked, patience: Duration) -> io::Result<Obeyed> {
+        let Asked { method, arguments, queues } = asked;
+        let queues: Vec<&str> = queues.iter().map(QueueName::as_str).collect();
         self.be_patient(Some(patience))?;
-        self.say(&ToTemplate::Command { method }, json::to_bytes(arguments).into())?;
+        self.say(&ToTemplate::Command { method, queues: &queues }, json::to_bytes(arguments).into())?;
         let heard = self.hear();
         self.be_patient(None)?;
         let (said, body) = heard?;
         let reply = || json::parse(&body).map_err(io::Error::other);
         match said {
-            FromTemplate::Obeyed { came: Came::Reply } => Ok(Obeyed::Reply(reply()?)),
-            FromTemplate::Obeyed { came: Came::Error } => {
-                Ok(Obeyed::Error(reply()?.as_str().unwrap_or_default().into()))
-            }
-            FromTemplate::Obeyed { came: Came::Shutdown } => Ok(Obeyed::Shutdown),
-            FromTemplate::Obeyed { came: Came::Unknown } => Ok(Obeyed::Unknown),
+            FromTemplate::Obeyed { came, wishes } => match came {
+                Came::Reply => Ok(Obeyed::Reply(reply()?, wishes.into_iter().map(Into::into).collect())),
+                Came::Error => Ok(Obeyed::Error(reply()?.as_str().unwrap_or_default().into())),
+                Came::Shutdown => Ok(Obeyed::Shutdown),
+                Came::Unknown => Ok(Obeyed::Unknown),
+            },
             other => Err(unexpected(&other)),
         }
     }
