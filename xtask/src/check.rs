@@ -40,7 +40,7 @@ pub(crate) fn workspace_tests(features: &[&str]) -> Result<Tally> {
         command.args(["--exclude", "celeriac-faults"]);
     }
     for feature in features {
-        command.arg("--features").arg(format!("celeriac-store/{feature}"));
+        command.arg("--features").arg(format!("celeriac-app/{feature}"));
     }
     command.current_dir(run::root());
     runner::run(&mut command)

@@ -1,8 +1,8 @@
 //! The HTTP that is spoken with a collector: one request for each connection.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,23 +17,54 @@ use tokio::net::TcpStream;
 /// The most that is read of an answer, in bytes.
 const LARGEST_ANSWER: usize = 1 << 20;
 
+/// The files by which the two ends know each other, all in PEM format.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Identities {
+    /// The authorities that are believed about the collector; those of the system unless named.
+    pub(super) authorities: Option<PathBuf>,
+    /// Who this program is, for a collector that asks.
+    pub(super) certificate: Option<PathBuf>,
+    /// The key of that certificate; else it is in the same file.
+    pub(super) key: Option<PathBuf>,
+}
+
+/// How the last request ended: the status of its answer, or why there is none. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct LastAnswer(Arc<Mutex<Result<u16, String>>>);
+
+impl Default for LastAnswer {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Err("nothing was sent".to_owned()))))
+    }
+}
+
+impl LastAnswer {
+    pub(super) fn get(&self) -> Result<u16, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, answer: Result<u16, String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+}
+
 /// Speaks with one collector, on the runtime that polls it.
 #[derive(Debug)]
 pub(super) struct Client {
     host: String,
     port: u16,
     timeout: Duration,
-    last_status: Arc<AtomicU16>,
+    last_answer: LastAnswer,
     #[cfg(feature = "tls")]
     tls: Option<super::tls::Tls>,
 }
 
 impl Client {
-    /// A client of this URL, each request of which may take so long.
+    /// A client of this URL, each request of which may take so long. Identities matter only where it begins with `https://`.
     ///
     /// # Errors
     /// Why nothing can be sent there.
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, String> {
+    pub(super) fn new(url: &str, timeout: Duration, identities: &Identities) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|error| format!("{url} is no URL: {error}"))?;
         let is_encrypted = match uri.scheme_str() {
             Some("http") => false,
@@ -43,6 +74,7 @@ impl Client {
         let Some(host) = uri.host() else { return Err(format!("{url} names no host")) };
         #[cfg(not(feature = "tls"))]
         if is_encrypted {
+            let _ = identities;
             return Err(format!("{url} needs TLS, and this program was built without the feature tls"));
         }
         Ok(Self {
@@ -50,15 +82,15 @@ impl Client {
             host: host.trim_matches(['[', ']']).to_owned(),
             port: uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 }),
             timeout,
-            last_status: Arc::default(),
+            last_answer: LastAnswer::default(),
             #[cfg(feature = "tls")]
-            tls: is_encrypted.then(super::tls::Tls::new).transpose()?,
+            tls: is_encrypted.then(|| super::tls::Tls::new(identities)).transpose()?,
         })
     }
 
-    /// The status of the last answer; 0 while there is none to the last request.
-    pub(super) fn last_status(&self) -> Arc<AtomicU16> {
-        Arc::clone(&self.last_status)
+    /// How the last request ended.
+    pub(super) fn last_answer(&self) -> LastAnswer {
+        self.last_answer.clone()
     }
 
     async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -98,10 +130,15 @@ async fn talk(
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        self.last_status.store(0, Ordering::Relaxed);
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the collector does not answer");
-        let answer = tokio::time::timeout(self.timeout, self.ask(request)).await.map_err(late)??;
-        self.last_status.store(answer.status().as_u16(), Ordering::Relaxed);
-        Ok(answer)
+        let answer = match tokio::time::timeout(self.timeout, self.ask(request)).await.map_err(late) {
+            Ok(answer) => answer,
+            Err(error) => Err(error.into()),
+        };
+        self.last_answer.set(match &answer {
+            Ok(answer) => Ok(answer.status().as_u16()),
+            Err(error) => Err(error.to_string()),
+        });
+        answer
     }
 }

@@ -1,12 +1,13 @@
 //! The environment variables by which tracing is set up.
 
 use std::env;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 
-use super::client::Client;
+use super::client::{Client, Identities};
 use super::exporter::{Exporter, Limits};
 use crate::trace::{Sampler, Tracer};
 
@@ -39,13 +40,15 @@ impl Tracer {
     /// names the collector; without both nothing is traced, and so it is with `OTEL_SDK_DISABLED=true` or
     /// `OTEL_TRACES_EXPORTER=none`. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say who exports, `service` if they do
     /// not; `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` what is recorded. `OTEL_EXPORTER_OTLP_HEADERS`,
-    /// `OTEL_EXPORTER_OTLP_TIMEOUT`, `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE` and
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT`, `OTEL_EXPORTER_OTLP_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`,
+    /// `OTEL_EXPORTER_OTLP_CLIENT_KEY`, `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE` and
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` count as well; times are milliseconds.
     ///
     /// Starts a thread. When the last clone is dropped, what has been recorded is sent before, for at most 2 s.
     ///
     /// # Errors
-    /// A variable that makes no sense, or asks for a protocol that is not `http/protobuf`; a thread that the system refuses.
+    /// A variable that makes no sense, or asks for a protocol that is not `http/protobuf`; a certificate that cannot be read, or
+    /// a URL that begins with `https://` without the feature `tls`; a thread that the system refuses.
     pub fn from_env(service: &str) -> Result<Option<Self>, EnvError> {
         Self::from_variables(service, |name| env::var(name).ok())
     }
@@ -57,8 +60,9 @@ impl Tracer {
         let variables = Variables(&get);
         let Some(endpoint) = variables.endpoint() else { return Ok(None) };
         variables.check_protocol()?;
-        let client = Client::new(&endpoint, variables.timeout()?).map_err(EnvError::Exporter)?;
-        let status = client.last_status();
+        let client = Client::new(&endpoint, variables.timeout()?, &variables.identities());
+        let client = client.map_err(EnvError::Exporter)?;
+        let last_answer = client.last_answer();
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(client)
@@ -69,7 +73,7 @@ impl Tracer {
             .map_err(|error| EnvError::Exporter(error.to_string()))?;
         let resource = variables.resource(service);
         opentelemetry_sdk::trace::SpanExporter::set_resource(&mut exporter, &resource);
-        let exporter = Exporter::start(exporter, status, &endpoint, variables.limits()?)
+        let exporter = Exporter::start(exporter, last_answer, &endpoint, variables.limits()?)
             .map_err(|error| EnvError::Exporter(error.to_string()))?;
         Ok(Some(Self::new(variables.sampler()?, exporter)))
     }
@@ -124,6 +128,18 @@ impl<G: Fn(&'static str) -> Option<String>> Variables<'_, G> {
         let of_traces = self.number("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")?;
         let of_all = self.number("OTEL_EXPORTER_OTLP_TIMEOUT")?;
         Ok(of_traces.or(of_all).map_or(TIMEOUT, Duration::from_millis))
+    }
+
+    fn identities(&self) -> Identities {
+        let file = |of_traces, of_all| self.get(of_traces).or_else(|| self.get(of_all)).map(PathBuf::from);
+        Identities {
+            authorities: file("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+            certificate: file(
+                "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+            ),
+            key: file("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+        }
     }
 
     fn limits(&self) -> Result<Limits, EnvError> {
@@ -250,6 +266,13 @@ mod tests {
         };
         let said = Variables(&get).sampler().unwrap_err().to_string();
         assert_eq!(said, "OTEL_TRACES_SAMPLER_ARG cannot be \"2\": a share from 0 to 1 is expected");
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn an_encrypted_collector_is_an_error_where_there_is_no_tls() {
+        let said = from(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1")]).unwrap_err();
+        assert!(said.contains("built without the feature tls"), "{said}");
     }
 
     #[test]

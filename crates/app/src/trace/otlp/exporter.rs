@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::SpanExporter;
 use tokio::runtime::{Builder, Runtime};
 
+use super::client::LastAnswer;
 use super::data::{data, scope};
 use crate::trace::{Span, SpanSink};
 
@@ -83,13 +83,13 @@ impl Shared {
 }
 
 impl Exporter {
-    /// Starts to send by `exporter`, whose last answer had the status `status`, to a collector of this URL.
+    /// Starts to send by `exporter`, which speaks by the client of `last_answer`, to a collector of this URL.
     ///
     /// # Errors
     /// The thread or its runtime that the system refuses.
     pub(super) fn start(
         exporter: impl SpanExporter + 'static,
-        status: Arc<AtomicU16>,
+        last_answer: LastAnswer,
         url: &str,
         limits: Limits,
     ) -> io::Result<Self> {
@@ -97,7 +97,7 @@ impl Exporter {
         let shared = Arc::new(Shared { limits, state, work, done });
         let courier = Courier {
             exporter,
-            status,
+            last_answer,
             url: celeriac_store::without_password(url),
             scope: scope(),
             runtime: Builder::new_current_thread().enable_all().build()?,
@@ -161,7 +161,7 @@ enum Sent {
 /// The thread.
 struct Courier<E> {
     exporter: E,
-    status: Arc<AtomicU16>,
+    last_answer: LastAnswer,
     url: String,
     scope: InstrumentationScope,
     runtime: Runtime,
@@ -237,13 +237,16 @@ impl<E: SpanExporter> Courier<E> {
     fn send(&self, batch: &[Span]) -> Sent {
         let batch = batch.iter().map(|span| data(span, &self.scope)).collect();
         let Err(error) = self.runtime.block_on(self.exporter.export(batch)) else { return Sent::Taken };
-        let why = match self.status.load(Ordering::Relaxed) {
-            0 => error.to_string(),
-            status => format!("it answers with status {status}"),
+        let answer = self.last_answer.get();
+        let why = match &answer {
+            // The exporter would say that there is a network error, and not which.
+            Err(why) => why.clone(),
+            Ok(200..300) => error.to_string(),
+            Ok(status) => format!("it answers with status {status}"),
         };
-        match self.status.load(Ordering::Relaxed) {
+        match answer {
             // Source: "Retryable Response Codes", OTLP specification 1.7; and what a server in trouble says.
-            400..=407 | 409..=428 | 430..=499 | 501 | 505 => Sent::Refused(why),
+            Ok(400..=407 | 409..=428 | 430..=499 | 501 | 505) => Sent::Refused(why),
             _ => Sent::NotYet(why),
         }
     }

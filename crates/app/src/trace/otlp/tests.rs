@@ -1,8 +1,11 @@
 //! The exporter against a collector, which may be away, slow or unwilling.
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(feature = "tls")]
+mod encrypted;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,26 +29,32 @@ fn collector(
     thread::spawn(move || {
         let mut statuses = statuses.iter();
         while let Ok((stream, _)) = listener.accept() {
-            let mut reader = BufReader::new(stream);
-            let (mut line, mut length) = (String::new(), 0);
-            while reader.read_line(&mut line).unwrap() > 2 {
-                if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = text.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
             let status = statuses.next().copied().unwrap_or(200);
-            let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
-            reader.get_mut().write_all(answer.as_bytes()).unwrap();
-            let request = ExportTraceServiceRequest::decode(&*body).unwrap();
-            if status == 200 && taken.send(request).is_err() {
-                return;
-            }
+            take(stream, status, &taken).unwrap();
         }
     });
     (address, requests)
+}
+
+/// Takes one request, and answers with this status. One that is taken is told before the answer says so.
+fn take(stream: impl Read + Write, status: u16, taken: &Sender<ExportTraceServiceRequest>) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line)? > 2 {
+        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let request = ExportTraceServiceRequest::decode(&*body).unwrap();
+    if status == 200 {
+        // The test may have ended.
+        let _ = taken.send(request);
+    }
+    let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
+    reader.get_mut().write_all(answer.as_bytes())
 }
 
 /// A tracer as the environment makes it, with a queue of 8 and batches of 4.

@@ -1,10 +1,8 @@
 //! Servers that are reached with TLS.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use celeriac_faults::{Server, free_port};
+use celeriac_faults::{Server, free_port, make_certificates};
 
 use super::desk::{consume, fetch, ids, options, publish};
 use crate::{Error, Store, connect};
@@ -50,39 +48,6 @@ impl Encrypted {
         assert!(matches!(error, Error::Misconfigured { .. }), "{error}");
         error.to_string()
     }
-}
-
-fn make_certificates(folder: &Path) {
-    openssl(folder, "authority", &["-subj", "/CN=authority"]);
-    openssl(folder, "stranger", &["-subj", "/CN=stranger"]);
-    for (name, subject) in [("server", "subjectAltName=DNS:localhost"), ("client", "subjectAltName=DNS:me")] {
-        let signed = ["-CA", "authority.pem", "-CAkey", "authority.key"];
-        let about =
-            ["-subj", "/CN=somebody", "-addext", subject, "-addext", "basicConstraints=critical,CA:FALSE"];
-        openssl(folder, name, &[&signed[..], &about].concat());
-    }
-}
-
-/// Makes a key and a certificate for it.
-fn openssl(folder: &Path, name: &str, arguments: &[&str]) {
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
-        .args(arguments)
-        .current_dir(folder)
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.expect("openssl can be started: install the package openssl").success(), "{name}");
 }
 
 async fn use_it(store: &Store) {
