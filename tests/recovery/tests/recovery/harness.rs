@@ -134,6 +134,11 @@ impl Patient {
         self.process.try_wait().expect("the worker is our child").is_some()
     }
 
+    /// The number of its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// SIGKILL, and the end of the process awaited.
     pub(crate) fn kill(mut self) -> u32 {
         self.process.kill().expect("the worker is our child");

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use celeriac_faults::{Proxy, Server, Weather, free_port};
@@ -20,10 +21,10 @@ const RECOVERS: Duration = Duration::from_secs(30);
 /// How long an answer may take. The worker needs less than 10 ms for it; the rest is for a busy machine.
 const ANSWERS: Duration = Duration::from_secs(1);
 
-/// How long half of the answers take at most, even where all processors are busy.
-const MOSTLY_ANSWERS: Duration = Duration::from_millis(10);
+/// How long 99 of 100 answers take at most, without waiting for a processor.
+const NEARLY_ALWAYS_ANSWERS: Duration = Duration::from_millis(10);
 
-/// How often that is measured before it counts as missed: others may want the whole machine for a while.
+/// How often that is measured before it counts as missed: a machine may stand still for a while.
 const ROUNDS: usize = 10;
 
 /// How many children a worker has.
@@ -31,6 +32,34 @@ const CHILDREN: u32 = 4;
 
 const OK: u16 = 200;
 const UNAVAILABLE: u16 = 503;
+
+/// The thread of a worker that answers, by the name that the system cuts it to.
+const ANSWERING_THREAD: &str = "celeriac-monito";
+
+/// How long a thread has waited for a processor while it wanted to run.
+struct Delays(PathBuf);
+
+impl Delays {
+    fn of_this_thread() -> Self {
+        Self("/proc/thread-self/schedstat".into())
+    }
+
+    fn of_thread(process: u32, name: &str) -> Self {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let mut folders = threads.map(|thread| thread.unwrap().path());
+        let is_it = |folder: &PathBuf| {
+            std::fs::read_to_string(folder.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        Self(folders.find(is_it).expect("the worker has that thread").join("schedstat"))
+    }
+
+    /// Nothing where the kernel does not count it.
+    fn until_now(&self) -> Duration {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        let nanos = text.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
+        Duration::from_nanos(nanos.unwrap_or(0))
+    }
+}
 
 /// A worker that is asked how it is.
 struct Asked(u16);
@@ -52,33 +81,41 @@ impl Asked {
         Some(answer)
     }
 
-    /// Asserts that half of the answers come within ten milliseconds, in one round at least: in no round would they, if an
-    /// answer waited for the loop, a task or the store. `begin` is called before each round.
-    fn answers_soon(&self, mut begin: impl FnMut()) {
-        let mut medians = Vec::new();
-        while medians.len() < ROUNDS {
+    /// Asserts that 99 of 100 answers of this worker come within ten milliseconds, apart from what they wait for a processor:
+    /// that is the machine's and not the worker's, and no number holds for it. `begin` is called before each round, and
+    /// one round must hold: none would, if an answer waited for the loop, a task or the store.
+    fn answers_soon(&self, worker: &Patient, mut begin: impl FnMut()) {
+        let delays = [Delays::of_this_thread(), Delays::of_thread(worker.process_id(), ANSWERING_THREAD)];
+        let mut slowest = Vec::new();
+        while slowest.len() < ROUNDS {
             begin();
-            let median = self.median_of_a_round();
-            println!("half of the answers came within {median:.2?}");
-            if median <= MOSTLY_ANSWERS {
+            let took = self.slowest_of_a_round(&delays);
+            if took <= NEARLY_ALWAYS_ANSWERS {
                 return;
             }
-            medians.push(median);
+            slowest.push(took);
         }
-        panic!("half of the answers took longer than {MOSTLY_ANSWERS:?} in each round: {medians:?}");
+        panic!("one of 100 answers took longer than {NEARLY_ALWAYS_ANSWERS:?} in each round: {slowest:?}");
     }
 
+    /// How long 99 of 100 answers take at most without waiting for a processor.
     #[expect(clippy::disallowed_methods, reason = "probes come at intervals")]
-    fn median_of_a_round(&self) -> Duration {
-        let mut took = Vec::new();
+    fn slowest_of_a_round(&self, delays: &[Delays]) -> Duration {
+        let delayed = || delays.iter().map(Delays::until_now).sum::<Duration>();
+        let (mut all, mut own) = (Vec::new(), Vec::new());
         for path in ["live", "ready", "startup"].repeat(40) {
-            let began = Instant::now();
+            let (before, began) = (delayed(), Instant::now());
             self.answer(path).expect("the worker listens");
-            took.push(began.elapsed());
+            all.push(began.elapsed());
+            own.push(began.elapsed().saturating_sub(delayed() - before));
             std::thread::sleep(Duration::from_millis(5));
         }
-        took.sort_unstable();
-        took[took.len() / 2]
+        let [all, own] = [all, own].map(|mut took: Vec<Duration>| {
+            took.sort_unstable();
+            [took[took.len() / 2], took[took.len() * 99 / 100]]
+        });
+        println!("answers, 50 and 99 of 100: {all:.2?}, without waiting for a processor {own:.2?}");
+        own[1]
     }
 
     /// Waits until `/ready` says no for this reason.
@@ -135,11 +172,11 @@ fn a_worker_whose_redis_is_killed_is_not_ready_until_it_is_back() {
 #[test]
 fn a_worker_whose_redis_says_nothing_is_not_ready_until_it_does() {
     let server = Server::start();
-    let (asked, _ward, _worker) = start(&server.url(0));
+    let (asked, _ward, worker) = start(&server.url(0));
     for _ in 0..2 {
         server.pause();
         asked.until_ready_is(UNAVAILABLE, TELLS);
-        asked.answers_soon(|| {});
+        asked.answers_soon(&worker, || {});
         server.go_on();
         asked.until_ready_is(OK, RECOVERS);
     }
@@ -223,11 +260,11 @@ fn a_worker_whose_file_another_process_keeps_to_itself_is_not_ready_until_it_let
 
 #[test]
 fn a_worker_whose_processors_are_all_busy_answers_in_ten_milliseconds() {
-    let (asked, ward, _worker) = start_with(Ward::new());
+    let (asked, ward, worker) = start_with(Ward::new());
     let (runtime, app) = (Runtime::new().unwrap(), ward.app());
     let spinning = (0..CHILDREN).map(|number| spins.s(number, 60_000));
     runtime.block_on(app.send_many(spinning)).unwrap();
-    asked.answers_soon(|| {
+    asked.answers_soon(&worker, || {
         let small = (0..200).flat_map(|number| [on_runtime.s(number), on_thread.s(number)]);
         runtime.block_on(app.send_many(small)).unwrap();
     });
