@@ -67,7 +67,8 @@ with Flower() as flower:
     until("Flower sees the worker", lambda: NODE in flower.ask("/api/workers", refresh=1))
     told = flower.ask("/api/workers", refresh=1, workername=NODE)[NODE]
     assert told["active_queues"][0]["name"] == "celery" and "watched.returns" in told["registered"], told
-    assert told["stats"]["pool"]["max-concurrency"] == 2, told
+    pool = told["stats"]["pool"]
+    assert pool["pools"]["python"] == 2 and pool["max-concurrency"] == sum(pool["pools"].values()), told
 
     result = watched.returns.delay("x")
     assert result.get(timeout=DEADLINE) == "x"
@@ -77,10 +78,13 @@ with Flower() as flower:
 
     assert flower.tell("/api/task/rate-limit/watched.returns", workername=NODE, ratelimit="200/m") == "new rate limit set successfully"
     assert flower.tell("/api/task/timeout/watched.returns", workername=NODE, soft=5, hard=10) == "time limits set successfully"
+    # Those of the application, and those of tasks in Rust.
+    kinds = len({"python", "prefork"} & set(pool["pools"]))
+    before = until("all are there", lambda: (count := children()) == 2 * kinds and count)
     flower.tell(f"/api/worker/pool/grow/{NODE}", n=1)
-    until("there is one child more", lambda: children() == 3)
+    until("there is one child more in each pool", lambda: children() == before + kinds)
     flower.tell(f"/api/worker/pool/shrink/{NODE}", n=1)
-    until("there is one child less", lambda: children() == 2)
+    until("there is one child less", lambda: children() == before)
     assert flower.tell(f"/api/worker/queue/add-consumer/{NODE}", queue="extra") == "add consumer extra"
     extra = watched.returns.apply_async(["from there"], queue="extra")
     assert extra.get(timeout=DEADLINE) == "from there"

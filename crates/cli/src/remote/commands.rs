@@ -61,9 +61,9 @@ const ROWS: &[Row] = &[
     ("election", Control, &[], None, "", "Begins an election"),
     ("enable_events", Control, &[], None, "", "Sends events of tasks"),
     ("heartbeat", Control, &[], None, "", "Sends a heartbeat event at once"),
-    ("pool_grow", Control, &[("n", Integer)], None, "[n=1]", "Adds processes"),
+    ("pool_grow", Control, &[("n", Integer)], None, "[n=1]", "Adds processes and threads"),
     ("pool_restart", Control, &[], None, "", "Replaces all processes"),
-    ("pool_shrink", Control, &[("n", Integer)], None, "[n=1]", "Takes processes away"),
+    ("pool_shrink", Control, &[("n", Integer)], None, "[n=1]", "Takes processes and threads away"),
     (
         "rate_limit",
         Control,

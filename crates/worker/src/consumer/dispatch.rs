@@ -1,6 +1,7 @@
 //! Requests wait for a slot of their pool and get it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use celeriac_protocol::{State, Value};
@@ -64,6 +65,11 @@ impl Lane {
             running: self.running + self.preparing,
             pace: if self.held_up { 0 } else { self.pace.per_span() },
         }
+    }
+
+    /// Gives its pool this width. What is being prepared for it starts all the same.
+    pub(super) fn resize(&mut self, width: usize) -> io::Result<()> {
+        self.pool.resize(width, self.preparing)
     }
 
     fn has_room(&self) -> bool {

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use celeriac_protocol::Value;
 
-use crate::consumer::{Consumer, Lane};
+use crate::consumer::Consumer;
 use crate::control::{Held, Numbers, Question, Refusal};
 use crate::events::Load;
 use crate::pool::prefork::HostPoolKind;
 use crate::pool::{PoolKind, StopReason};
 use crate::shutdown::Asked;
 
-/// A pool that was told to grow beyond this was told so by mistake.
+/// A pool that was told to grow beyond this was told so by mistake: processes or threads, and async tasks at once.
 const MOST_PROCESSES: usize = 10_000;
+const MOST_ASYNC: usize = 1_000_000;
 
 impl Consumer {
     pub(super) fn question(&mut self, question: Question) {
@@ -76,19 +77,17 @@ impl Consumer {
         held
     }
 
-    /// How much the worker has done, and with what. Where it hosts an application, its pool is that of the application.
+    /// How much the worker has done, and with what.
     fn numbers(&self) -> Numbers {
-        let kinds = || self.lanes.iter().map(|lane| lane.pool.kind());
-        let is_of_python = |kind| matches!(kind, PoolKind::Python | PoolKind::Loops);
-        let hosts = kinds().any(is_of_python);
-        let counts = |lane: &&Lane| !hosts || is_of_python(lane.pool.kind());
+        let pools: Vec<_> = self.lanes.iter().map(|lane| (lane.pool.kind(), lane.pool.size())).collect();
         let mut numbers = Numbers {
             started: self.totals.started().map(|(name, count)| (name.clone(), count)).collect(),
-            slots: self.lanes.iter().filter(counts).map(|lane| lane.pool.size()).sum(),
+            slots: pools.iter().map(|(_, slots)| slots).sum(),
+            pools,
             children: Vec::new(),
             busy: 0,
         };
-        let with_children = self.lanes.iter().filter(counts).filter(|lane| lane.pool.kind().has_children());
+        let with_children = self.lanes.iter().filter(|lane| lane.pool.kind().has_children());
         for row in with_children.flat_map(|lane| rows_of(lane.pool.facts())) {
             let number =
                 |name: &str| row.get(name).and_then(Value::as_i64).and_then(|it| u64::try_from(it).ok());
@@ -101,27 +100,38 @@ impl Consumer {
         numbers
     }
 
-    /// Gives the pool of processes so many more, or less: that of the application, if there is one.
+    /// Gives every pool whose size is the concurrency of the worker so many processes or threads more, or less. Where there is
+    /// none of these, so many async tasks more may run at once.
     fn resize(&mut self, by: isize) -> Result<(), Refusal> {
         let refused = |text: &str| Err(Refusal::new("ValueError", text));
-        let of_kind = |kind| self.lanes.iter().position(|lane| lane.pool.kind() == kind);
-        let lane = of_kind(PoolKind::Python).or_else(|| of_kind(PoolKind::Prefork));
-        let Some(pool) = lane.map(|lane| &mut self.lanes[lane].pool) else {
-            return refused("this worker has no pool of processes");
-        };
-        let is_fixed =
-            self.options.host_pool.kind != HostPoolKind::Prefork && pool.kind() == PoolKind::Python;
-        if is_fixed {
+        let has_one_process = self.options.host_pool.kind != HostPoolKind::Prefork;
+        if has_one_process && self.lanes.iter().any(|lane| lane.pool.kind() == PoolKind::Python) {
             return refused("this pool has one process");
         }
-        match pool.children().checked_add_signed(by) {
-            None | Some(0) => return refused("a pool keeps one process at least"),
-            Some(many) if many > MOST_PROCESSES => return refused("a pool has 10000 processes at most"),
-            Some(children) => pool.resize(children),
+        let of_kinds = |kinds: &[PoolKind]| {
+            let places = self.lanes.iter().enumerate();
+            let fitting = places.filter(|(_, lane)| kinds.contains(&lane.pool.kind()));
+            fitting.map(|(place, lane)| (place, lane.pool.width())).collect::<Vec<_>>()
+        };
+        let mut sized = of_kinds(&[PoolKind::Python, PoolKind::Prefork, PoolKind::Threads]);
+        let mut most = MOST_PROCESSES;
+        if sized.is_empty() {
+            (sized, most) = (of_kinds(&[PoolKind::Async]), MOST_ASYNC);
         }
+        if sized.is_empty() {
+            return refused("this worker has no pool that can be resized");
+        }
+        for (_, width) in &mut sized {
+            *width = match width.checked_add_signed(by) {
+                None | Some(0) => return refused("a pool keeps one process or thread at least"),
+                Some(many) if many > most => return refused(&format!("a pool has {most} slots at most")),
+                Some(many) => many,
+            };
+        }
+        let resized = sized.into_iter().try_for_each(|(place, width)| self.lanes[place].resize(width));
         let slots = self.lanes.iter().map(|lane| lane.pool.size()).sum();
         self.prefetch = self.prefetch.resized(slots);
-        Ok(())
+        resized.map_err(|error| Refusal::new("OSError", error.to_string()))
     }
 
     /// The processes of the children by their names.

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::panel::Refusal;
 use crate::consumer::Input;
 use crate::events::Load;
+use crate::pool::PoolKind;
 use crate::request::{Request, RequestState};
 use crate::signum::Signum;
 
@@ -33,7 +34,7 @@ pub(crate) enum Question {
     TimeLimits(TaskName, TimeLimits, oneshot::Sender<()>),
     /// Tasks are fetched from these queues from now on.
     Consume(Vec<QueueName>, oneshot::Sender<()>),
-    /// The pool has so many child processes more, or less. Answers why it cannot be so.
+    /// The pools have so many processes or threads more, or less. Answers why it cannot be so.
     Resize(isize, oneshot::Sender<Result<(), Refusal>>),
     /// Every child process is replaced.
     Restart(oneshot::Sender<()>),
@@ -63,6 +64,8 @@ pub(crate) struct Numbers {
     pub started: Vec<(TaskName, u64)>,
     /// How many tasks run at once.
     pub slots: usize,
+    /// How many of them in which pool.
+    pub pools: Vec<(PoolKind, usize)>,
     /// The processes of the pools, each with how many tasks it has been given; none where tasks run in this one.
     pub children: Vec<(u32, u64)>,
     /// How many of them run a task.

@@ -1,6 +1,7 @@
 //! The async pool: each task is a future on a runtime of several threads.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use celeriac_protocol::Value;
@@ -46,7 +47,7 @@ impl Pool for AsyncPool {
     }
 
     fn free(&self) -> usize {
-        self.size - self.running.len()
+        self.size.saturating_sub(self.running.len())
     }
 
     fn submit(&mut self, job: Job) {
@@ -83,6 +84,12 @@ impl Pool for AsyncPool {
             self.running.values().for_each(AbortHandle::abort);
         }
         self.tell_when_closed();
+    }
+
+    fn resize(&mut self, width: usize, _promised: usize) -> io::Result<()> {
+        self.size = width.max(1);
+        self.events.send(PoolEvent::Capacity);
+        Ok(())
     }
 
     fn facts(&self) -> Value {

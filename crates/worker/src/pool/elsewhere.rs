@@ -193,6 +193,10 @@ impl Pool for Prefork {
         match *self {}
     }
 
+    fn resize(&mut self, _width: usize, _promised: usize) -> io::Result<()> {
+        match *self {}
+    }
+
     fn facts(&self) -> Value {
         match *self {}
     }

@@ -8,6 +8,7 @@ pub(crate) mod prefork;
 mod slot;
 mod threads;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,14 +116,17 @@ pub(crate) trait Pool: Send {
     /// The pool's events end with [`PoolEvent::Closed`].
     fn close(&mut self, force: bool);
 
-    /// How many child processes it has when nothing is wrong; none where it has none.
-    fn children(&self) -> usize {
-        0
+    /// How many processes or threads it has when nothing is wrong; where it has neither, how many jobs it runs at once.
+    fn width(&self) -> usize {
+        self.size()
     }
 
-    /// From now on it has so many child processes, at least one. One that is too many ends once it has ended its task. To be
-    /// called for pools that have some.
-    fn resize(&mut self, _children: usize) {}
+    /// From now on it has this width, at least one. A process or thread that is too many ends once it has ended its task.
+    /// `promised` jobs are about to be submitted, and find their slots whatever the width.
+    ///
+    /// # Errors
+    /// The system refuses more threads; the pool keeps those that it has got.
+    fn resize(&mut self, width: usize, promised: usize) -> io::Result<()>;
 
     /// Replaces every child process by a new one, once it has ended its task.
     fn restart(&mut self) {}

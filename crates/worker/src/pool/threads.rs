@@ -1,6 +1,7 @@
 //! The threads pool: plain functions on threads of the worker's own, each with its own local resources.
 
 use std::collections::HashMap;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,12 +21,18 @@ use crate::request::Request;
 
 /// Runs blocking tasks, one on each thread.
 pub(crate) struct ThreadPool {
-    /// Hands jobs to the threads; empty once no more will come.
-    jobs: Vec<mpsc::SyncSender<Job>>,
+    /// Hands jobs to the threads by their numbers, nothing to those that were too many; empty once no more will come.
+    jobs: Vec<Option<mpsc::SyncSender<Job>>>,
+    /// How many threads there are to be.
     size: usize,
+    /// How many of those that there are have to end.
+    excess: usize,
     /// Which thread runs which request.
     running: HashMap<usize, usize>,
     idle: Idle,
+    setup: ThreadSetup,
+    /// Held until no more threads will start.
+    last_out: Option<Arc<LastOut>>,
 }
 
 /// How soon a thread that the loop does not yet know to be idle looks again whether it is.
@@ -52,26 +59,72 @@ pub(crate) struct ThreadSetup {
 impl ThreadPool {
     /// Starts `size` threads. Each is free once it has tried to build its resources, with a [`PoolEvent::Capacity`].
     pub(crate) fn start(size: usize, setup: &ThreadSetup) -> Result<Self, Error> {
-        let idle = Idle::default();
-        let last_out = Arc::new(LastOut(setup.events.clone()));
-        let mut jobs = Vec::with_capacity(size);
-        for number in 0..size {
-            // One place is enough, because a job is handed to an idle thread only.
-            let (sender, inbox) = mpsc::sync_channel(1);
-            let name = format!("thread-{}", number + 1);
-            let executor = Thread {
-                number,
-                name: name.as_str().into(),
-                setup: setup.clone(),
-                idle: Arc::clone(&idle),
-                _last_out: Arc::clone(&last_out),
-            };
-            let failed = |source| Error::Spawn { what: format!("executor {name}"), source };
-            let builder = thread::Builder::new().name(format!("celeriac-{name}"));
-            builder.spawn(move || executor.run(&inbox)).map_err(failed)?;
-            jobs.push(sender);
+        let mut pool = Self {
+            jobs: Vec::with_capacity(size),
+            size: 0,
+            excess: 0,
+            running: HashMap::new(),
+            idle: Idle::default(),
+            setup: setup.clone(),
+            last_out: Some(Arc::new(LastOut(setup.events.clone()))),
+        };
+        pool.grow(size).map_err(|source| Error::Spawn {
+            what: format!("executor thread {} of {size}", pool.size + 1),
+            source,
+        })?;
+        Ok(pool)
+    }
+
+    /// Starts threads until there are so many.
+    fn grow(&mut self, size: usize) -> io::Result<()> {
+        while self.size < size {
+            if self.excess > 0 {
+                // One that has to end stays.
+                self.excess -= 1;
+            } else {
+                self.start_thread()?;
+            }
+            self.size += 1;
         }
-        Ok(Self { jobs, size, running: HashMap::new(), idle })
+        // Those that stay may be idle.
+        self.setup.events.send(PoolEvent::Capacity);
+        Ok(())
+    }
+
+    fn start_thread(&mut self) -> io::Result<()> {
+        let Some(last_out) = &self.last_out else { return Ok(()) };
+        // One place is enough, because a job is handed to an idle thread only.
+        let (sender, inbox) = mpsc::sync_channel(1);
+        let number = self.jobs.iter().position(Option::is_none).unwrap_or(self.jobs.len());
+        let name = format!("thread-{}", number + 1);
+        let executor = Thread {
+            number,
+            name: name.as_str().into(),
+            setup: self.setup.clone(),
+            idle: Arc::clone(&self.idle),
+            _last_out: Arc::clone(last_out),
+        };
+        let builder = thread::Builder::new().name(format!("celeriac-{name}"));
+        builder.spawn(move || executor.run(&inbox))?;
+        match self.jobs.get_mut(number) {
+            Some(free) => *free = Some(sender),
+            None => self.jobs.push(Some(sender)),
+        }
+        Ok(())
+    }
+
+    /// Lets threads end until there are so many: idle ones now, but for those that are promised a job, and others once
+    /// they have ended theirs.
+    fn shrink(&mut self, size: usize, promised: usize) {
+        self.excess += self.size - size;
+        self.size = size;
+        let mut idle = lock(&self.idle);
+        while self.excess > 0 && idle.len() > promised {
+            // The one that was busy longest ago.
+            let thread = idle.remove(0);
+            self.jobs[thread] = None;
+            self.excess -= 1;
+        }
     }
 }
 
@@ -173,13 +226,14 @@ impl Pool for ThreadPool {
     }
 
     fn free(&self) -> usize {
-        if self.jobs.is_empty() { 0 } else { lock(&self.idle).len() }
+        if self.jobs.is_empty() { 0 } else { lock(&self.idle).len().saturating_sub(self.excess) }
     }
 
     fn submit(&mut self, job: Job) {
         let thread = lock(&self.idle).pop().expect("the loop submits only while a slot is free");
         self.running.insert(identity(&job.request), thread);
-        self.jobs[thread].send(job).expect("a thread lives until its jobs end");
+        let jobs = self.jobs[thread].as_ref().expect("a thread that has to end is not idle");
+        jobs.send(job).expect("a thread lives until its jobs end");
     }
 
     fn ask(&mut self, request: &Request, reason: StopReason) {
@@ -192,14 +246,29 @@ impl Pool for ThreadPool {
     }
 
     fn finished(&mut self, request: &Request) {
-        if let Some(thread) = self.running.remove(&identity(request)) {
-            lock(&self.idle).push(thread);
+        let Some(thread) = self.running.remove(&identity(request)) else { return };
+        match self.jobs.get_mut(thread) {
+            Some(jobs) if self.excess > 0 => {
+                *jobs = None;
+                self.excess -= 1;
+            }
+            _ => lock(&self.idle).push(thread),
         }
     }
 
     fn close(&mut self, _force: bool) {
         // Code on a thread cannot be stopped: a busy one ends when its task returns, or with the process.
         self.jobs.clear();
+        self.last_out = None;
+    }
+
+    fn resize(&mut self, width: usize, promised: usize) -> io::Result<()> {
+        let size = width.max(1);
+        if size > self.size {
+            return self.grow(size);
+        }
+        self.shrink(size, promised);
+        Ok(())
     }
 
     fn facts(&self) -> Value {

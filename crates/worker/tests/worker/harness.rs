@@ -100,6 +100,18 @@ impl Bench {
         self.store.failed().get(id).await.unwrap().unwrap()
     }
 
+    /// What the worker replies to a command of remote control, once it listens.
+    pub(crate) async fn ask(&self, command: &str, arguments: &[(&str, i64)]) -> Value {
+        let hears = async || {
+            let ping = self.app.control().call("ping").limit(1).timeout(Duration::from_millis(100));
+            !ping.replies().await.unwrap().is_empty()
+        };
+        self.until(hears).await;
+        let arguments = arguments.iter().map(|(name, value)| ((*name).into(), Value::Int(*value)));
+        let call = self.app.control().call(command).arguments(arguments).limit(1).timeout(LONG);
+        call.replies().await.unwrap().remove(0).value
+    }
+
     /// How many messages wait, are scheduled or lent.
     pub(crate) async fn in_store(&self) -> u64 {
         let queues = self.store.broker().queues(&[]).await.unwrap();

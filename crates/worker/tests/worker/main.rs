@@ -11,6 +11,7 @@ mod revoking;
 mod running;
 mod signalling;
 mod stopping;
+mod sizing;
 mod suspecting;
 mod tracing;
 mod workflows;

@@ -117,6 +117,21 @@ async fn workers_of_both_kinds_obey() {
         let ids = revoked.get(node).unwrap().as_list().unwrap();
         assert!(ids.contains(&"one".into()) && ids.contains(&"other".into()), "{node}: {ids:?}");
     }
+    let sizes = || {
+        let stats = both.replies(&["inspect", "stats"]);
+        let pool = stats.get(OURS).and_then(|said| said.get("pool")).cloned().unwrap();
+        let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_i64).unwrap();
+        [number(pool.get("pools").unwrap(), "prefork"), number(&pool, "max-concurrency")]
+    };
+    let before = sizes();
+    for (command, reply, by) in [("pool_grow", "pool will grow", 2), ("pool_shrink", "pool will shrink", 0)] {
+        let said = both.replies(&["control", command, "2"]);
+        for reply_of in said.as_list().unwrap() {
+            let [(node, said)] = reply_of.as_map().unwrap() else { panic!("{reply_of:?}") };
+            assert_eq!(said.get("ok"), Some(&reply.into()), "{node}: {said:?}");
+        }
+        assert_eq!(sizes(), before.map(|size| size + by), "{command}");
+    }
     let said = both.succeed(&["control", "add_consumer", "more", "-d", OURS]);
     assert_eq!(said, format!("->  {OURS}: OK\n        add consumer more\n"));
     let queues = both.replies(&["inspect", "active_queues"]);

@@ -96,7 +96,7 @@ on_each_store! {
     a_worker_of_an_application_tells_what_it_does,
     a_worker_in_rust_tells_what_it_does,
     an_application_is_limited_and_sized_from_afar,
-    tasks_in_rust_are_limited_from_afar,
+    tasks_in_rust_are_limited_and_sized_from_afar,
     an_application_gets_what_is_sent_to_exchanges,
     tasks_in_rust_get_what_is_sent_to_exchanges,
     queues_are_bound_as_the_settings_say,
@@ -143,10 +143,11 @@ async fn an_application_is_limited_and_sized_from_afar(broker: Broker) {
     worker.drive("sizes").await;
 }
 
-async fn tasks_in_rust_are_limited_from_afar(broker: Broker) {
+async fn tasks_in_rust_are_limited_and_sized_from_afar(broker: Broker) {
     let worker = Controlled::of_rust(broker).await;
     worker.drive("limits").await;
     worker.drive("queues").await;
+    worker.drive("sizes").await;
 }
 
 async fn an_application_gets_what_is_sent_to_exchanges(broker: Broker) {

@@ -1,4 +1,4 @@
-//! How many processes run tasks, and that they are new: `pool_grow`, `pool_shrink`, `pool_restart`.
+//! How many processes and threads run tasks, and that they are new: `pool_grow`, `pool_shrink`, `pool_restart`.
 
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{Value, repr};
@@ -7,6 +7,9 @@ use crate::control::Question;
 use crate::control::panel::{Panel, Refusal, ok};
 
 impl Panel {
+    /// Every pool whose size is the concurrency of the worker grows; async tasks run in no such pool, and may be more at once
+    /// only where there is none.
+    ///
     /// Source: `pool_grow`, `celery/worker/control.py`, Celery 5.7.0.
     pub(in crate::control) async fn grow_pool(&self, command: &ControlCommand) -> Result<Value, Refusal> {
         self.resize(count(command)?).await?;
@@ -39,7 +42,7 @@ impl Panel {
     }
 }
 
-/// How many processes a command speaks of: one, unless it says so.
+/// How many processes or threads a command speaks of: one, unless it says so.
 fn count(command: &ControlCommand) -> Result<isize, Refusal> {
     let Some(count) = command.argument("n") else { return Ok(1) };
     let number = count.as_i64().filter(|number| *number >= 0).and_then(|number| isize::try_from(number).ok());

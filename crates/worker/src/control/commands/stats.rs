@@ -12,6 +12,8 @@ use crate::finish::python::seconds;
 const NOTHING: &str = "N/A";
 
 impl Panel {
+    /// What tells of the pool tells of all pools together; `pools` says how many tasks each of them runs at once.
+    ///
     /// Source: `WorkController.stats`, `celery/worker/worker.py`, and `TaskPool._get_info`, `celery/concurrency/prefork.py`,
     /// Celery 5.7.0.
     pub(in crate::control) async fn stats(&self) -> Result<Value, Refusal> {
@@ -39,7 +41,10 @@ impl Panel {
         }
         let most = self.options.max_tasks_per_child.map_or_else(|| NOTHING.into(), integer);
         let limit = |limit: Option<Duration>| limit.map_or(Value::Int(0), seconds);
-        map(vec![
+        let pools = numbers.pools.iter().map(|(kind, slots)| (kind.as_str(), integer(*slots as u64)));
+        // Where there is one, all else tells of it.
+        let pools = (numbers.pools.len() > 1).then(|| ("pools", map(pools.collect())));
+        let mut told = vec![
             ("implementation", of_application("implementation").unwrap_or_else(|| "celeriac:Pools".into())),
             ("max-concurrency", integer(numbers.slots as u64)),
             ("processes", Value::List(processes)),
@@ -50,7 +55,9 @@ impl Panel {
                 Value::List(vec![limit(self.options.soft_time_limit), limit(self.options.time_limit)]),
             ),
             ("writes", writes(numbers)),
-        ])
+        ];
+        told.extend(pools);
+        map(told)
     }
 
     /// The broker, without its password.
@@ -184,7 +191,9 @@ mod tests {
 
     #[test]
     fn writes_are_told_as_in_celery() {
-        let numbers = Numbers { started: Vec::new(), slots: 2, children: vec![(7, 3), (8, 1)], busy: 1 };
+        let pools = Vec::new();
+        let numbers =
+            Numbers { started: Vec::new(), slots: 2, pools, children: vec![(7, 3), (8, 1)], busy: 1 };
         let told = writes(&numbers);
         let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::to_owned);
         assert_eq!(told.get("total"), Some(&Value::Int(4)));

@@ -35,6 +35,7 @@ mod supervisor;
 mod sys;
 mod template;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -118,13 +119,14 @@ impl Pool for Prefork {
         self.processes * self.jobs
     }
 
-    fn children(&self) -> usize {
+    fn width(&self) -> usize {
         self.processes
     }
 
-    fn resize(&mut self, children: usize) {
-        self.processes = children.max(1);
+    fn resize(&mut self, width: usize, _promised: usize) -> io::Result<()> {
+        self.processes = width.max(1);
         self.command(Command::Resize(self.processes));
+        Ok(())
     }
 
     fn restart(&mut self) {

@@ -15,7 +15,7 @@ fn children(bench: &Bench) -> usize {
 async fn a_pool_that_grows_runs_more_at_once() {
     let mut bench = Bench::ready(1).await;
     let first = bench.run("nap", [Value::Int(500)]).await;
-    bench.pool.resize(3);
+    bench.pool.resize(3, 0).unwrap();
     assert_eq!(bench.pool.size(), 3);
     let others = [bench.run("nap", [Value::Int(10)]).await, bench.run("nap", [Value::Int(10)]).await];
     for request in others.iter().chain([&first]) {
@@ -33,7 +33,7 @@ async fn a_pool_that_shrinks_ends_no_task() {
         bench.run("nap", [Value::Int(300)]).await,
         bench.run("nap", [Value::Int(300)]).await,
     ];
-    bench.pool.resize(1);
+    bench.pool.resize(1, 0).unwrap();
     for request in &requests {
         assert!(matches!(bench.end_of(request).await, Outcome::Success(_)));
     }
@@ -41,7 +41,7 @@ async fn a_pool_that_shrinks_ends_no_task() {
     assert!(bench.deaths.iter().all(|death| death.reason == DeathReason::Surplus), "{:?}", bench.deaths);
     bench.wait_for_all_children().await;
     assert_eq!(children(&bench), 1);
-    bench.pool.resize(2);
+    bench.pool.resize(2, 0).unwrap();
     bench.wait_for_all_children().await;
     assert_eq!(children(&bench), 2);
 }
@@ -50,7 +50,7 @@ async fn a_pool_that_shrinks_ends_no_task() {
 async fn an_idle_child_leaves_before_a_busy_one() {
     let mut bench = Bench::ready(2).await;
     let busy = bench.run("nap", [Value::Int(500)]).await;
-    bench.pool.resize(1);
+    bench.pool.resize(1, 0).unwrap();
     bench.wait("the idle child has ended", |it| (it.deaths.len() == 1).then_some(())).await;
     assert!(matches!(bench.end_of(&busy).await, Outcome::Success(_)));
     assert_eq!(children(&bench), 1);
