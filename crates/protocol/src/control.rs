@@ -4,8 +4,8 @@
 
 use crate::{DecodeError, Message, Properties, Serializer, Timestamp, Value, json, msgpack};
 
-/// The largest command, once it is decompressed, in bytes.
-const LARGEST: usize = 16 << 20;
+/// The largest command, and the largest reply to one, once it is decompressed, in bytes.
+pub const LARGEST: usize = 16 << 20;
 
 /// The fan-out exchange of commands, for the setting `control_exchange`.
 pub fn exchange(name: &str) -> String {

@@ -69,8 +69,8 @@ pub trait Listener: Send {
     /// Waits for the next broadcast. Cancel safe.
     ///
     /// What cannot be decoded, or is larger than [`LARGEST_BROADCAST`], is passed over with a line in the log. So is some of
-    /// it while more than [`WAITING_BROADCASTS`] wait, or, where they wait in a file, more than 32 MiB of one exchange.
-    /// There, who has not asked for 30 seconds may have lost what was sent in that time.
+    /// it while more than [`WAITING_BROADCASTS`] wait, or more than [`WAITING_BROADCAST_BYTES`]. Where they wait in a file, all
+    /// of one exchange count, and who has not asked for 30 seconds may have lost what was sent in that time.
     ///
     /// # Errors
     /// When the server cannot be reached. Asked again, the listener goes on; what was sent meanwhile is lost.
@@ -79,6 +79,9 @@ pub trait Listener: Send {
 
 /// The most broadcasts that wait for one listener.
 pub const WAITING_BROADCASTS: usize = 1024;
+
+/// How much of broadcasts waits for one listener at most, in bytes as they travel.
+pub const WAITING_BROADCAST_BYTES: usize = 32 << 20;
 
 /// The largest broadcast that is heard, in bytes as it travels.
 pub const LARGEST_BROADCAST: usize = 4 << 20;

@@ -16,6 +16,7 @@ mod elsewhere;
 mod error;
 mod failed;
 mod groups;
+mod inbox;
 pub mod memory;
 mod password;
 mod presence;
@@ -32,7 +33,9 @@ mod store;
 mod tally;
 
 pub use binding::{Binding, ExchangeType, UnknownExchangeType};
-pub use broadcasts::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, WAITING_BROADCASTS};
+pub use broadcasts::{
+    Broadcasts, LARGEST_BROADCAST, Listener, Replies, WAITING_BROADCAST_BYTES, WAITING_BROADCASTS,
+};
 pub use broker::{
     Broker, ConsumeOptions, Consumer, ConsumerId, Delivery, DeliveryTag, Finish, Lease, Publish, QueueStats,
     Route, Settle, Settled, Settler, Subscription,

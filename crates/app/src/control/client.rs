@@ -14,7 +14,7 @@ use crate::{App, SendError};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest that replies are collected, however many come, beyond the time without one.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a command could not be sent, or the replies to it not be read.
 #[derive(Debug, thiserror::Error)]

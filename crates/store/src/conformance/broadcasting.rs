@@ -4,7 +4,9 @@ use celeriac_protocol::Message;
 
 use super::StoreUnderTest;
 use super::subject::{MOMENT, message, within};
-use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, Store, WAITING_BROADCASTS};
+use crate::{
+    Broadcasts, LARGEST_BROADCAST, Listener, Replies, Store, WAITING_BROADCAST_BYTES, WAITING_BROADCASTS,
+};
 
 const EXCHANGE: &str = "law.pidbox";
 const REPLIES: &str = "reply.law.pidbox";
@@ -112,6 +114,30 @@ pub async fn a_listener_that_never_asks_costs_the_others_nothing(store: &StoreUn
     }
     assert!((3..=WAITING_BROADCASTS + 2).contains(&waited.len()), "{} waited", waited.len());
     assert!(waited.is_sorted(), "{waited:?}");
+}
+
+/// What waits for a listener that does not ask is bounded by its size, too.
+pub async fn no_more_than_so_many_bytes_wait_for_a_listener(store: &StoreUnderTest) {
+    // A store may write it with four bytes for three.
+    const LARGE: usize = LARGEST_BROADCAST / 2;
+    let here = broadcasts(store.store());
+    let mut idle = here.listen(EXCHANGE).await.unwrap();
+    let mut busy = here.listen(EXCHANGE).await.unwrap();
+    for number in 0..2 * WAITING_BROADCAST_BYTES / LARGE {
+        let large = Message { body: vec![b' '; LARGE].into(), ..message(&number.to_string()) };
+        here.broadcast(EXCHANGE, "", large).await.unwrap();
+        assert_eq!(heard(&mut *busy).await, number.to_string());
+    }
+    // Which makes room: the one before may have reached only the other yet.
+    let mut waited = 2;
+    for _ in 0..waited {
+        heard(&mut *idle).await;
+    }
+    here.broadcast(EXCHANGE, "", message("last")).await.unwrap();
+    while heard(&mut *idle).await != "last" {
+        waited += 1;
+    }
+    assert!((3..=WAITING_BROADCAST_BYTES / LARGE + 2).contains(&waited), "{waited} waited");
 }
 
 /// What is too large is heard by nobody, and what follows is.

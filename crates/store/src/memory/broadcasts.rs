@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::{Message, Timestamp};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::MemoryStore;
-use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, Result, WAITING_BROADCASTS};
+use crate::inbox::{Inbox, Sender, inbox};
+use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, Result};
 
 /// One who listens.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(super) struct Ear {
     keys: Keys,
     /// When it ends by itself.
     until: Option<Timestamp>,
-    inbox: mpsc::Sender<Said>,
+    inbox: Sender<Said>,
 }
 
 /// Which routing keys are listened to.
@@ -89,7 +88,7 @@ impl Broadcasts for MemoryStore {
 
 impl MemoryStore {
     fn hear(&self, exchange: &str, keys: Keys, until: Option<Timestamp>) -> Heard {
-        let (sender, inbox) = mpsc::channel(WAITING_BROADCASTS);
+        let (sender, inbox) = inbox();
         self.lock().0.ears.push(Ear { exchange: exchange.into(), keys, until, inbox: sender });
         Heard { store: self.clone(), inbox }
     }
@@ -101,9 +100,7 @@ impl MemoryStore {
         let mut is_heard = false;
         for ear in state.ears.iter().filter(|ear| ear.hears(exchange, routing_key)) {
             is_heard = true;
-            if let Err(TrySendError::Full(_)) = ear.inbox.try_send(said.clone()) {
-                tracing::warn!(exchange, "a broadcast is passed over: {WAITING_BROADCASTS} others wait");
-            }
+            ear.inbox.put(said.message.body.len(), exchange, || said.clone());
         }
         is_heard
     }
@@ -112,14 +109,14 @@ impl MemoryStore {
 /// What is sent to an exchange.
 struct Heard {
     store: MemoryStore,
-    inbox: mpsc::Receiver<Said>,
+    inbox: Inbox<Said>,
 }
 
 #[async_trait]
 impl Listener for Heard {
     async fn next(&mut self) -> Result<Message> {
         loop {
-            let Some(said) = self.inbox.recv().await else {
+            let Some(said) = self.inbox.next().await else {
                 // Its time is over, and nothing comes any more.
                 return std::future::pending().await;
             };

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -22,7 +21,8 @@ use super::io::Io;
 use super::link::{Link, Request as Question, Setup};
 use super::lock;
 use super::script::read;
-use crate::{Error, Result, WAITING_BROADCASTS};
+use crate::inbox::{Inbox, Sender, inbox};
+use crate::{Error, Result};
 
 /// How often an idle connection is tried, so that a half-open one is noticed, and work goes on within 5 seconds.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(2);
@@ -44,6 +44,14 @@ pub(super) enum Topic {
     Channel(Box<str>),
     /// A message on a channel that matches this pattern.
     Pattern(Box<str>),
+}
+
+impl Topic {
+    fn name(&self) -> &str {
+        match self {
+            Self::Key(name) | Self::Channel(name) | Self::Pattern(name) => name,
+        }
+    }
 }
 
 /// Asks the server to tell of topics.
@@ -71,7 +79,7 @@ struct Ear {
     /// Told of news, and when the connection is gone.
     notify: Arc<Notify>,
     /// Takes what is published, which is no news for `notify` then.
-    inbox: Option<mpsc::Sender<Vec<u8>>>,
+    inbox: Option<Sender<Vec<u8>>>,
 }
 
 /// An interest in topics, until it is dropped.
@@ -106,13 +114,13 @@ impl Drop for Listening {
 /// What is published on one channel, until it is dropped.
 pub(super) struct Subscribed {
     listening: Listening,
-    inbox: mpsc::Receiver<Vec<u8>>,
+    inbox: Inbox<Vec<u8>>,
     /// Whether the server must be asked again to tell of it.
     is_lost: bool,
 }
 
 impl Board {
-    fn listen(self: &Arc<Self>, topics: Vec<Topic>, inbox: Option<mpsc::Sender<Vec<u8>>>) -> Listening {
+    fn listen(self: &Arc<Self>, topics: Vec<Topic>, inbox: Option<Sender<Vec<u8>>>) -> Listening {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let ear = Ear { inbox, ..Ear::default() };
         let mut waiting = lock(&self.waiting);
@@ -140,12 +148,7 @@ impl Board {
         for ear in listeners.values() {
             match (&ear.inbox, published) {
                 (Some(inbox), Some(Value::BulkString(bytes))) => {
-                    if let Err(TrySendError::Full(_)) = inbox.try_send(bytes.clone()) {
-                        tracing::warn!(
-                            ?topic,
-                            "a broadcast is passed over: {WAITING_BROADCASTS} others wait"
-                        );
-                    }
+                    inbox.put(bytes.len(), topic.name(), || bytes.clone());
                 }
                 (Some(_), _) => {}
                 (None, _) => ear.notify.notify_one(),
@@ -229,7 +232,7 @@ impl Pushes {
     /// # Errors
     /// When the server cannot be reached within the deadline.
     pub(super) async fn subscribe(&self, topic: Topic) -> Result<Subscribed> {
-        let (sender, inbox) = mpsc::channel(WAITING_BROADCASTS);
+        let (sender, inbox) = inbox();
         let listening = self.board.listen(vec![topic], Some(sender));
         self.again(&listening).await?;
         Ok(Subscribed { listening, inbox, is_lost: false })
@@ -247,7 +250,7 @@ impl Pushes {
             }
             tokio::select! {
                 biased;
-                Some(published) = subscribed.inbox.recv() => return Ok(published),
+                Some(published) = subscribed.inbox.next() => return Ok(published),
                 () = subscribed.listening.changed() => subscribed.is_lost = true,
             }
         }

@@ -18,12 +18,15 @@ use super::transaction::Tx;
 use super::wake::Topic;
 use super::writer::Operation;
 use super::{SqliteStore, sweep};
-use crate::{Broadcasts, Error, LARGEST_BROADCAST, Listener, Replies, Result, WAITING_BROADCASTS};
+use crate::{
+    Broadcasts, Error, LARGEST_BROADCAST, Listener, Replies, Result, WAITING_BROADCAST_BYTES,
+    WAITING_BROADCASTS,
+};
 
 /// How long a broadcast is kept for those who listen.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 /// How much of one exchange is kept, in bytes.
-const KEPT_BYTES: i64 = 32 << 20;
+const KEPT_BYTES: i64 = WAITING_BROADCAST_BYTES as i64;
 /// What a broadcast counts for at the least, so that no more are kept than may wait.
 const LEAST_WEIGHT: i64 = KEPT_BYTES / WAITING_BROADCASTS as i64;
 /// How many are removed at most to make room for one: as many as the largest may take the place of, twice.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use celeriac_protocol::control::{Address, ControlCommand};
-use celeriac_protocol::{Timestamp, Value};
+use celeriac_protocol::{QueueName, Timestamp, Value, json};
 use celeriac_store::clock::Clock;
 use celeriac_store::{ControlChange, Error, Result, Store, Whose};
 use tokio::time::Instant;
@@ -17,6 +17,29 @@ use crate::Options;
 
 /// How often a worker looks for what it has not heard.
 pub(super) const LOOKS_EVERY: Duration = Duration::from_secs(30);
+
+/// How many changes are kept of one node, and how many of all.
+const MOST: usize = 10_000;
+
+/// The largest change that is kept, in bytes.
+const LARGEST: usize = 64 << 10;
+
+/// Why a change is not kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotKept {
+    /// It has too many arguments, or too long ones.
+    #[error("it has {size} bytes, and may have {LARGEST} to be kept")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+    },
+    /// There is no room.
+    #[error("{MOST} changes are kept, and no more: forget_changes makes room")]
+    TooMany,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
 
 /// A change and the name under which it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +54,8 @@ pub(crate) struct Kept {
     store: Store,
     clock: Clock,
     node: Whose,
+    /// The queues that it takes from as it is configured.
+    queues: Vec<QueueName>,
     /// For how long they are kept; zero is not at all.
     expires_after: Duration,
     /// What this worker has obeyed, as it is kept, and when somebody wanted it so.
@@ -46,6 +71,7 @@ impl Kept {
             store: store.clone(),
             clock: options.clock.clone(),
             node: Whose::Node(options.node_name.as_str().into()),
+            queues: options.queues.clone(),
             expires_after: options.control_state_expires,
             obeyed: HashMap::new(),
             renewed: None,
@@ -95,17 +121,37 @@ impl Kept {
         self.obeyed.insert(kept.name, (kept.command.to_kept(), kept.at));
     }
 
-    /// Keeps a command that this worker has obeyed, if it is one of those that are kept.
-    pub(super) async fn keep(&mut self, command: &ControlCommand) -> Result<()> {
+    /// Keeps a command that this worker has obeyed, if it is one of those that are kept. Where there are too many, the
+    /// oldest goes that says no more than what holds without it.
+    pub(super) async fn keep(&mut self, command: &ControlCommand) -> std::result::Result<(), NotKept> {
         let Some(name) = command.kept_as().filter(|_| !self.expires_after.is_zero()) else { return Ok(()) };
-        let at = self.clock.now();
-        self.obeyed.insert(name.clone(), (command.to_kept(), at));
+        let (at, value) = (self.clock.now(), command.to_kept());
+        self.obeyed.insert(name.clone(), (value.clone(), at));
+        let size = name.len() + json::to_bytes(&value).len();
+        if size > LARGEST {
+            return Err(NotKept::TooLarge { size });
+        }
         let whose = match command.address {
             Address::All => &Whose::All,
             Address::Nodes(_) | Address::Matching { .. } => &self.node,
         };
-        let change = ControlChange { name, value: command.to_kept(), at };
-        self.store.control_state().keep(whose, vec![change], self.expires_after).await
+        let state = self.store.control_state();
+        let kept = state.kept(whose).await?;
+        let mut changes = vec![ControlChange { name: name.clone(), value, at }];
+        if kept.len() >= MOST && kept.iter().all(|change| change.name != name) {
+            let unneeded = kept.into_iter().filter(|change| self.is_unneeded(change));
+            let oldest = unneeded.min_by_key(|change| change.at).ok_or(NotKept::TooMany)?;
+            changes.push(ControlChange { value: Value::Null, ..oldest });
+        }
+        Ok(state.keep(whose, changes, self.expires_after).await?)
+    }
+
+    /// Whether that is about a queue that is none of this worker's, and only says so.
+    fn is_unneeded(&self, change: &ControlChange) -> bool {
+        let Some(command) = ControlCommand::of_kept(&change.value) else { return true };
+        let queue = command.argument("queue").and_then(Value::as_str);
+        let is_ours = queue.is_some_and(|queue| self.queues.iter().any(|ours| ours.as_str() == queue));
+        matches!(&*command.method, "cancel_consumer" | "resume") && !is_ours
     }
 
     /// Forgets everything that is kept of this worker and of all, or what has this name. Answers the names.
@@ -198,6 +244,48 @@ mod tests {
         assert_eq!(methods(&worker).await, ["add_consumer"]);
         assert_eq!(forget(&mut worker, None).await, ["consumer q"]);
         assert_eq!(methods(&worker).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_so_many_changes() {
+        let store = connect("memory://kept-many", &ConnectOptions::default()).await.unwrap();
+        let mut worker = kept(&store, "w@h").await;
+        let about = |method: &str, queue: &str| {
+            let arguments = vec![("queue".into(), Value::from(queue))];
+            ControlCommand { arguments, ..pause(method, Address::All) }
+        };
+        let change = |number: usize| {
+            let command = about(
+                if number % 100 == 7 { "cancel_consumer" } else { "add_consumer" },
+                &number.to_string(),
+            );
+            let at = Timestamp::from_micros(number as i64);
+            ControlChange { name: command.kept_as().unwrap(), value: command.to_kept(), at }
+        };
+        let full = (0..MOST).map(change).collect();
+        let state = store.control_state();
+        state.keep(&Whose::All, full, Duration::from_secs(60)).await.unwrap();
+        let names = async || -> Vec<Box<str>> {
+            state.kept(&Whose::All).await.unwrap().into_iter().map(|change| change.name).collect()
+        };
+        worker.keep(&about("cancel_consumer", "8")).await.unwrap();
+        assert!(names().await.contains(&"consumer 7".into()), "nothing has to go for what is there");
+        for number in [7, 8, 107] {
+            worker.keep(&about("pause", &number.to_string())).await.unwrap();
+        }
+        let kept = names().await;
+        assert_eq!(kept.len(), MOST);
+        assert!(!kept.contains(&"consumer 7".into()) && !kept.contains(&"consumer 107".into()));
+        assert!(kept.contains(&"pause 8".into()) && kept.contains(&"consumer 0".into()));
+        worker.forget(None).await.unwrap();
+        let full =
+            (0..MOST).map(|number| ControlChange { value: about("pause", "q").to_kept(), ..change(number) });
+        state.keep(&Whose::All, full.collect(), Duration::from_secs(60)).await.unwrap();
+        let error = worker.keep(&about("pause", "new")).await.unwrap_err();
+        assert_eq!(error.to_string(), "10000 changes are kept, and no more: forget_changes makes room");
+        worker.keep(&pause("pause", node("w@h"))).await.unwrap();
+        let error = worker.keep(&about("pause", &"q".repeat(LARGEST))).await.unwrap_err();
+        assert!(matches!(error, NotKept::TooLarge { .. }), "{error}");
     }
 
     #[tokio::test]

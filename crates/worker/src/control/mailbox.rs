@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use celeriac_protocol::control::{self, ControlCommand};
+use celeriac_protocol::control::{self, ControlCommand, ReplyTo};
 use celeriac_protocol::{Message, Value};
 use celeriac_store::{Broadcasts, Error};
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::address::is_for;
 use super::clock::LogicalClock;
 use super::kept::LOOKS_EVERY;
-use super::panel::{Answer, Panel, nok};
+use super::panel::{Answer, Panel, Refusal, nok};
 use crate::Options;
 use crate::trouble::Trouble;
 
@@ -123,16 +123,34 @@ struct Replying {
 }
 
 impl Replying {
-    /// Replies, if somebody asked for it. Who asked waits for a second or so: trying again would be too late.
+    /// Replies, if somebody asked for it; in the place of a reply that is too large, with the reason. Who asked waits for a
+    /// second or so: trying again would be too late.
     async fn send(self, reply: Value) {
         let Some(to) = &self.command.reply_to else { return };
-        let (node, method) = (&self.options.node_name, &*self.command.method);
-        let message = to.message(node, reply, self.clock.forward());
-        let expires = self.options.control_queue_expires;
-        match self.broadcasts.reply(&to.exchange, &to.routing_key, message, expires).await {
+        let method = &*self.command.method;
+        let sent = match self.put(to, reply).await {
+            Err(Error::TooLarge { size, limit, .. }) => {
+                let text = format!("the reply has {size} bytes, and may have {limit}");
+                let refusal = Refusal::new("ValueError", text);
+                tracing::error!(method, "pidbox command error: {refusal}");
+                self.put(to, nok(refusal.to_string())).await
+            }
+            sent => sent,
+        };
+        match sent {
             Ok(true) => {}
             Ok(false) => tracing::debug!(method, "nobody waits for the reply"),
             Err(error) => tracing::warn!(method, %error, "the reply could not be sent"),
         }
+    }
+
+    async fn put(&self, to: &ReplyTo, reply: Value) -> Result<bool, Error> {
+        let message = to.message(&self.options.node_name, reply, self.clock.forward());
+        let (size, limit) = (message.body.len(), control::LARGEST);
+        if size > limit {
+            return Err(Error::TooLarge { what: format!("reply to {}", self.command.method), size, limit });
+        }
+        let expires = self.options.control_queue_expires;
+        self.broadcasts.reply(&to.exchange, &to.routing_key, message, expires).await
     }
 }

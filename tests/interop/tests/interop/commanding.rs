@@ -177,3 +177,31 @@ async fn who_asks_nobody_or_wrongly_is_told_by_the_exit_code() {
     assert_eq!(run(&["control", "pool_grow", "many"]).0, Some(2));
     assert_eq!(run(&["control", "pool_grow", "1", "2"]).0, Some(2));
 }
+
+/// The time until which anybody may remove it is a part of its name.
+#[tokio::test]
+async fn a_client_that_is_killed_leaves_its_mailbox_for_a_minute() {
+    let broker = Broker::start();
+    let mut client = Command::new(env!("CARGO_BIN_EXE_rust-tasks"));
+    client.args(["inspect", "ping", "-t", "30"]).env("CELERIAC_BROKER_URL", broker.url());
+    client.stdin(Stdio::null()).stdout(Stdio::null());
+    let now = || redis::cmd("TIME").query::<(u64, u64)>(&mut broker.redis()).unwrap().0;
+    let began = now();
+    let client = Program::start(client);
+    let until = Instant::now() + DEADLINE;
+    let bound = loop {
+        let bound: Vec<String> = redis::cmd("SMEMBERS")
+            .arg("_kombu.binding.reply.celery.pidbox")
+            .query(&mut broker.redis())
+            .unwrap();
+        if let [bound] = &bound[..] {
+            break bound.clone();
+        }
+        assert!(Instant::now() < until, "the client opens its mailbox");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    client.kill();
+    let ends: u64 = bound.split('.').nth(1).unwrap().parse().unwrap();
+    let expected = began + 90..=now() + 91;
+    assert!(expected.contains(&ends), "{bound}: {expected:?}");
+}
