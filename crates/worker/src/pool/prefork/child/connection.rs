@@ -1,6 +1,7 @@
 //! The child's end of its socket: whole frames out from any thread, whole frames in on one.
 
 use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,9 @@ pub(in super::super) struct Sender(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    socket: Mutex<UnixStream>,
+    /// Closed by the end of the process and never before: a task may have closed it already, and something
+    /// else may have been given its number.
+    socket: Mutex<ManuallyDrop<UnixStream>>,
     limit: AtomicUsize,
 }
 
@@ -34,7 +37,10 @@ pub(in super::super) enum SendError {
 
 impl Sender {
     pub(in super::super) fn new(socket: UnixStream) -> Self {
-        Self(Arc::new(Shared { socket: Mutex::new(socket), limit: AtomicUsize::new(DEFAULT_LIMIT) }))
+        Self(Arc::new(Shared {
+            socket: Mutex::new(ManuallyDrop::new(socket)),
+            limit: AtomicUsize::new(DEFAULT_LIMIT),
+        }))
     }
 
     /// No frame larger than this is sent from now on.

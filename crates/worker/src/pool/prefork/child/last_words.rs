@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use super::super::protocol::FromChild;
+use super::super::sys::exit_at_once;
 use super::connection::Sender;
 use super::reporter::NO_BODY;
 use crate::death::exit_code;
@@ -31,7 +32,8 @@ pub(super) fn await_the_kill() -> ! {
     }
 }
 
-/// Ends the process without dropping anything.
+/// Ends the process without dropping anything, not even what belongs to this thread: a task may have closed the files of
+/// others, and the standard library aborts in debug builds when such a file is dropped.
 pub(super) fn end(code: u8) -> ! {
-    std::process::exit(code.into())
+    exit_at_once(code)
 }

@@ -87,7 +87,7 @@ impl Child {
         let reporter = Arc::new(FrameReporter::new(sender.clone(), welcome.reports));
         let (current, stop) = (Current::default(), CancellationToken::new());
         let listener = Listener {
-            receiver,
+            receiver: ManuallyDrop::new(receiver),
             sender: sender.clone(),
             current: current.clone(),
             reporter: Arc::clone(&reporter),
@@ -127,7 +127,11 @@ impl Child {
         if built.is_ok() {
             pulse::show(&self.sender, &health.snapshot());
             self.sender.send(&FromChild::Ready { jobs: 1, memory: resident_memory() }, NO_BODY)?;
-            self.run_jobs(&shared, &locals, &runtime)?;
+            match self.run_jobs(&shared, &locals, &runtime) {
+                // The resources are not dropped: where the socket has gone, what they own may have gone too.
+                Err(SendError::Closed(_)) => last_words::end(exit_code::CUT_OFF),
+                ended => ended?,
+            }
         }
         self.app.signals().send(signals::worker_process_shutdown, || self.process.clone());
         drop(locals);

@@ -1,5 +1,6 @@
 //! The thread of a child that listens to the parent, while the main thread runs a task.
 
+use std::mem::ManuallyDrop;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -74,7 +75,8 @@ impl Current {
 
 /// What the listener acts on.
 pub(super) struct Listener {
-    pub(super) receiver: Receiver,
+    /// Closed by the end of the process and never before, as the socket of its sender.
+    pub(super) receiver: ManuallyDrop<Receiver>,
     pub(super) sender: Sender,
     pub(super) current: Current,
     pub(super) reporter: Arc<FrameReporter>,
@@ -145,7 +147,46 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
     use super::*;
+
+    /// Set in the process in which this test closes what it does not own.
+    const ALONE: &str = "CELERIAC_TEST_ALONE";
+
+    #[test]
+    fn a_socket_that_a_task_has_closed_is_not_closed_again() {
+        if std::env::var_os(ALONE).is_some() {
+            return listen_on_a_closed_socket();
+        }
+        let name =
+            "pool::prefork::child::listener::tests::a_socket_that_a_task_has_closed_is_not_closed_again";
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        let output = alone.args([name, "--exact"]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{}: {said}", output.status);
+    }
+
+    #[expect(unsafe_code, reason = "no safe code can close what it does not own")]
+    fn listen_on_a_closed_socket() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let closed = ours.as_raw_fd();
+        let sender = Sender::new(ours.try_clone().unwrap());
+        let listener = Listener {
+            receiver: ManuallyDrop::new(Receiver::new(ours)),
+            reporter: Arc::new(FrameReporter::new(sender.clone(), 0)),
+            sender,
+            current: Current::default(),
+            stop: CancellationToken::new(),
+        };
+        // SAFETY: nothing else in this process opens or closes anything meanwhile.
+        unsafe { libc::close(closed) };
+        let (orders, inbox) = mpsc::channel();
+        listener.listen(&orders);
+        assert!(matches!(inbox.recv(), Ok(Order::End)));
+    }
 
     #[test]
     fn a_task_whose_child_is_about_to_be_killed_does_not_end_before() {

@@ -104,9 +104,11 @@ async fn a_panic_outside_of_a_task_ends_the_child_at_once_and_says_so() {
 
 #[tokio::test]
 async fn a_child_whose_task_closed_its_socket_ends_without_being_killed() {
-    let mut bench = Bench::ready(1).await;
-    let death = bench.death("close_sockets", []).await;
-    assert!(matches!(death.reason, DeathReason::Exit(74)), "{death:?}");
+    for program in ["ordinary_child", "child_with_sockets"] {
+        let mut bench = Bench::with(options(1, program)).await;
+        let death = bench.death("close_sockets", []).await;
+        assert!(matches!(death.reason, DeathReason::Exit(74)), "{program}: {death:?}");
+    }
 }
 
 /// Runs some tasks on the other child. On a busy machine some may take longer; were they held up, all would.

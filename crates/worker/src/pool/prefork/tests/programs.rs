@@ -1,7 +1,9 @@
 //! What the children of the tests are: tests that do nothing unless they run as a child.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Condvar, Mutex};
@@ -247,6 +249,24 @@ fn child_that_waits_for_its_diary() {
 #[test]
 fn child_without_its_resource() {
     be_child(&app().task(using(vec![ResourceRequest::local::<Connection>()])));
+}
+
+thread_local! {
+    /// What a driver keeps for its thread.
+    static KEPT: Cell<Option<UnixStream>> = const { Cell::new(None) };
+}
+
+/// Owns sockets: a resource has one, and the thread of tasks another.
+#[test]
+fn child_with_sockets() {
+    let connect = |_: &Process| {
+        let (one, other) = UnixStream::pair()?;
+        KEPT.set(Some(one));
+        std::io::Result::Ok(other)
+    };
+    let mut task = isolated(("close_sockets", |_, _, _| close_sockets()));
+    task.resources = vec![ResourceRequest::local::<UnixStream>()];
+    be_child(&App::new("tests").resource(Resource::per_thread(connect)).task(task));
 }
 
 #[test]
