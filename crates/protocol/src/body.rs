@@ -212,7 +212,7 @@ fn encode_json(arguments: &Arguments) -> Vec<u8> {
     out.extend_from_slice(b", ");
     let mut kwargs = ObjectWriter::new(&mut out);
     for (name, value) in &arguments.kwargs {
-        kwargs.value(name, value);
+        kwargs.entry(name, value);
     }
     kwargs.end();
     out.extend_from_slice(b", ");

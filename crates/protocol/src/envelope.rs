@@ -1,12 +1,11 @@
 //! The envelope in which kombu's virtual transports (Redis, SQS, ...) keep a message: one JSON object.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use bytes::Bytes;
 
-use crate::json::{ObjectWriter, Parser, Text, write_int, write_str};
+use crate::json::{ObjectWriter, Parser, Text, write_int};
 use crate::message::text;
-use crate::{DecodeError, Headers, Message, Properties, Value};
+use crate::{DecodeError, Headers, Message, Properties, Value, key};
 
 /// A message with what a virtual transport adds to its properties.
 ///
@@ -85,11 +84,11 @@ impl Envelope {
         let message = &self.message;
         let mut out = Vec::with_capacity(1024 + message.body.len() / 3 * 4);
         let mut object = ObjectWriter::new(&mut out);
-        write_str(object.key("body"), &STANDARD.encode(&message.body));
-        object.text("content-encoding", &message.content_encoding);
-        object.text("content-type", &message.content_type);
-        message.headers.write(object.key("headers"));
-        let mut properties = ObjectWriter::new(object.key("properties"));
+        write_base64(object.key(key!("body")), &message.body);
+        object.text(key!("content-encoding"), &message.content_encoding);
+        object.text(key!("content-type"), &message.content_type);
+        message.headers.write(object.key(key!("headers")));
+        let mut properties = ObjectWriter::new(object.key(key!("properties")));
         self.write_properties(&mut properties);
         properties.end();
         object.end();
@@ -99,19 +98,26 @@ impl Envelope {
     fn write_properties(&self, object: &mut ObjectWriter<'_>) {
         // kombu adds the priority after the delivery info.
         self.message.properties.write_entries_but_priority(object);
-        let mut info = ObjectWriter::new(object.key("delivery_info"));
-        info.text("exchange", &self.exchange);
-        info.text("routing_key", &self.routing_key);
+        let mut info = ObjectWriter::new(object.key(key!("delivery_info")));
+        info.text(key!("exchange"), &self.exchange);
+        info.text(key!("routing_key"), &self.routing_key);
         for (name, value) in &self.delivery_info {
-            info.value(name, value);
+            info.entry(name, value);
         }
         info.end();
         if let Some(priority) = self.message.properties.priority {
-            write_int(object.key("priority"), priority.into());
+            write_int(object.key(key!("priority")), priority.into());
         }
-        object.text("body_encoding", "base64");
-        object.text("delivery_tag", &self.delivery_tag);
+        object.text(key!("body_encoding"), "base64");
+        object.text(key!("delivery_tag"), &self.delivery_tag);
     }
+}
+
+/// Appends bytes in base64 as text, in which nothing need be escaped.
+fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    STANDARD.encode_append(bytes, out);
+    out.push(b'"');
 }
 
 /// The bytes of a body: text as it is, unless it is in base64.
@@ -120,7 +126,7 @@ fn decode_body(body: &Text<'_>, encoding: Option<&str>) -> Result<Bytes, DecodeE
         return Err(DecodeError::shape("envelope", "a body with lone surrogates"));
     };
     match encoding {
-        Some("base64") => match STANDARD.decode(text) {
+        Some("base64") => match STANDARD.decode_to_vec(text) {
             Ok(bytes) => Ok(bytes.into()),
             Err(_) => Err(DecodeError::shape("envelope", "a body that is not base64")),
         },

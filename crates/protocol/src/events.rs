@@ -4,8 +4,10 @@
 //!
 //! Source: `celery/events/dispatcher.py`, `EventDispatcher`, and `celery/events/event.py`, Celery 5.7.0.
 
-use crate::json::{ObjectWriter, write_int};
-use crate::{DecodeError, Message, Properties, Serializer, Timestamp, Value};
+use std::time::Duration;
+
+use crate::json::{Key, ObjectWriter, write_decimal, write_int, write_str};
+use crate::{DecodeError, Message, Properties, Serializer, Timestamp, Value, key};
 
 /// The largest message with events that is read, once it is decompressed, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -23,12 +25,21 @@ pub fn routing_key(kind: &str) -> String {
 /// What every event of a process says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// Its node name.
-    pub hostname: Box<str>,
-    /// Its process id.
-    pub pid: u32,
-    /// How many hours it is behind UTC.
-    pub utc_offset: i64,
+    hostname: Box<str>,
+    /// What stands between the type and the clock of each of its events, in JSON.
+    fields: Box<[u8]>,
+}
+
+impl Sender {
+    /// A process with this node name and process id, so many hours behind UTC.
+    pub fn new(hostname: &str, pid: u32, utc_offset: i64) -> Self {
+        let mut fields = Vec::new();
+        let mut object = ObjectWriter::resume(&mut fields);
+        object.text(key!("hostname"), hostname);
+        object.value(key!("utcoffset"), &Value::Float(utc_offset as f64));
+        write_int(object.key(key!("pid")), i64::from(pid));
+        Self { hostname: hostname.into(), fields: fields.into() }
+    }
 }
 
 /// Events of one sender on their way into a message.
@@ -39,6 +50,11 @@ pub struct EventList {
 }
 
 impl EventList {
+    /// With room for so many bytes before it grows.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { json: Vec::with_capacity(bytes), length: 0 }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.length
@@ -49,17 +65,24 @@ impl EventList {
         self.length == 0
     }
 
+    /// How many bytes they are so far.
+    pub fn size(&self) -> usize {
+        self.json.len()
+    }
+
     /// Adds an event of this type, which happened at `at`; `clock` is the logical clock of its sender.
     pub fn add(&mut self, kind: &str, sender: &Sender, clock: u64, at: Timestamp) -> EventWriter<'_> {
         self.json.extend_from_slice(if self.length == 0 { b"[" } else { b", " });
         self.length += 1;
-        let mut object = ObjectWriter::new(&mut self.json);
-        object.text("type", kind);
-        object.text("hostname", &sender.hostname);
-        object.value("utcoffset", &Value::Float(sender.utc_offset as f64));
-        write_int(object.key("pid"), i64::from(sender.pid));
-        write_int(object.key("clock"), i64::try_from(clock).unwrap_or(i64::MAX));
-        object.value("timestamp", &Value::Float(at.as_micros() as f64 / 1e6));
+        self.json.extend_from_slice(b"{\"type\": ");
+        write_str(&mut self.json, kind);
+        self.json.extend_from_slice(&sender.fields);
+        let mut object = ObjectWriter::resume(&mut self.json);
+        write_int(object.key(key!("clock")), i64::try_from(clock).unwrap_or(i64::MAX));
+        match u64::try_from(at.as_micros()) {
+            Ok(micros) => write_decimal(object.key(key!("timestamp")), micros, 6),
+            Err(_) => object.value(key!("timestamp"), &Value::Float(at.as_micros() as f64 / 1e6)),
+        }
         EventWriter(object)
     }
 
@@ -96,23 +119,37 @@ pub struct EventWriter<'a>(ObjectWriter<'a>);
 impl EventWriter<'_> {
     /// A field of text.
     #[must_use]
-    pub fn text(mut self, name: &str, text: &str) -> Self {
+    #[inline]
+    pub fn text(mut self, name: Key, text: &str) -> Self {
         self.0.text(name, text);
         self
     }
 
     /// A field of text, or `None`.
     #[must_use]
-    pub fn maybe(self, name: &str, text: Option<&str>) -> Self {
+    #[inline]
+    pub fn maybe(self, name: Key, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.text(name, text),
             None => self.value(name, &Value::Null),
         }
     }
 
+    /// A time in seconds.
+    #[must_use]
+    #[inline]
+    pub fn seconds(mut self, name: Key, time: Duration) -> Self {
+        match u64::try_from(time.as_nanos()) {
+            Ok(nanos) => write_decimal(self.0.key(name), nanos, 9),
+            Err(_) => self.0.value(name, &Value::Float(time.as_secs_f64())),
+        }
+        self
+    }
+
     /// A field of any kind.
     #[must_use]
-    pub fn value(mut self, name: &str, value: &Value) -> Self {
+    #[inline]
+    pub fn value(mut self, name: Key, value: &Value) -> Self {
         self.0.value(name, value);
         self
     }
@@ -145,7 +182,7 @@ mod tests {
     use super::*;
 
     fn sender() -> Sender {
-        Sender { hostname: "w@h".into(), pid: 7, utc_offset: -2 }
+        Sender::new("w@h", 7, -2)
     }
 
     fn at(seconds: f64) -> Timestamp {
@@ -155,10 +192,10 @@ mod tests {
     #[test]
     fn events_come_back_as_they_went() {
         let mut list = EventList::default();
-        list.add("task-started", &sender(), 3, at(1.5)).text("uuid", "é").end();
+        list.add("task-started", &sender(), 3, at(1.5)).text(key!("uuid"), "é").end();
         list.add("task-revoked", &sender(), 4, at(2.5))
-            .maybe("signum", None)
-            .value("expired", &true.into())
+            .maybe(key!("signum"), None)
+            .value(key!("expired"), &true.into())
             .end();
         assert_eq!(list.len(), 2);
         let message = list.into_message(&sender());

@@ -2,7 +2,7 @@
 
 use crate::json::write_list;
 use crate::result::plain_payload;
-use crate::{DecodeError, State, TaskId, Value, json};
+use crate::{DecodeError, State, TaskId, Value, json, key};
 
 /// What a member of a chord has reported, as Celery's Redis backend keeps it until the chord is complete.
 ///
@@ -54,7 +54,7 @@ fn not_a_part(reason: &'static str) -> DecodeError {
 pub fn encode_group(result: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let mut object = json::ObjectWriter::new(&mut out);
-    object.value("result", result);
+    object.value(key!("result"), result);
     object.end();
     out
 }

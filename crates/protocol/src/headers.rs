@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::json::{ObjectWriter, Parser, write_int};
-use crate::{DecodeError, TaskId, TaskName, Timestamp, Value};
+use crate::json::{Key, ObjectWriter, Parser, write_int};
+use crate::{DecodeError, TaskId, TaskName, Timestamp, Value, key};
 
 /// Headers of task protocol 2, and every other header as it came.
 ///
@@ -272,50 +272,51 @@ struct HeaderWriter<'a> {
 
 impl HeaderWriter<'_> {
     fn write(mut self, headers: &Headers) {
-        self.text("lang", headers.lang.as_deref());
-        self.text("task", headers.task.as_ref().map(TaskName::as_str));
-        self.text("id", headers.id.as_ref().map(TaskId::as_str));
-        self.text("shadow", headers.shadow.as_deref());
-        self.time("eta", headers.eta);
-        self.time("expires", headers.expires);
-        self.text("group", headers.group.as_deref());
-        self.with("group_index", headers.group_index, write_int);
-        self.int("retries", headers.retries.into());
-        if self.form == Form::Full && !self.is_other("timelimit")
+        self.text(key!("lang"), headers.lang.as_deref());
+        self.text(key!("task"), headers.task.as_ref().map(TaskName::as_str));
+        self.text(key!("id"), headers.id.as_ref().map(TaskId::as_str));
+        self.text(key!("shadow"), headers.shadow.as_deref());
+        self.time(key!("eta"), headers.eta);
+        self.time(key!("expires"), headers.expires);
+        self.text(key!("group"), headers.group.as_deref());
+        self.with(key!("group_index"), headers.group_index, write_int);
+        self.int(key!("retries"), headers.retries.into());
+        if self.form == Form::Full && !self.is_other(key!("timelimit"))
             || headers.timelimit != TimeLimits::default()
         {
-            headers.timelimit.write(self.object.key("timelimit"));
+            headers.timelimit.write(self.object.key(key!("timelimit")));
         }
-        self.text("root_id", headers.root_id.as_ref().map(TaskId::as_str));
-        self.text("parent_id", headers.parent_id.as_ref().map(TaskId::as_str));
-        self.text("argsrepr", headers.argsrepr.as_deref());
-        self.text("kwargsrepr", headers.kwargsrepr.as_deref());
-        self.text("origin", headers.origin.as_deref());
-        self.with("ignore_result", headers.ignore_result, |out, ignore| {
+        self.text(key!("root_id"), headers.root_id.as_ref().map(TaskId::as_str));
+        self.text(key!("parent_id"), headers.parent_id.as_ref().map(TaskId::as_str));
+        self.text(key!("argsrepr"), headers.argsrepr.as_deref());
+        self.text(key!("kwargsrepr"), headers.kwargsrepr.as_deref());
+        self.text(key!("origin"), headers.origin.as_deref());
+        self.with(key!("ignore_result"), headers.ignore_result, |out, ignore| {
             crate::json::write(&Value::Bool(ignore), out);
         });
-        self.int("replaced_task_nesting", headers.replaced_task_nesting);
-        if self.form == Form::Full && !self.is_other("stamped_headers") {
-            self.object.value("stamped_headers", &Value::Null);
+        self.int(key!("replaced_task_nesting"), headers.replaced_task_nesting);
+        if self.form == Form::Full && !self.is_other(key!("stamped_headers")) {
+            self.object.value(key!("stamped_headers"), &Value::Null);
         }
-        if self.form == Form::Full && !self.is_other("stamps") {
-            self.object.key("stamps").extend_from_slice(b"{}");
+        if self.form == Form::Full && !self.is_other(key!("stamps")) {
+            self.object.key(key!("stamps")).extend_from_slice(b"{}");
         }
         for (name, value) in self.other {
-            self.object.value(name, value);
+            self.object.entry(name, value);
         }
         if let Some(compression) = &headers.compression {
-            self.object.text("compression", compression);
+            self.object.text(key!("compression"), compression);
         }
         self.object.end();
     }
 
     /// Whether a header of this name came with an unexpected type, and is written as it came.
-    fn is_other(&self, name: &str) -> bool {
-        self.other.iter().any(|(other, _)| &**other == name)
+    fn is_other(&self, name: Key) -> bool {
+        self.other.iter().any(|(other, _)| &**other == name.name())
     }
 
-    fn with<T>(&mut self, name: &str, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
+    #[inline]
+    fn with<T>(&mut self, name: Key, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
         match value {
             Some(value) => write(self.object.key(name), value),
             None if self.form == Form::Full && !self.is_other(name) => self.object.value(name, &Value::Null),
@@ -323,16 +324,19 @@ impl HeaderWriter<'_> {
         }
     }
 
-    fn text(&mut self, name: &str, text: Option<&str>) {
+    #[inline]
+    fn text(&mut self, name: Key, text: Option<&str>) {
         self.with(name, text, crate::json::write_str);
     }
 
-    fn time(&mut self, name: &str, time: Option<Timestamp>) {
+    #[inline]
+    fn time(&mut self, name: Key, time: Option<Timestamp>) {
         self.with(name, time, |out, time| crate::json::write_str(out, &time.to_string()));
     }
 
     /// Writes a count that is zero unless the message says otherwise.
-    fn int(&mut self, name: &str, int: i64) {
+    #[inline]
+    fn int(&mut self, name: Key, int: i64) {
         if int != 0 || self.form == Form::Full && !self.is_other(name) {
             write_int(self.object.key(name), int);
         }

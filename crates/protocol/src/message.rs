@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::json::{self, ObjectWriter, Parser};
-use crate::{DecodeError, Headers, Properties, Serializer, Value, compression, msgpack};
+use crate::{DecodeError, Headers, Properties, Serializer, Value, compression, key, msgpack};
 
 /// One message as a broker carries it.
 ///
@@ -32,13 +32,13 @@ impl Message {
     pub fn encode_head(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         let mut object = ObjectWriter::new(&mut out);
-        self.headers.write_present(object.key("headers"));
-        self.properties.write(object.key("properties"));
+        self.headers.write_present(object.key(key!("headers")));
+        self.properties.write(object.key(key!("properties")));
         if &*self.content_type != JSON {
-            object.text("content-type", &self.content_type);
+            object.text(key!("content-type"), &self.content_type);
         }
         if &*self.content_encoding != UTF_8 {
-            object.text("content-encoding", &self.content_encoding);
+            object.text(key!("content-encoding"), &self.content_encoding);
         }
         object.end();
         out

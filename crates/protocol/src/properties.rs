@@ -1,7 +1,7 @@
 //! The AMQP properties of a message, read and written in one pass.
 
 use crate::json::{ObjectWriter, Parser, write_int};
-use crate::{DecodeError, Value};
+use crate::{DecodeError, Value, key};
 
 /// AMQP properties of a message.
 ///
@@ -85,7 +85,7 @@ impl Properties {
     pub(crate) fn write_entries(&self, object: &mut ObjectWriter<'_>) {
         self.write_entries_but_priority(object);
         if let Some(priority) = self.priority {
-            write_int(object.key("priority"), priority.into());
+            write_int(object.key(key!("priority")), priority.into());
         }
     }
 
@@ -96,14 +96,14 @@ impl Properties {
                 object.text(name, text);
             }
         };
-        text(object, "correlation_id", &self.correlation_id);
-        text(object, "reply_to", &self.reply_to);
+        text(object, key!("correlation_id"), &self.correlation_id);
+        text(object, key!("reply_to"), &self.reply_to);
         for (name, value) in &self.other {
-            object.value(name, value);
+            object.entry(name, value);
         }
         if let Some(mode) = self.delivery_mode {
-            write_int(object.key("delivery_mode"), mode.into());
+            write_int(object.key(key!("delivery_mode")), mode.into());
         }
-        text(object, "expiration", &self.expiration);
+        text(object, key!("expiration"), &self.expiration);
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::json::{ObjectWriter, Parser};
 use crate::{
     Compression, DecodeError, EncodeError, Serializer, TaskException, TaskId, Timestamp, Value, compression,
-    json, msgpack,
+    json, key, msgpack,
 };
 
 /// The state of a task.
@@ -140,21 +140,21 @@ impl ResultRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let mut object = ObjectWriter::new(&mut out);
-        object.text("status", self.state.as_str());
-        object.value("result", &self.result);
+        object.text(key!("status"), self.state.as_str());
+        object.value(key!("result"), &self.result);
         match &self.traceback {
-            Some(traceback) => object.text("traceback", traceback),
-            None => object.value("traceback", &Value::Null),
+            Some(traceback) => object.text(key!("traceback"), traceback),
+            None => object.value(key!("traceback"), &Value::Null),
         }
-        object.value("children", &self.children);
+        object.value(key!("children"), &self.children);
         match self.date_done {
-            Some(date) => object.text("date_done", &date.to_string()),
-            None => object.value("date_done", &Value::Null),
+            Some(date) => object.text(key!("date_done"), &date.to_string()),
+            None => object.value(key!("date_done"), &Value::Null),
         }
         for (name, value) in &self.other {
-            object.value(name, value);
+            object.entry(name, value);
         }
-        object.text("task_id", self.task_id.as_str());
+        object.text(key!("task_id"), self.task_id.as_str());
         object.end();
         out
     }

@@ -10,7 +10,7 @@ use celeriac_app::{App, CancellationToken, Process, Reason, Reporter, Workplace}
 use celeriac_protocol::{QueueName, State, TaskId, Value, events};
 use celeriac_store::{ConsumerId, Settler, Store, Subscription, WorkerRecord};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
@@ -281,8 +281,9 @@ impl Worker<'_> {
         }
         let clock = LogicalClock::default();
         let (watch, dispatcher) = self.events(&inputs, &clock, &trouble).unzip();
+        let bell = dispatcher.as_ref().map(|dispatcher| Arc::clone(&dispatcher.bell));
         let queues = intake.open();
-        let mailbox = self.remote_control(&inputs, clock, watch.as_ref(), (intake, kept), &trouble);
+        let mailbox = self.remote_control(&inputs, clock, bell, (intake, kept), &trouble);
         others.extend(mailbox.map(|mailbox| tokio::spawn(mailbox.run())));
         let crew = Crew {
             _keeper: LeaseKeeper::start(lease, options.placement, renewed, trouble.clone())?,
@@ -318,7 +319,7 @@ impl Worker<'_> {
         &self,
         inputs: &mpsc::UnboundedSender<Input>,
         clock: LogicalClock,
-        watch: Option<&Watch>,
+        bell: Option<Arc<Notify>>,
         (intake, kept): (Intake, Kept),
         trouble: &Trouble,
     ) -> Option<Mailbox> {
@@ -335,7 +336,7 @@ impl Worker<'_> {
             kept,
             changed: HashMap::new(),
             memory: MemorySamples::default(),
-            happenings: watch.map(Watch::downgrade),
+            bell,
             own: OwnCommands::default(),
         };
         Some(Mailbox { broadcasts, exchange, panel, trouble: trouble.clone(), later: JoinSet::new() })
@@ -351,12 +352,8 @@ impl Worker<'_> {
         let options = self.options;
         let exchange = options.event_exchange.clone()?;
         let broadcasts = Arc::clone(self.store.broadcasts());
-        let (watch, inbox) = Watch::channel();
-        let sender = events::Sender {
-            hostname: options.node_name.as_str().into(),
-            pid: std::process::id(),
-            utc_offset: options.utc_offset,
-        };
+        let sender = events::Sender::new(options.node_name.as_str(), std::process::id(), options.utc_offset);
+        let (watch, inbox) = Watch::new(sender.clone(), logical.clone());
         let dispatcher = Dispatcher {
             broadcasts,
             exchange,
@@ -366,8 +363,8 @@ impl Worker<'_> {
             clock: options.clock.clone(),
             inquirer: Inquirer::new(inputs.clone()),
             inbox,
+            bell: Arc::default(),
             trouble: trouble.clone(),
-            is_heard: false,
         };
         Some((watch, dispatcher))
     }

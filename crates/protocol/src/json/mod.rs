@@ -5,13 +5,15 @@
 //!
 //! Sources: `json/scanner.py`, `json/decoder.py`, `json/encoder.py`, CPython 3.11; `kombu/utils/json.py`, kombu 5.7.0.
 
+mod key;
 mod parse;
 mod scan;
 mod wrapper;
 mod write;
 
+pub use key::Key;
 pub use parse::{MAX_DEPTH, parse};
 pub(crate) use parse::{Parser, Text};
 pub(crate) use wrapper::keep_last;
-pub(crate) use write::{ObjectWriter, float_text, write_int, write_list, write_str};
+pub(crate) use write::{ObjectWriter, float_text, write_decimal, write_int, write_list, write_str};
 pub use write::{to_bytes, write};

@@ -2,8 +2,7 @@
 //!
 //! Source: `kombu/utils/json.py`, `JSONEncoder.default`, `object_hook`, `_register_default_types`, kombu 5.7.0.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 
 use super::write::{write, write_str};
 use crate::Value;
@@ -71,7 +70,7 @@ fn typed(name: &str, value: Value) -> Result<Value, Value> {
         ("time", Value::String(text)) => Ok(Value::Time(text)),
         ("decimal", Value::String(text)) => Ok(Value::Decimal(text)),
         ("bytes", Value::String(text)) => Ok(Value::Bytes(text.into_boxed_bytes())),
-        ("base64", Value::String(text)) => match STANDARD.decode(text.as_bytes()) {
+        ("base64", Value::String(text)) => match STANDARD.decode_to_vec(text.as_bytes()) {
             Ok(bytes) => Ok(Value::Bytes(bytes.into())),
             Err(_) => Err(Value::String(text)),
         },
@@ -98,7 +97,7 @@ pub(super) fn write_text(out: &mut Vec<u8>, name: &str, text: &str) {
 pub(super) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => write_text(out, "bytes", text),
-        Err(_) => write_text(out, "base64", &STANDARD.encode(bytes)),
+        Err(_) => write_text(out, "base64", &STANDARD.encode_to_string(bytes)),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Writing JSON, byte for byte as `json.dumps` does.
 
+use super::key::Key;
 use super::scan::end_of_unescaped;
 use super::wrapper;
 use crate::Value;
 use crate::wtf8::{Piece, pieces};
+
+/// As many digits of a float as can be equally near to it as others.
+const LONG: usize = 16;
 
 /// The JSON of `value`.
 pub fn to_bytes(value: &Value) -> Vec<u8> {
@@ -33,7 +37,7 @@ pub fn write(value: &Value, out: &mut Vec<u8>) {
         Value::Map(entries) => {
             let mut object = ObjectWriter::new(out);
             for (key, value) in entries {
-                object.value(key, value);
+                object.entry(key, value);
             }
             object.end();
         }
@@ -64,8 +68,21 @@ impl<'a> ObjectWriter<'a> {
         Self { out, first: true }
     }
 
+    /// Goes on with an object that has entries already.
+    pub(crate) fn resume(out: &'a mut Vec<u8>) -> Self {
+        Self { out, first: false }
+    }
+
     /// Writes a key; the caller writes the value into what this returns.
-    pub(crate) fn key(&mut self, key: &str) -> &mut Vec<u8> {
+    #[inline]
+    pub(crate) fn key(&mut self, key: Key) -> &mut Vec<u8> {
+        self.out.extend_from_slice(if self.first { key.at_first() } else { key.after_another() });
+        self.first = false;
+        self.out
+    }
+
+    /// Writes a key of any text, as [`ObjectWriter::key`] does.
+    pub(crate) fn any_key(&mut self, key: &str) -> &mut Vec<u8> {
         if !self.first {
             self.out.extend_from_slice(b", ");
         }
@@ -75,13 +92,20 @@ impl<'a> ObjectWriter<'a> {
         self.out
     }
 
+    /// Writes an entry with a key of any text.
+    pub(crate) fn entry(&mut self, key: &str, value: &Value) {
+        write(value, self.any_key(key));
+    }
+
     /// Writes an entry.
-    pub(crate) fn value(&mut self, key: &str, value: &Value) {
+    #[inline]
+    pub(crate) fn value(&mut self, key: Key, value: &Value) {
         write(value, self.key(key));
     }
 
     /// Writes an entry of text.
-    pub(crate) fn text(&mut self, key: &str, text: &str) {
+    #[inline]
+    pub(crate) fn text(&mut self, key: Key, text: &str) {
         write_str(self.key(key), text);
     }
 
@@ -92,21 +116,35 @@ impl<'a> ObjectWriter<'a> {
 
 /// Appends an integer in decimal.
 pub(crate) fn write_int(out: &mut Vec<u8>, int: i64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    let mut rest = int.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
+    out.extend_from_slice(itoa::Buffer::new().format(int).as_bytes());
+}
+
+/// Appends the float that is nearest to `count` times ten to the minus `scale`, as [`float_text`] writes it.
+pub(crate) fn write_decimal(out: &mut Vec<u8>, count: u64, scale: u32) {
+    debug_assert!(scale < 10, "exponents of one digit");
+    let unit = 10_u64.pow(scale);
+    // Up to here floats tell one count from the next, so that the shortest digits that read back are those of the count.
+    if count == 0 || count >= 1 << 52 {
+        return write_float(out, count as f64 / unit as f64);
+    }
+    let mut buffer = itoa::Buffer::new();
+    if count < unit / 10_000 {
+        let digits = buffer.format(count);
+        out.extend_from_slice(&digits.as_bytes()[..1]);
+        let decimals = digits[1..].trim_end_matches('0');
+        if !decimals.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(decimals.as_bytes());
         }
+        out.extend_from_slice(b"e-0");
+        return write_int(out, i64::from(scale) - digits.len() as i64 + 1);
     }
-    if int < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(buffer.format(count / unit).as_bytes());
+    out.push(b'.');
+    // The one in front keeps the zeros that come first.
+    let decimals = &buffer.format(unit + count % unit)[1..];
+    out.extend_from_slice(&decimals.as_bytes()[..1]);
+    out.extend_from_slice(decimals[1..].trim_end_matches('0').as_bytes());
 }
 
 fn write_float(out: &mut Vec<u8>, float: f64) {
@@ -138,9 +176,17 @@ pub(crate) fn float_text(float: f64) -> String {
         .into();
     }
     let magnitude = float.abs();
+    let is_positional = float == 0.0 || (1e-4..1e16).contains(&magnitude);
+    if is_positional {
+        let text = format!("{float:?}");
+        // Of long digits Rust takes others than Python, where two are equally near.
+        if text.len() < LONG {
+            return text;
+        }
+    }
     let shortest = shortest(float);
     let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
-    if float != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+    if !is_positional {
         let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
         return format!("{digits}e{sign}{exponent:0>2}");
     }
@@ -152,7 +198,7 @@ fn shortest(float: f64) -> String {
     let shortest = format!("{float:e}");
     let digits = shortest.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
     // Rust rounds up where two are equally near, Python to the even one. That happens to long digits only.
-    if digits >= 16 {
+    if digits >= LONG {
         let even = format!("{float:.*e}", digits - 1);
         if even.parse() == Ok(float) {
             return even;
@@ -177,8 +223,9 @@ fn positional(digits: &str, exponent: i32) -> String {
 
 /// Appends text in quotes, in ASCII.
 pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
     let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
     let plain = end_of_unescaped(bytes);
     out.extend_from_slice(&bytes[..plain]);
     if plain < bytes.len() {
@@ -226,4 +273,28 @@ fn write_wtf8(out: &mut Vec<u8>, wtf8: &[u8]) {
         }
     }
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decimal_is_the_float_that_python_writes() {
+        for (scale, unit) in [(6, 1e6), (9, 1e9)] {
+            let mut some = 1;
+            while some < u64::MAX / 3 {
+                for count in [some, some - 1, some / 10 * 10, some / 1_000_000 * 1_000_000] {
+                    let mut written = Vec::new();
+                    write_decimal(&mut written, count, scale);
+                    assert_eq!(
+                        String::from_utf8(written).unwrap(),
+                        float_text(count as f64 / unit),
+                        "{count}"
+                    );
+                }
+                some = some * 3 / 2 + 1;
+            }
+        }
+    }
 }

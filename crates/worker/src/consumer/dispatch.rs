@@ -226,7 +226,7 @@ impl Consumer {
         if request.track_started {
             self.reports.add(self.rules.report(request.id.clone(), State::Started, self.started_meta()));
         }
-        self.happened(request, || vec![TaskEvent::Started]);
+        self.happened(request, || [TaskEvent::Started]);
     }
 
     /// What a `STARTED` record says, as Celery's does.

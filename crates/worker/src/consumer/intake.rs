@@ -118,7 +118,7 @@ impl Consumer {
         } else {
             tracing::debug!(task_id = %id, task_name = %name, "received");
         }
-        self.happened(request, || vec![TaskEvent::Received]);
+        self.happened(request, || [TaskEvent::Received]);
         self.app.signals().send(signals::task_received, || ReceivedTask {
             id: request.id.clone(),
             name: request.name().clone(),

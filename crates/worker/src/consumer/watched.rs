@@ -4,20 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::Consumer;
-use crate::events::{Happening, TaskEvent, events_of};
+use crate::events::{TaskEvent, events_of};
 use crate::outcome::Outcome;
 use crate::request::Request;
 use crate::signum::Signum;
 
 impl Consumer {
     /// Says what has happened to a request.
-    pub(super) fn happened(&self, request: &Arc<Request>, what: impl FnOnce() -> Vec<TaskEvent>) {
+    pub(super) fn happened<'a, E>(&self, request: &Arc<Request>, what: impl FnOnce() -> E)
+    where
+        E: IntoIterator<Item = TaskEvent<'a>>,
+    {
         let Some(watch) = self.watch.as_ref().filter(|_| self.options.task_events.is_on()) else { return };
         if request.task.body.python().is_some_and(|python| !python.sends_events) {
             return;
         }
         for what in what() {
-            watch.say(Happening::Task { at: self.now(), request: Arc::clone(request), what });
+            watch.say(self.now(), request, what);
         }
     }
 

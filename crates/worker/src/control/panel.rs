@@ -10,7 +10,7 @@ use celeriac_app::{App, TaskOptions};
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{TaskName, Value, repr};
 use celeriac_store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::clock::LogicalClock;
@@ -20,7 +20,6 @@ use super::kept::{Kept, KeptCommand};
 use super::own::OwnCommands;
 use super::question::Inquirer;
 use crate::Options;
-use crate::events::Happening;
 
 /// What commands work on.
 pub(crate) struct Panel {
@@ -39,8 +38,8 @@ pub(crate) struct Panel {
     pub(crate) changed: HashMap<TaskName, TaskOptions>,
     /// What `memsample` has found.
     pub(crate) memory: MemorySamples,
-    /// Where events go, if any are sent.
-    pub(crate) happenings: Option<mpsc::WeakSender<Happening>>,
+    /// Asks for an event that says that the worker lives, if any are sent.
+    pub(crate) bell: Option<Arc<Notify>>,
     /// Answers commands that the program has added.
     pub(crate) own: OwnCommands,
 }

@@ -1,23 +1,18 @@
-//! Writes what has happened into messages, and sends them.
+//! Sends what has been written of tasks, and says how the worker is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_protocol::events::{self, EventList, Sender};
-use celeriac_protocol::{Message, Value};
+use celeriac_protocol::{Message, Value, key};
 use celeriac_store::clock::Clock;
 use celeriac_store::{Broadcasts, Error};
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::{Happening, Inbox};
+use super::Inbox;
 use crate::control::{Inquirer, LogicalClock};
 use crate::trouble::{Asker, Trouble};
-
-/// How long more is waited for, once something has happened: one message carries it all.
-const GATHERING: Duration = Duration::from_millis(20);
-
-/// The most events in one message.
-const MANY: usize = 500;
 
 /// How long the last words of a worker may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -46,63 +41,39 @@ pub(crate) struct Dispatcher {
     pub(crate) clock: Clock,
     pub(crate) inquirer: Inquirer,
     pub(crate) inbox: Inbox,
+    /// Asks for a heartbeat now.
+    pub(crate) bell: Arc<Notify>,
     pub(crate) trouble: Trouble,
-    /// Whether anybody listened to the last events of tasks.
-    pub(crate) is_heard: bool,
 }
 
 impl Dispatcher {
     /// Sends until the loop has ended, and then its last words.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
         let mut asker = self.trouble.asker("events are not sent");
         self.say_of_worker("worker-online", &mut asker).await;
         let every = self.heartbeat.unwrap_or(Duration::from_secs(3600));
         let mut beat = interval_at(Instant::now() + every, every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut happened = Vec::new();
         loop {
             tokio::select! {
                 // However much happens to tasks: who hears nothing of the worker takes it to be gone.
                 biased;
                 _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut asker).await,
-                count = self.inbox.happenings.recv_many(&mut happened, MANY) => {
-                    if count == 0 {
-                        break;
-                    }
-                    if count < MANY {
-                        tokio::time::sleep(GATHERING).await;
-                    }
-                    self.send(&mut happened, &mut asker).await;
-                }
+                () = self.bell.notified() => self.say_of_worker("worker-heartbeat", &mut asker).await,
+                next = self.inbox.next() => match next {
+                    Some(list) => self.send(list, &mut asker).await,
+                    None => break,
+                },
             }
         }
         let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut asker)).await;
     }
 
-    /// Sends what has happened, and what has come to that meanwhile. While nobody listens, the first event of each time goes
-    /// alone, to find out, and the others are not even written: who begins to listen now was not there when they happened.
-    async fn send(&mut self, happened: &mut Vec<Happening>, asker: &mut Asker) {
-        while let Ok(more) = self.inbox.happenings.try_recv() {
-            happened.push(more);
-        }
-        let mut list = EventList::default();
-        let (mut wants_heartbeat, mut may_be_heard) = (false, true);
-        for happening in happened.drain(..) {
-            match happening {
-                Happening::Heartbeat => wants_heartbeat = true,
-                Happening::Task { at, request, what } if may_be_heard => {
-                    what.write(&mut list, &self.sender, self.logical.forward(), at, &request);
-                }
-                Happening::Task { .. } => {}
-            }
-            if list.len() == MANY || (!self.is_heard && !list.is_empty()) {
-                self.send_list(std::mem::take(&mut list), asker).await;
-                may_be_heard = self.is_heard;
-            }
-        }
-        if !list.is_empty() {
-            self.send_list(list, asker).await;
-        }
+    /// Sends events of tasks, and finds out whether anybody listens.
+    async fn send(&self, list: EventList, asker: &mut Asker) {
+        let message = list.into_message(&self.sender);
+        let is_heard = self.broadcast(&events::routing_key_of_many(TASK), message, asker).await;
+        self.inbox.found(is_heard);
         let dropped = self.inbox.take_dropped();
         if dropped > 0 {
             tracing::warn!(
@@ -110,32 +81,24 @@ impl Dispatcher {
                 "events of tasks were dropped: they cannot be sent as fast as they happen"
             );
         }
-        if wants_heartbeat {
-            self.say_of_worker("worker-heartbeat", asker).await;
-        }
-    }
-
-    async fn send_list(&mut self, list: EventList, asker: &mut Asker) {
-        let message = list.into_message(&self.sender);
-        self.is_heard = self.broadcast(&events::routing_key_of_many(TASK), message, asker).await;
     }
 
     /// Says how the worker is.
     ///
     /// Source: `Heart._send`, `celery/worker/heartbeat.py`, Celery 5.7.0.
-    async fn say_of_worker(&mut self, kind: &str, asker: &mut Asker) {
+    async fn say_of_worker(&self, kind: &str, asker: &mut Asker) {
         let Some(every) = self.heartbeat else { return };
         let load = self.inquirer.load().await.unwrap_or_default();
         let mut list = EventList::default();
         let float = |value: f64| Value::Float(value);
         list.add(kind, &self.sender, self.logical.forward(), self.clock.now())
-            .value("freq", &float(every.as_secs_f64()))
-            .value("active", &Value::from(load.active as u64))
-            .value("processed", &Value::from(load.started))
-            .value("loadavg", &Value::List(load_average().map(float).to_vec()))
-            .text("sw_ident", "celeriac")
-            .text("sw_ver", env!("CARGO_PKG_VERSION"))
-            .text("sw_sys", &system())
+            .value(key!("freq"), &float(every.as_secs_f64()))
+            .value(key!("active"), &Value::from(load.active as u64))
+            .value(key!("processed"), &Value::from(load.started))
+            .value(key!("loadavg"), &Value::List(load_average().map(float).to_vec()))
+            .text(key!("sw_ident"), "celeriac")
+            .text(key!("sw_ver"), env!("CARGO_PKG_VERSION"))
+            .text(key!("sw_sys"), &system())
             .end();
         self.broadcast(&events::routing_key(kind), list.into_single_message(&self.sender), asker).await;
     }

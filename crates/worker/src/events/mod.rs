@@ -1,8 +1,9 @@
 //! Events: what those who watch the worker are told, as Celery's tools hear it.
 //!
-//! - [`happening`] is what can happen to a task, and [`Watch`] by which the loop says so;
+//! - [`happening`] is what can happen to a task, and how it is written;
 //! - [`outcome`] says how a task ended, in the words of an event;
-//! - [`dispatcher`] writes what has happened into messages and sends them, beside the loop, which never waits for it.
+//! - [`watch`] is where the loop writes what happens, and what it writes waits;
+//! - [`dispatcher`] sends that, beside the loop, which never waits for it.
 //!
 //! What cannot be sent as fast as it happens is dropped, and counted in the log.
 
@@ -12,7 +13,7 @@ mod outcome;
 mod watch;
 
 pub(crate) use dispatcher::{Dispatcher, Load};
-pub(crate) use happening::{Happening, TaskEvent};
+pub(crate) use happening::TaskEvent;
 pub(crate) use outcome::{events_of, raised};
 pub use watch::Switch;
 pub(crate) use watch::{Inbox, Watch};

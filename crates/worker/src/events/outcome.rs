@@ -1,5 +1,6 @@
 //! How a task ended, in the words of an event.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use celeriac_protocol::{State, Value, repr};
@@ -16,69 +17,91 @@ const LONGEST: usize = 1024;
 /// `by` is the signal that revoked tasks are ended with.
 ///
 /// Nothing where Celery says nothing: of a task that is ignored or replaced, or goes back to its queue.
-pub(crate) fn events_of(outcome: &Outcome, fails: bool, by: Signum, runtime: Duration) -> Vec<TaskEvent> {
-    let failed =
-        |failure: &Failure| TaskEvent::Failed { exception: raised(failure), traceback: traced(failure) };
+pub(crate) fn events_of(
+    outcome: &Outcome,
+    fails: bool,
+    by: Signum,
+    runtime: Duration,
+) -> impl Iterator<Item = TaskEvent<'_>> {
     let event = match outcome {
-        Outcome::Success(value) => TaskEvent::Succeeded { result: shortened(repr::repr(value)), runtime },
-        Outcome::Handled { state, said, .. } => {
-            let Said { text, traceback } = said.as_deref().cloned().unwrap_or_default();
-            let traceback = || traceback.unwrap_or_else(|| text.clone());
-            match state {
-                State::Success => TaskEvent::Succeeded { result: text, runtime },
-                State::Failure => TaskEvent::Failed { traceback: traceback(), exception: text },
-                State::Retry => TaskEvent::Retried { traceback: traceback(), exception: text },
-                _ => return Vec::new(),
-            }
+        Outcome::Success(value) => {
+            Some(TaskEvent::Succeeded { result: shortened(repr::repr(value)), runtime })
         }
-        Outcome::Failure(failure) => failed(failure),
+        Outcome::Handled { state, said, .. } => handled(state, said.as_deref(), runtime),
+        Outcome::Failure(failure) => Some(failed(failure)),
         Outcome::Retry { failure, .. } => {
-            TaskEvent::Retried { exception: raised(failure), traceback: traced(failure) }
+            Some(TaskEvent::Retried { exception: raised(failure).into(), traceback: traced(failure) })
         }
-        // As one that failed, too, unless it comes back.
         Outcome::Rejected { requeue: false, reason } => {
-            let exception = format!("reject requeue=False: {reason}").into();
+            let exception = format!("reject requeue=False: {reason}");
             let traceback = format!("celery.exceptions.Reject: {exception}").into();
-            let rejected = TaskEvent::Rejected { requeue: false };
-            return vec![TaskEvent::Failed { exception, traceback }, rejected];
+            Some(TaskEvent::Failed { exception: exception.into(), traceback })
         }
-        Outcome::Rejected { requeue: true, .. } => TaskEvent::Rejected { requeue: true },
+        Outcome::Rejected { requeue: true, .. } => None,
         Outcome::Revoked(why) => {
             let signal = (*why == Revoked::WhileRunning).then_some(by.number());
-            TaskEvent::Revoked { signal, expired: *why == Revoked::Expired }
+            Some(TaskEvent::Revoked { signal, expired: *why == Revoked::Expired })
         }
         Outcome::TimeLimitExceeded(limit) if fails => {
-            let exception = format!("TimeLimitExceeded({},)", repr::repr(&seconds(*limit))).into();
+            let exception = format!("TimeLimitExceeded({},)", repr::repr(&seconds(*limit)));
             let traceback = format!("billiard.exceptions.TimeLimitExceeded: {exception}").into();
-            TaskEvent::Failed { exception, traceback }
+            Some(TaskEvent::Failed { exception: exception.into(), traceback })
         }
-        Outcome::Lost(death) if fails => failed(&Failure::lost_child(death)),
-        Outcome::Returned if fails => failed(&Failure::lost_with_worker()),
+        Outcome::Lost(death) if fails => Some(of_lost(&Failure::lost_child(death))),
+        Outcome::Returned if fails => Some(of_lost(&Failure::lost_with_worker())),
         Outcome::Ignored
         | Outcome::Replaced(_)
         | Outcome::TimeLimitExceeded(_)
         | Outcome::Lost(_)
-        | Outcome::Returned => return Vec::new(),
+        | Outcome::Returned => None,
     };
-    vec![event]
+    // What is rejected has failed, too, unless it comes back.
+    let rejected = match outcome {
+        Outcome::Rejected { requeue, .. } => Some(TaskEvent::Rejected { requeue: *requeue }),
+        _ => None,
+    };
+    event.into_iter().chain(rejected)
+}
+
+/// What a child has said of how it ended.
+fn handled<'a>(state: &State, said: Option<&'a Said>, runtime: Duration) -> Option<TaskEvent<'a>> {
+    let text = Cow::Borrowed(said.map_or("", |said| &*said.text));
+    let traceback = || said.and_then(|said| said.traceback.as_deref()).map_or(text.clone(), Cow::Borrowed);
+    match state {
+        State::Success => Some(TaskEvent::Succeeded { result: text, runtime }),
+        State::Failure => Some(TaskEvent::Failed { traceback: traceback(), exception: text }),
+        State::Retry => Some(TaskEvent::Retried { traceback: traceback(), exception: text }),
+        _ => None,
+    }
+}
+
+fn failed(failure: &Failure) -> TaskEvent<'_> {
+    TaskEvent::Failed { exception: raised(failure).into(), traceback: traced(failure) }
+}
+
+/// The same of what this worker finds out by itself.
+fn of_lost(failure: &Failure) -> TaskEvent<'static> {
+    TaskEvent::Failed { exception: raised(failure).into(), traceback: traced(failure).into_owned().into() }
 }
 
 /// A failure as Python's `repr` shows the exception.
-pub(crate) fn raised(failure: &Failure) -> Box<str> {
-    format!("{}({})", failure.exc_type, repr::repr(&Value::from(&*failure.message))).into()
+pub(crate) fn raised(failure: &Failure) -> String {
+    format!("{}({})", failure.exc_type, repr::repr(&Value::from(&*failure.message)))
 }
 
 /// Where a failure was raised; of what has no trace, what Python shows last of one.
-fn traced(failure: &Failure) -> Box<str> {
-    let unknown = || match &failure.exc_module {
-        Some(module) => format!("{module}.{}: {}", failure.exc_type, failure.message).into(),
-        None => format!("{}: {}", failure.exc_type, failure.message).into(),
-    };
-    failure.traceback.clone().unwrap_or_else(unknown)
+fn traced(failure: &Failure) -> Cow<'_, str> {
+    match (&failure.traceback, &failure.exc_module) {
+        (Some(traceback), _) => Cow::Borrowed(traceback),
+        (None, Some(module)) => format!("{module}.{}: {}", failure.exc_type, failure.message).into(),
+        (None, None) => format!("{}: {}", failure.exc_type, failure.message).into(),
+    }
 }
 
-fn shortened(mut text: String) -> Box<str> {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+fn shortened(mut text: String) -> Cow<'static, str> {
+    if text.len() > LONGEST
+        && let Some((end, _)) = text.char_indices().nth(LONGEST)
+    {
         text.truncate(end);
         text.push_str("...");
     }
@@ -89,16 +112,17 @@ fn shortened(mut text: String) -> Box<str> {
 mod tests {
     use super::*;
 
-    fn told(outcome: &Outcome, fails: bool) -> Vec<TaskEvent> {
-        events_of(outcome, fails, Signum::TERM, Duration::from_secs(2))
+    fn told(outcome: &Outcome, fails: bool) -> Vec<TaskEvent<'_>> {
+        events_of(outcome, fails, Signum::TERM, Duration::from_secs(2)).collect()
     }
 
     #[test]
     fn a_result_is_shown_as_python_shows_it() {
         let runtime = Duration::from_secs(2);
-        let event = told(&Outcome::Success(Value::from("x")), false);
-        assert_eq!(event, [TaskEvent::Succeeded { result: "'x'".into(), runtime }]);
-        let long = told(&Outcome::Success(Value::from("é".repeat(2000).as_str())), false);
+        let outcome = Outcome::Success(Value::from("x"));
+        assert_eq!(told(&outcome, false), [TaskEvent::Succeeded { result: "'x'".into(), runtime }]);
+        let outcome = Outcome::Success(Value::from("é".repeat(2000).as_str()));
+        let long = told(&outcome, false);
         let [TaskEvent::Succeeded { result, .. }] = &long[..] else { panic!("{long:?}") };
         assert_eq!((result.chars().count(), result.ends_with("é...")), (LONGEST + 3, true));
     }
@@ -125,10 +149,12 @@ mod tests {
 
     #[test]
     fn only_what_was_running_was_ended_by_a_signal() {
-        let revoked = |why| told(&Outcome::Revoked(why), false);
-        let event = |signal, expired| [TaskEvent::Revoked { signal, expired }];
-        assert_eq!(revoked(Revoked::BeforeStart), event(None, false));
-        assert_eq!(revoked(Revoked::WhileRunning), event(Some(15), false));
-        assert_eq!(revoked(Revoked::Expired), event(None, true));
+        for (why, signal, expired) in [
+            (Revoked::BeforeStart, None, false),
+            (Revoked::WhileRunning, Some(15), false),
+            (Revoked::Expired, None, true),
+        ] {
+            assert_eq!(told(&Outcome::Revoked(why), false), [TaskEvent::Revoked { signal, expired }]);
+        }
     }
 }

@@ -1,15 +1,39 @@
 //! How the loop says what happens, without waiting for anybody.
+//!
+//! While somebody listens it is written at once, into the messages that the dispatcher sends: that costs less than to keep
+//! what it is about. While nobody does it is kept for a moment, until the dispatcher has asked again, and then forgotten.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use celeriac_protocol::Timestamp;
+use celeriac_protocol::events::{EventList, Sender};
+use tokio::sync::Notify;
 
-use super::Happening;
+use super::TaskEvent;
+use super::happening::Happening;
+use crate::control::LogicalClock;
+use crate::request::Request;
 
-/// How much may wait to be sent.
-const WAITING: usize = 10_000;
+/// The most events in one message.
+pub(super) const MANY: usize = 500;
+
+/// The largest message that more is added to, in bytes.
+const LARGE: usize = 512 * 1024;
+
+/// What a message has room for from the beginning, in bytes: about a hundred tasks.
+const ROOM: usize = 64 * 1024;
+
+/// How many messages may wait to be sent.
+pub(super) const WAITING: usize = 20;
+
+/// How much is kept while nobody listens.
+const KEPT: usize = WAITING * MANY;
+
+/// How long more is waited for, once something has happened: one message carries it all.
+pub(super) const GATHERING: Duration = Duration::from_millis(20);
 
 /// Whether events of tasks are sent. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -32,62 +56,240 @@ impl Switch {
     }
 }
 
-/// The end that the loop holds. Clones share it.
-#[derive(Clone, Debug)]
+/// The end that the loop holds.
+#[derive(Debug)]
 pub(crate) struct Watch {
-    happenings: mpsc::Sender<Happening>,
-    dropped: Arc<AtomicU64>,
+    desk: Arc<Desk>,
+    logical: LogicalClock,
 }
 
-/// The end from which the dispatcher takes what has happened.
+/// The end from which the dispatcher takes what it sends.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    pub(super) happenings: mpsc::Receiver<Happening>,
-    dropped: Arc<AtomicU64>,
+    desk: Arc<Desk>,
+}
+
+/// What both ends share.
+#[derive(Debug)]
+struct Desk {
+    sender: Sender,
+    waiting: Mutex<Waiting>,
+    /// Something waits where there was nothing, or the loop has ended.
+    changed: Notify,
+}
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// What is written, the oldest first; more is added to the last.
+    lists: VecDeque<EventList>,
+    /// What happened while nobody listened, as far as that is known.
+    unwritten: VecDeque<Happening>,
+    /// How much of that is as old as what was sent last: it is forgotten if nobody listened to that.
+    asked: usize,
+    /// Whether anybody listened to what was sent last.
+    is_heard: bool,
+    /// How many events there was no room for.
+    dropped: u64,
+    /// The loop has ended.
+    is_over: bool,
 }
 
 impl Watch {
-    /// Both ends.
-    pub(crate) fn channel() -> (Self, Inbox) {
-        let (happenings, inbox) = mpsc::channel(WAITING);
-        let dropped = Arc::new(AtomicU64::new(0));
-        (Self { happenings, dropped: Arc::clone(&dropped) }, Inbox { happenings: inbox, dropped })
+    /// Both ends, for the events of a process.
+    pub(crate) fn new(sender: Sender, logical: LogicalClock) -> (Self, Inbox) {
+        let desk = Arc::new(Desk { sender, waiting: Mutex::default(), changed: Notify::new() });
+        (Self { desk: Arc::clone(&desk), logical }, Inbox { desk })
     }
 
     /// Something has happened. Dropped, and counted, while too much waits.
-    pub(crate) fn say(&self, happening: Happening) {
-        // Without a dispatcher the worker has ended.
-        if let Err(TrySendError::Full(_)) = self.happenings.try_send(happening) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn say(&self, at: Timestamp, request: &Arc<Request>, what: TaskEvent<'_>) {
+        let clock = self.logical.forward();
+        let mut waiting = self.desk.waiting();
+        let is_first = waiting.is_empty();
+        if waiting.is_heard {
+            if let Some(list) = waiting.open() {
+                what.write(list.add(what.kind(), &self.desk.sender, clock, at), request);
+            }
+        } else if waiting.unwritten.len() < KEPT {
+            let (request, what) = (Arc::clone(request), what.into_owned());
+            waiting.unwritten.push_back(Happening { at, clock, request, what });
         }
-    }
-
-    /// The same for those who must not keep the dispatcher waiting for more.
-    pub(crate) fn downgrade(&self) -> mpsc::WeakSender<Happening> {
-        self.happenings.downgrade()
+        drop(waiting);
+        if is_first {
+            self.desk.changed.notify_one();
+        }
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.desk.waiting().is_over = true;
+        self.desk.changed.notify_one();
+    }
+}
+
+impl Desk {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.unwritten.is_empty()
+    }
+
+    /// The list that the next event goes to, if there is room.
+    fn open(&mut self) -> Option<&mut EventList> {
+        if self.lists.back().is_none_or(is_full) {
+            if self.lists.len() == WAITING {
+                self.dropped += 1;
+                return None;
+            }
+            self.lists.push_back(EventList::with_capacity(ROOM));
+        }
+        self.lists.back_mut()
+    }
+
+    /// The oldest of what is written, or else the oldest of what is not.
+    fn take(&mut self, sender: &Sender) -> EventList {
+        let list = self.lists.pop_front().unwrap_or_else(|| {
+            let mut list = EventList::default();
+            if let Some(happening) = self.unwritten.pop_front() {
+                happening.write(&mut list, sender);
+            }
+            list
+        });
+        self.asked = self.unwritten.len();
+        list
+    }
+}
+
+fn is_full(list: &EventList) -> bool {
+    list.len() >= MANY || list.size() >= LARGE
+}
+
 impl Inbox {
+    /// Waits for what is sent next; `None` once the loop has ended and nothing is left. Nothing is lost when this is dropped.
+    pub(super) async fn next(&self) -> Option<EventList> {
+        loop {
+            let (is_empty, is_over) = {
+                let mut waiting = self.desk.waiting();
+                if waiting.lists.front().is_some_and(is_full) {
+                    return Some(waiting.take(&self.desk.sender));
+                }
+                (waiting.is_empty(), waiting.is_over)
+            };
+            match (is_empty, is_over) {
+                (true, true) => return None,
+                (true, false) => self.desk.changed.notified().await,
+                (false, true) => return Some(self.desk.waiting().take(&self.desk.sender)),
+                (false, false) => {
+                    tokio::time::sleep(GATHERING).await;
+                    return Some(self.desk.waiting().take(&self.desk.sender));
+                }
+            }
+        }
+    }
+
+    /// Somebody listened to what was taken last, and hears from now on what happens; or nobody did, and nobody wants to hear
+    /// what had happened when it was taken.
+    pub(super) fn found(&self, is_heard: bool) {
+        let mut waiting = self.desk.waiting();
+        waiting.is_heard = is_heard;
+        let mut happenings = std::mem::take(&mut waiting.unwritten);
+        if is_heard {
+            for happening in happenings.drain(..) {
+                if let Some(list) = waiting.open() {
+                    happening.write(list, &self.desk.sender);
+                }
+            }
+        } else {
+            waiting.dropped = 0;
+            waiting.unwritten = happenings.split_off(waiting.asked.min(happenings.len()));
+        }
+        // What is forgotten is let go of while the loop can go on.
+        drop(waiting);
+    }
+
     /// How many events have been dropped since this was asked last.
     pub(super) fn take_dropped(&self) -> u64 {
-        self.dropped.swap(0, Ordering::Relaxed)
+        std::mem::take(&mut self.desk.waiting().dropped)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
-    #[test]
-    fn what_nobody_sends_is_dropped_and_counted() {
-        let (watch, mut inbox) = Watch::channel();
-        for _ in 0..WAITING + 7 {
-            watch.say(Happening::Heartbeat);
+    fn ends() -> (Watch, Inbox) {
+        Watch::new(Sender::new("w@h", 7, 0), LogicalClock::default())
+    }
+
+    fn happen(watch: &Watch, times: usize) {
+        let request = Arc::new(testing::request(testing::delivery(1)));
+        for _ in 0..times {
+            watch.say(testing::NOW, &request, TaskEvent::Started);
         }
+    }
+
+    /// How long the messages are in which all that waits is sent, once the loop has ended.
+    async fn lengths(watch: Watch, inbox: &Inbox) -> Vec<usize> {
+        drop(watch);
+        let mut lengths = Vec::new();
+        while let Some(list) = inbox.next().await {
+            lengths.push(list.len());
+        }
+        lengths
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_sends_is_dropped_and_counted() {
+        let (watch, inbox) = ends();
+        inbox.found(true);
+        happen(&watch, WAITING * MANY + 7);
         assert_eq!((inbox.take_dropped(), inbox.take_dropped()), (7, 0));
-        assert!(inbox.happenings.try_recv().is_ok());
-        watch.say(Happening::Heartbeat);
+        assert_eq!(inbox.next().await.map(|list| list.len()), Some(MANY));
+        happen(&watch, 1);
         assert_eq!(inbox.take_dropped(), 0, "there is room again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_events_make_shorter_messages() {
+        let (watch, inbox) = ends();
+        inbox.found(true);
+        let request = Arc::new(testing::request(testing::delivery(1)));
+        for _ in 0..3 {
+            let traceback = "x".repeat(LARGE / 2).into();
+            watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
+        }
+        assert_eq!(lengths(watch, &inbox).await, [2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_nobody_listens_one_event_asks_for_all_that_happened() {
+        let (watch, inbox) = ends();
+        happen(&watch, KEPT + 10);
+        assert_eq!(inbox.next().await.map(|list| list.len()), Some(1));
+        assert_eq!(inbox.desk.waiting().unwritten.len(), KEPT - 1, "no more is kept");
+        inbox.found(false);
+        assert!(inbox.desk.waiting().is_empty());
+        assert_eq!(inbox.take_dropped(), 0, "nobody misses it");
+        assert!(lengths(watch, &inbox).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_while_one_asks_is_not_forgotten() {
+        for is_heard in [true, false] {
+            let (watch, inbox) = ends();
+            happen(&watch, MANY + 10);
+            assert_eq!(inbox.next().await.map(|list| list.len()), Some(1));
+            happen(&watch, 2);
+            inbox.found(is_heard);
+            let expected = if is_heard { vec![MANY, 11] } else { vec![1, 1] };
+            assert_eq!(lengths(watch, &inbox).await, expected);
+        }
     }
 }

@@ -5,12 +5,11 @@
 use celeriac_protocol::Value;
 
 use crate::control::panel::{Panel, nok, ok};
-use crate::events::Happening;
 
 impl Panel {
     /// Sends events of tasks from now on, or no more.
     pub(in crate::control) fn turn_events(&self, on: bool) -> Value {
-        if self.happenings.is_none() {
+        if self.bell.is_none() {
             return nok("event dispatcher unavailable");
         }
         let was_on = self.options.task_events.turn(on);
@@ -25,9 +24,8 @@ impl Panel {
     /// Says by an event that the worker lives.
     pub(in crate::control) fn heartbeat(&self) -> Value {
         tracing::debug!("Heartbeat requested by remote.");
-        if let Some(happenings) = self.happenings.as_ref().and_then(tokio::sync::mpsc::WeakSender::upgrade) {
-            // While much waits, so does the next heartbeat of its own.
-            let _ = happenings.try_send(Happening::Heartbeat);
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
         }
         Value::Null
     }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::consumer::Input;
 use crate::control::Question;
+use crate::events::watch::{GATHERING, MANY};
 use crate::events::{TaskEvent, Watch};
 use crate::testing;
 
@@ -23,53 +24,65 @@ fn dispatcher(
     Dispatcher {
         broadcasts: Arc::clone(broadcasts),
         exchange: EXCHANGE.to_owned(),
-        sender: Sender { hostname: "w@h".into(), pid: 7, utc_offset: 0 },
+        sender: sender(),
         heartbeat,
         logical: LogicalClock::default(),
         clock: Clock::starting_at(testing::NOW),
         inquirer,
         inbox,
+        bell: Arc::default(),
         trouble: Trouble::new("test"),
-        is_heard: false,
     }
+}
+
+fn sender() -> Sender {
+    Sender::new("w@h", 7, 0)
+}
+
+fn ends() -> (Watch, Inbox) {
+    Watch::new(sender(), LogicalClock::default())
 }
 
 /// So much happens to tasks at once.
 fn happen(watch: &Watch, times: usize) {
     let request = Arc::new(testing::request(testing::delivery(1)));
     for _ in 0..times {
-        let (request, what) = (Arc::clone(&request), TaskEvent::Started);
-        watch.say(Happening::Task { at: testing::NOW, request, what });
+        watch.say(testing::NOW, &request, TaskEvent::Started);
     }
 }
 
-/// A server that takes a while for each message; meanwhile as much happens to tasks as one message carries.
-struct Busy {
-    /// Nothing happens any more once this is taken, and then the dispatcher ends.
-    watch: Mutex<Option<Watch>>,
-    until: Instant,
-    /// The routing keys of what was sent, and when.
-    sent: Mutex<Vec<(String, Instant)>>,
+/// A server that notes what is sent.
+#[derive(Default)]
+struct Server {
+    is_heard: bool,
+    /// How long it takes for each message; meanwhile as much happens to tasks as one message carries.
+    takes: Duration,
+    /// Until when anything happens; then the dispatcher ends.
+    busy: Mutex<Option<(Watch, Instant)>>,
+    sent: Mutex<Vec<Sent>>,
 }
 
-impl Busy {
-    fn happen(&self) {
-        let mut watch = self.watch.lock().unwrap();
-        if Instant::now() >= self.until {
-            *watch = None;
-        }
-        let Some(watch) = &*watch else { return };
-        happen(watch, MANY);
-    }
+struct Sent {
+    routing_key: String,
+    events: usize,
+    at: Instant,
 }
 
 #[async_trait]
-impl Broadcasts for Busy {
-    async fn broadcast(&self, _: &str, routing_key: &str, _: Message) -> Result<bool> {
-        self.sent.lock().unwrap().push((routing_key.to_owned(), Instant::now()));
-        self.happen();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        Ok(true)
+impl Broadcasts for Server {
+    async fn broadcast(&self, _: &str, routing_key: &str, message: Message) -> Result<bool> {
+        let events = events::decode(&message).unwrap().len();
+        let sent = Sent { routing_key: routing_key.to_owned(), events, at: Instant::now() };
+        self.sent.lock().unwrap().push(sent);
+        {
+            let mut busy = self.busy.lock().unwrap();
+            match &*busy {
+                Some((watch, until)) if Instant::now() < *until => happen(watch, MANY),
+                _ => *busy = None,
+            }
+        }
+        tokio::time::sleep(self.takes).await;
+        Ok(self.is_heard)
     }
 
     async fn listen(&self, _: &str) -> Result<Box<dyn Listener>> {
@@ -98,19 +111,24 @@ async fn answer(mut inputs: mpsc::UnboundedReceiver<Input>) {
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_is_sent_in_time_however_much_happens() {
-    let (watch, inbox) = Watch::channel();
+    let (watch, inbox) = ends();
     let every = Duration::from_secs(2);
     let until = Instant::now() + 10 * every;
-    let server = Arc::new(Busy { watch: Mutex::new(Some(watch)), until, sent: Mutex::default() });
+    let server = Arc::new(Server {
+        is_heard: true,
+        takes: Duration::from_millis(100),
+        busy: Mutex::new(Some((watch, until))),
+        sent: Mutex::default(),
+    });
     let (inputs, asked) = mpsc::unbounded_channel();
     tokio::spawn(answer(asked));
     let broadcasts = Arc::clone(&server) as Arc<dyn Broadcasts>;
     let dispatcher = dispatcher(&broadcasts, inbox, Inquirer::new(inputs), Some(every));
     dispatcher.run().await;
     let sent = server.sent.lock().unwrap();
-    let of_tasks = sent.iter().filter(|(key, _)| key == "task.multi").count();
-    let of_worker = sent.iter().filter(|(key, _)| key != "task.multi").map(|(_, at)| *at);
-    let said: Vec<Instant> = of_worker.collect();
+    let (of_tasks, of_worker): (Vec<&Sent>, Vec<&Sent>) =
+        sent.iter().partition(|sent| sent.routing_key == "task.multi");
+    let (of_tasks, said) = (of_tasks.len(), of_worker.iter().map(|sent| sent.at).collect::<Vec<_>>());
     assert!(of_tasks > 100 && said.len() > 8, "{of_tasks} {said:?}");
     for pair in said.windows(2) {
         assert!(pair[1] - pair[0] < every + every / 2, "{said:?}");
@@ -118,27 +136,30 @@ async fn a_heartbeat_is_sent_in_time_however_much_happens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_listens_to_is_not_even_written() {
-    let store = connect("memory://events-unheard", &ConnectOptions::default()).await.unwrap();
-    let (watch, inbox) = Watch::channel();
-    let dispatcher = dispatcher(store.broadcasts(), inbox, Inquirer::new(mpsc::unbounded_channel().0), None);
-    let written = dispatcher.logical.clone();
-    happen(&watch, 100);
+async fn what_nobody_listens_to_is_not_sent() {
+    let (watch, inbox) = ends();
+    let server = Arc::new(Server { is_heard: false, ..Server::default() });
+    let broadcasts = Arc::clone(&server) as Arc<dyn Broadcasts>;
+    let running =
+        tokio::spawn(dispatcher(&broadcasts, inbox, Inquirer::new(mpsc::unbounded_channel().0), None).run());
+    for _ in 0..2 {
+        happen(&watch, MANY * 2);
+        tokio::time::sleep(GATHERING * 2).await;
+    }
     drop(watch);
-    dispatcher.run().await;
-    assert_eq!(written.value(), 1, "one finds out that nobody listens");
+    running.await.unwrap();
+    let sent: Vec<usize> = server.sent.lock().unwrap().iter().map(|sent| sent.events).collect();
+    assert_eq!(sent, [1, 1], "each time one finds out that nobody listens");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_listens_hears_everything_from_then_on() {
     let store = connect("memory://events-heard", &ConnectOptions::default()).await.unwrap();
-    let (watch, inbox) = Watch::channel();
+    let (watch, inbox) = ends();
     let dispatcher = dispatcher(store.broadcasts(), inbox, Inquirer::new(mpsc::unbounded_channel().0), None);
-    let written = dispatcher.logical.clone();
     let running = tokio::spawn(dispatcher.run());
     happen(&watch, 100);
     tokio::time::sleep(GATHERING * 2).await;
-    assert_eq!(written.value(), 1);
     let mut listener = store.broadcasts().listen_to_keys(EXCHANGE).await.unwrap();
     for times in [100, 1, MANY + 100] {
         happen(&watch, times);
