@@ -17,13 +17,14 @@ import time
 import celery
 from celery.events.receiver import EventReceiver
 
+from waiting import DEADLINE, until
+
 APPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps")
 SCENARIO, NODE = sys.argv[1:3]
 os.environ["FAMILY"] = sys.argv[3] if len(sys.argv) > 3 else "watched"
 sys.path.insert(0, APPS)
 import watched  # noqa: E402
 
-DEADLINE = 60
 STOCK = "stock@watched"
 WITH_APPS = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [APPS, os.environ.get("PYTHONPATH")]))}
 app = watched.app
@@ -48,16 +49,6 @@ def watch():
     threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True).start()
     assert receiver.listens.wait(DEADLINE)
     return receiver
-
-
-def until(what, holds):
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        found = holds()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}"
-        time.sleep(0.02)
 
 
 def of_type(receiver, node, kind):

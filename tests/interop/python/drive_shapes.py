@@ -7,9 +7,10 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 from celery.worker.control import Panel
+
+from waiting import DEADLINE, until
 
 # What every worker knows, before an application adds its own.
 COMMANDS = {kind: {name for name, info in Panel.meta.items() if info.type == kind and info.visible} for kind in ("inspect", "control")}
@@ -18,21 +19,10 @@ APPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps")
 sys.path.insert(0, APPS)
 import held  # noqa: E402
 
-DEADLINE = 60
 SCENARIO, NODE = sys.argv[1:3]
 STOCK = "stock@shapes"
 ENV = {**os.environ, "PYTHONPATH": APPS}
 CELERY = [sys.executable, "-m", "celery", "-A", "held"]
-
-
-def until(what, holds):
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        found = holds()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {DEADLINE} s: {what}"
-        time.sleep(0.05)
 
 
 def celery(*arguments):
@@ -133,7 +123,11 @@ def as_known(command, ours, theirs):
     if command == "stats":
         # It says how often AMQP would beat, also on Redis.
         assert ours["broker"]["heartbeat"] is None and theirs["broker"]["heartbeat"] is not None, (ours, theirs)
-        return {**theirs, "broker": {**theirs["broker"], "heartbeat": None}}
+        # Ours has pools of tasks in Rust beside that of the application.
+        pools = ours["pool"]["pools"]
+        assert pools["python"] + pools["prefork"] + pools["async"] == ours["pool"]["max-concurrency"], ours
+        pool = {**theirs["pool"], "pools": pools}
+        return {**theirs, "broker": {**theirs["broker"], "heartbeat": None}, "pool": pool}
     if command == "pool_shrink":
         # A busy child ends its task first, where a stock worker refuses.
         assert ours == {"ok": "pool will shrink"} and "All processes busy" in theirs["error"], (ours, theirs)

@@ -1,5 +1,5 @@
 //! Celery's own remote control towards our workers: one that hosts an application, and one in Rust alone.
-//! `python/drive_control.py` is the client.
+//! `python/drive_control.py` is the client, by the scenarios in `python/steering`.
 
 use std::fs;
 use std::path::Path;
