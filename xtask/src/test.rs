@@ -16,6 +16,7 @@ pub(crate) fn run() -> Result<()> {
     let python = python::recording()?;
     let redis = programs::ensure("redis-server", &["--version"], "redis-server")?;
     let openssl = programs::ensure("openssl", &["version"], "openssl")?;
+    programs::ensure("prometheus", &["--version"], "prometheus")?;
     check::form()?;
     let mut tally = check::workspace_tests(match (redis, openssl) {
         (true, true) => &["redis", "tls"],

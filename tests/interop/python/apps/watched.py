@@ -53,6 +53,13 @@ def tells(self):
     self.send_event("task-progress", percent=50)
 
 
+@app.task
+def naps():
+    import time
+
+    time.sleep(0.3)
+
+
 @app.task(time_limit=1)
 def takes_too_long():
     import time

@@ -327,3 +327,16 @@ impl Run {
         self.connection.write_all(b".").await.expect("the task still runs");
     }
 }
+
+/// Whether what a test needs is there, as this command shows. Where it is not the test is skipped, visibly, unless nothing
+/// may be.
+pub(super) fn succeeds(what: &str, command: &mut Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = status.is_ok_and(|status| status.success());
+    let is_required = std::env::var_os("CELERIAC_TEST_REQUIRE").is_some_and(|value| value != "0");
+    assert!(found || !is_required, "{what} is missing");
+    if !found {
+        eprintln!("skipped: {what} is missing");
+    }
+    found
+}

@@ -2,24 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::apps::Host;
+use super::harness::succeeds;
 
 const DRIVE: &str = "drive_pools.py";
 
-/// Whether the interpreter of the tests has this package. Where it has not the test is skipped, visibly, unless nothing may be.
+/// Whether the interpreter of the tests has this package.
 fn has(package: &str) -> bool {
     let python = std::env::var_os("CELERIAC_TEST_PYTHON").expect("CELERIAC_TEST_PYTHON names a Python");
-    let found =
-        Command::new(python).args(["-c", &format!("import {package}")]).stderr(Stdio::null()).status();
-    let found = found.is_ok_and(|status| status.success());
-    let is_required = std::env::var_os("CELERIAC_TEST_REQUIRE").is_some_and(|value| value != "0");
-    assert!(found || !is_required, "the Python of the tests has no {package}");
-    if !found {
-        eprintln!("skipped: the Python of the tests has no {package}");
-    }
-    found
+    succeeds(package, Command::new(python).args(["-c", &format!("import {package}")]))
 }
 
 /// Starts the application of coroutines on one child of each kind.
