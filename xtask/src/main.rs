@@ -1,6 +1,7 @@
 //! The tasks of this repository: `cargo xtask check`, `cargo xtask test`, `cargo xtask conformance`, `cargo xtask bench`.
 
 mod bench;
+mod builds;
 mod check;
 mod conformance;
 mod package;
@@ -9,6 +10,7 @@ mod python;
 mod run;
 mod runner;
 mod server;
+mod steps;
 mod test;
 
 use std::process::ExitCode;

@@ -1,55 +1,111 @@
 //! `cargo xtask test`: everything, with what it needs installed where that is possible.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{self, Result};
+use crate::run::{self, Failure, Result};
 use crate::runner::{self, Tally};
 use crate::server::Server;
-use crate::{check, conformance, package, programs, python};
+use crate::steps::Steps;
+use crate::{builds, check, conformance, package, programs, python};
 
 /// How often the recovery tests run.
 const RECOVERY_ROUNDS: usize = 3;
 
 /// Installs what is missing, checks, and runs every test.
 pub(crate) fn run() -> Result<()> {
-    let python = python::recording()?;
-    let redis = programs::ensure("redis-server", &["--version"], "redis-server")?;
-    let openssl = programs::ensure("openssl", &["version"], "openssl")?;
-    programs::ensure("prometheus", &["--version"], "prometheus")?;
-    check::form()?;
-    let mut tally = check::workspace_tests(match (redis, openssl) {
-        (true, true) => &["redis", "tls"],
-        (true, false) => &["redis"],
-        (false, _) => &[],
-    })?;
-    if !redis {
-        tally.add(Tally::skipped("the store on Redis was not tested: no redis-server"));
-    } else if !openssl {
-        tally.add(Tally::skipped("TLS to Redis was not tested: no openssl to make certificates"));
+    let mut steps = Steps::default();
+    let tally = everything(&mut steps);
+    steps.tell();
+    runner::conclude(&tally?)
+}
+
+fn everything(steps: &mut Steps) -> Result<Tally> {
+    let here = steps.take("what was missing", Here::install)?;
+    check::form(steps)?;
+    let mut tally = steps.take("tests of the workspace", || check::workspace_tests(here.features()))?;
+    tally.add(here.skipped());
+    if let Some(interpreter) = &here.recording {
+        tally.add(steps.take("recorded bytes", || recorded_bytes(interpreter))?);
     }
-    tally.add(match python {
-        Some(interpreter) => recorded_bytes(&interpreter)?,
-        None => Tally::skipped("the recorded bytes were not compared with Celery: no Python"),
-    });
-    for release in python::CELERY {
-        tally.add(match python::celery(release)? {
-            Some(interpreter) if redis => interop(release, &interpreter)?,
-            _ => Tally::skipped("Celery was not run beside this: no Python, or no redis-server"),
-        });
+    for (release, interpreter) in here.celery.iter().filter(|_| here.redis) {
+        tally.add(steps.take(&format!("beside Celery {release}"), || interop(release, interpreter))?);
     }
-    tally.add(match python::package()? {
-        Some(interpreter) => package::test(&interpreter)?,
-        None => Tally::skipped("the Python package was not installed: no Python"),
-    });
-    tally.add(recovery(redis)?);
-    tally.add(example(&[], &[])?);
-    tally.add(conformance::run(&[])?);
-    if redis {
+    if let Some(interpreter) = &here.package {
+        tally.add(steps.take("the Python package", || package::test(interpreter))?);
+    }
+    tally.add(steps.take("Celery's integration suite, and the optimised build", || {
+        meanwhile(build_optimised, || conformance::run(&[]))
+    })?);
+    for round in 0..RECOVERY_ROUNDS {
+        let name = format!("recovery, round {}", round + 1);
+        tally.add(steps.take(&name, || recovery(here.redis && round == 0))?);
+    }
+    tally.add(steps.take("the example", || example(&[]))?);
+    if here.redis {
         let server = Server::start()?;
-        tally.add(example(&["--features", "redis"], &["--store", &server.url()])?);
+        tally.add(steps.take("the example on Redis", || example(&["--store", &server.url()]))?);
     }
-    runner::conclude(&tally)
+    Ok(tally)
+}
+
+/// What there is to test with.
+struct Here {
+    redis: bool,
+    openssl: bool,
+    /// The Python that records wire bytes.
+    recording: Option<PathBuf>,
+    /// One for each release of Celery.
+    celery: Vec<(&'static str, PathBuf)>,
+    /// The one into which the package is installed.
+    package: Option<PathBuf>,
+}
+
+impl Here {
+    fn install() -> Result<Self> {
+        // Tests that need it say what they miss.
+        programs::ensure("prometheus", &["--version"], "prometheus")?;
+        let mut celery = Vec::new();
+        for release in python::CELERY {
+            celery.extend(python::celery(release)?.map(|interpreter| (*release, interpreter)));
+        }
+        Ok(Self {
+            redis: programs::ensure("redis-server", &["--version"], "redis-server")?,
+            openssl: programs::ensure("openssl", &["version"], "openssl")?,
+            recording: python::recording()?,
+            celery,
+            package: python::package()?,
+        })
+    }
+
+    /// The features of the library whose tests can run.
+    fn features(&self) -> &'static [&'static str] {
+        match (self.redis, self.openssl) {
+            (true, true) => &["redis", "tls"],
+            (true, false) => &["redis"],
+            (false, _) => &[],
+        }
+    }
+
+    /// What cannot run.
+    fn skipped(&self) -> Tally {
+        let mut tally = Tally::default();
+        if !self.redis {
+            tally.add(Tally::skipped("the store on Redis was not tested: no redis-server"));
+        } else if !self.openssl {
+            tally.add(Tally::skipped("TLS to Redis was not tested: no openssl to make certificates"));
+        }
+        if self.recording.is_none() {
+            tally.add(Tally::skipped("the recorded bytes were not compared with Celery: no Python"));
+        }
+        if self.celery.is_empty() || !self.redis {
+            tally.add(Tally::skipped("Celery was not run beside this: no Python, or no redis-server"));
+        }
+        if self.package.is_none() {
+            tally.add(Tally::skipped("the Python package was not installed: no Python"));
+        }
+        tally
+    }
 }
 
 /// Records the wire bytes anew with real Celery and compares them with the ones in the repository.
@@ -64,7 +120,7 @@ fn recorded_bytes(interpreter: &Path) -> Result<Tally> {
 /// long and is about our children runs beside the newest only.
 fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--locked", "--package", "celeriac-interop"]).current_dir(run::root());
+    command.arg("test").args(builds::EVERYTHING).args(["--test", "interop"]).current_dir(run::root());
     if release != python::CELERY[0] {
         command.args([
             "--",
@@ -83,35 +139,55 @@ fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
     runner::run(command.env("CELERIAC_TEST_PYTHON", interpreter))
 }
 
-/// Kills workers and pool children and accounts for every task; optimised, as users run it, each time with other seeds.
-/// In the first round also servers: that takes longer, and most of the time it waits, beside the others.
-fn recovery(redis: bool) -> Result<Tally> {
-    let mut tally = Tally::default();
-    for round in 0..RECOVERY_ROUNDS {
-        let mut command = Command::new(env!("CARGO"));
-        command.args([
-            "test",
-            "--release",
-            "--locked",
-            "--package",
-            "celeriac-recovery",
-            "--",
-            "--nocapture",
-        ]);
-        if !redis || round > 0 {
-            command.args(["--skip", "outages::", "--skip", "telling::"]);
-            command.args(["--skip", "random_compositions_on_redis"]);
-        }
-        tally.add(runner::run(command.current_dir(run::root()))?);
-    }
-    Ok(tally)
+/// Does something while tests run that sleep most of the time.
+fn meanwhile(
+    work: impl FnOnce() -> Result<()> + Send,
+    tests: impl FnOnce() -> Result<Tally>,
+) -> Result<Tally> {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(work);
+        let tally = tests();
+        working.join().map_err(|_| Failure("what was done beside the tests panicked".to_owned()))??;
+        tally
+    })
 }
 
-/// The first command of the README, on a small folder, built and run with these arguments too.
-fn example(build: &[&str], run: &[&str]) -> Result<Tally> {
+/// Builds what runs optimised, all of it at once, with the processors that nothing else wants.
+fn build_optimised() -> Result<()> {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19", env!("CARGO"), "build", "--quiet"]).args(builds::OPTIMISED);
+    run::run(command.args(["--test", "recovery", "--example", "urls"]).current_dir(run::root()))
+}
+
+/// Kills workers and pool children and accounts for every task; optimised, as users run it, each time with other seeds.
+/// With `outages` also servers: that takes longer, and most of the time it waits, beside the others.
+fn recovery(outages: bool) -> Result<Tally> {
+    let mut command = Command::new(env!("CARGO"));
+    command.arg("test").args(builds::OPTIMISED).args(["--test", "recovery", "--", "--nocapture"]);
+    if !outages {
+        command.args(["--skip", "outages::", "--skip", "telling::"]);
+        command.args(["--skip", "random_compositions_on_redis"]);
+    }
+    runner::run(command.current_dir(run::root()))
+}
+
+/// The first command of the README, on a small folder, with these arguments too.
+fn example(arguments: &[&str]) -> Result<Tally> {
     let folder = run::root().join("crates");
-    let command = ["run", "--release", "--locked", "--example", "urls"];
-    let arguments = [&command, build, &["--"], run].concat();
-    run::cargo(arguments, [folder])?;
+    let mut command = Command::new(run::root().join("target/ci/examples/urls"));
+    run::run(command.arg(folder).args(arguments).current_dir(run::root()))?;
     Ok(Tally::passed(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_beside_tests_fails_the_step() {
+        let tests = || Ok(Tally::passed(2));
+        assert_eq!(meanwhile(|| Ok(()), tests).unwrap(), Tally::passed(2));
+        let failed = meanwhile(|| Err(Failure("it does not build".to_owned())), tests).unwrap_err();
+        assert_eq!(failed.to_string(), "it does not build");
+    }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::builds;
 use crate::programs;
 use crate::run::{self, Failure, Result};
 use crate::runner::Tally;
@@ -73,8 +74,8 @@ fn run_pieces(
     })
 }
 
-/// Builds the worker, with the checks of a debug build, and says where it is. The interop tests have built most of it.
+/// Builds the worker, with the checks of a debug build, and says where it is. The test of the Python package has built most of it.
 fn build_worker() -> Result<PathBuf> {
-    run::cargo(["build", "--locked", "--package", "celeriac", "--features", "redis"], [""; 0])?;
+    run::cargo(["build"], builds::PROGRAM)?;
     Ok(run::root().join("target/debug/celeriac"))
 }
