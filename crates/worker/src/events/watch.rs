@@ -17,17 +17,17 @@ use super::happening::Happening;
 use crate::control::LogicalClock;
 use crate::request::Request;
 
-/// The most events in one message.
-pub(super) const MANY: usize = 500;
+/// The most events in one message: what fetches and settles tasks on the same connection comes between two of them.
+pub(super) const MANY: usize = 100;
 
 /// The largest message that more is added to, in bytes.
-const LARGE: usize = 512 * 1024;
+const LARGE: usize = 100 * 1024;
 
-/// What a message has room for from the beginning, in bytes: about a hundred tasks.
-const ROOM: usize = 64 * 1024;
+/// What a message has room for from the beginning, in bytes: most are no larger.
+const ROOM: usize = 32 * 1024;
 
 /// How many messages may wait to be sent.
-pub(super) const WAITING: usize = 20;
+const WAITING: usize = 100;
 
 /// How much is kept while nobody listens.
 const KEPT: usize = WAITING * MANY;
