@@ -21,6 +21,9 @@ def encode(head, body=b""):
 
 def encoded(head, body=b""):
     """The same with a head in JSON."""
+    if b"\\ud" in head:
+        # A surrogate without its other half is no text to the Rust side, and names of files that Python cannot decode have such.
+        head = json.dumps(json.loads(head), ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
     return b"".join((_PREFIX.pack(4 + len(head) + len(body), len(head)), head, body))
 
 

@@ -55,6 +55,9 @@ def outcomes():
 
     assert moods.add.delay(2, 3).get(timeout=DEADLINE) == 5
     assert raised(moods.fail.delay("bad")) == ("ValueError", "bad")
+    # As names of files are that Python cannot decode.
+    assert moods.add.delay("a\udcff", "b").get(timeout=DEADLINE) == "a\udcffb"
+    assert raised(moods.fail.delay("bad \udcff")) == ("ValueError", "bad \udcff")
     assert moods.stubborn.delay(2).get(timeout=DEADLINE) == 2
     assert moods.patient.delay().get(timeout=DEADLINE) == "cleaned up"
     name, text = raised(moods.endless.delay())

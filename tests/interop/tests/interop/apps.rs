@@ -201,10 +201,11 @@ async fn a_child_that_is_recycled_closes_its_connection() {
     assert!(opened > 2, "{opened} children for 1,000 tasks, 100 each");
 }
 
-/// The package is not installed where the worker runs: children get it from the binary.
+/// The package is not installed where the worker runs: children get it from the binary. They also show how tasks end to
+/// those who watch.
 #[tokio::test]
 async fn tasks_on_the_embedded_store_end_as_they_do_elsewhere() {
-    let host = Host::start_on(Broker::embedded(), "moods", &["-c", "2"], &[], 2).await;
+    let host = Host::start_on(Broker::embedded(), "moods", &["-c", "2", "-E"], &[], 2).await;
     host.drive("outcomes").await;
     host.drive("canvas").await;
     host.drive("mixed").await;
