@@ -72,8 +72,7 @@ with Flower() as flower:
 
     result = watched.returns.delay("x")
     assert result.get(timeout=DEADLINE) == "x"
-    task = until("Flower sees its end", lambda: flower.ask("/api/tasks").get(result.id, {}))
-    task = until("Flower sees its end", lambda: (it := flower.ask("/api/tasks")[result.id])["state"] == "SUCCESS" and it)
+    task = until("Flower sees its end", lambda: (it := flower.ask("/api/tasks").get(result.id, {})).get("state") == "SUCCESS" and it)
     assert (task["name"], task["result"], task["args"], task["worker"]) == ("watched.returns", "'x'", "('x',)", NODE), task
 
     assert flower.tell("/api/task/rate-limit/watched.returns", workername=NODE, ratelimit="200/m") == "new rate limit set successfully"
@@ -90,11 +89,12 @@ with Flower() as flower:
     assert extra.get(timeout=DEADLINE) == "from there"
     assert flower.tell(f"/api/worker/queue/cancel-consumer/{NODE}", queue="extra") == "no longer consuming from extra"
 
-    # What has not started yet: the task before it takes until it goes beyond its limit.
-    long = [watched.takes_too_long.delay() for _ in range(2)]
+    # What the worker has and has not started yet: the tasks before it take until they go beyond their limit.
+    long = [watched.takes_too_long.delay() for _ in range(6)]
     victim = watched.returns.delay("never")
+    until("Flower sees it", lambda: victim.id in flower.ask("/api/tasks"))
     flower.tell(f"/api/task/revoke/{victim.id}")
     until("it is revoked", lambda: victim.state == "REVOKED")
-    assert until("Flower sees that", lambda: flower.ask("/api/tasks")[victim.id]["state"] == "REVOKED")
+    assert until("Flower sees that", lambda: flower.ask("/api/tasks").get(victim.id, {}).get("state") == "REVOKED")
     assert flower.tell(f"/api/worker/shutdown/{NODE}") == "Shutting down!"
     del long
