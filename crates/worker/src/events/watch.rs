@@ -114,6 +114,8 @@ impl Watch {
         } else if waiting.unwritten.len() < KEPT {
             let (request, what) = (Arc::clone(request), what.into_owned());
             waiting.unwritten.push_back(Happening { at, clock, request, what });
+        } else {
+            waiting.dropped += 1;
         }
         drop(waiting);
         if is_first {
@@ -143,13 +145,22 @@ impl Waiting {
     /// The list that the next event goes to, if there is room.
     fn open(&mut self) -> Option<&mut EventList> {
         if self.lists.back().is_none_or(is_full) {
-            if self.lists.len() == WAITING {
+            if self.lists.len() >= WAITING {
                 self.dropped += 1;
                 return None;
             }
             self.lists.push_back(EventList::with_capacity(ROOM));
         }
         self.lists.back_mut()
+    }
+
+    /// Writes these, for which there is room unless much is written already.
+    fn write(&mut self, happenings: VecDeque<Happening>, sender: &Sender) {
+        for happening in happenings {
+            if let Some(list) = self.open() {
+                happening.write(list, sender);
+            }
+        }
     }
 
     /// The oldest of what is written, or else the oldest of what is not.
@@ -196,21 +207,35 @@ impl Inbox {
     /// Somebody listened to what was taken last, and hears from now on what happens; or nobody did, and nobody wants to hear
     /// what had happened when it was taken.
     pub(super) fn found(&self, is_heard: bool) {
-        let mut waiting = self.desk.waiting();
-        waiting.is_heard = is_heard;
-        let mut happenings = std::mem::take(&mut waiting.unwritten);
-        if is_heard {
-            for happening in happenings.drain(..) {
-                if let Some(list) = waiting.open() {
-                    happening.write(list, &self.desk.sender);
-                }
-            }
-        } else {
-            waiting.dropped = 0;
-            waiting.unwritten = happenings.split_off(waiting.asked.min(happenings.len()));
+        match is_heard {
+            true => self.write_kept(),
+            false => self.forget_kept(),
         }
-        // What is forgotten is let go of while the loop can go on.
+    }
+
+    /// Writes what was kept, most of it while the loop can go on.
+    fn write_kept(&self) {
+        let kept = std::mem::take(&mut self.desk.waiting().unwritten);
+        let mut written = Waiting::default();
+        written.write(kept, &self.desk.sender);
+        let mut waiting = self.desk.waiting();
+        waiting.lists.append(&mut written.lists);
+        waiting.dropped += written.dropped;
+        let newer = std::mem::take(&mut waiting.unwritten);
+        waiting.write(newer, &self.desk.sender);
+        waiting.is_heard = true;
+    }
+
+    fn forget_kept(&self) {
+        let mut waiting = self.desk.waiting();
+        waiting.is_heard = false;
+        waiting.dropped = 0;
+        let asked = waiting.asked.min(waiting.unwritten.len());
+        let newer = waiting.unwritten.split_off(asked);
+        let forgotten = std::mem::replace(&mut waiting.unwritten, newer);
+        // The loop can go on while that is let go of.
         drop(waiting);
+        drop(forgotten);
     }
 
     /// How many events have been dropped since this was asked last.
@@ -274,6 +299,7 @@ mod tests {
         happen(&watch, KEPT + 10);
         assert_eq!(inbox.next().await.map(|list| list.len()), Some(1));
         assert_eq!(inbox.desk.waiting().unwritten.len(), KEPT - 1, "no more is kept");
+        assert_eq!(inbox.desk.waiting().dropped, 10, "somebody may miss it");
         inbox.found(false);
         assert!(inbox.desk.waiting().is_empty());
         assert_eq!(inbox.take_dropped(), 0, "nobody misses it");
