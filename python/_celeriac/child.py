@@ -251,7 +251,9 @@ class Child:
                 # The task has lost its process, whoever wanted that. The parent knows, and says how the task has ended.
                 raise
             if outcome is None:
-                return self.done(task, escaped(error), time.monotonic() - began)
+                # What reads the arguments says of any error that they can't be read, also of this one.
+                # Source: kombu/serialization.py, `_reraise_errors`, kombu 5.7.0.
+                return self.done(task, escaped(self.limited or error), time.monotonic() - began)
         self.current = None
         failed, value, seconds = outcome
         record = self.hand_over.end() if self.hand_over else None

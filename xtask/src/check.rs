@@ -14,8 +14,7 @@ const FEATURES: [&str; 6] = ["", "cli", "otlp", "cli,otlp,redis,tls", "redis", "
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
     let tally = form(&mut steps).and_then(|()| steps.take("tests of the workspace", || workspace_tests(&[])));
-    steps.tell();
-    runner::conclude(&tally?)
+    steps.conclude(tally)
 }
 
 /// Formatting, lints and documentation, all without a warning.

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::run::Result;
+use crate::runner::{self, Tally};
 
 /// How many ticks of the kernel's accounting are a second: `USER_HZ`, which is part of its interface, proc(5).
 const TICKS: u64 = 100;
@@ -30,9 +31,18 @@ impl Steps {
         outcome
     }
 
-    /// Prints a line for each step.
-    pub(crate) fn tell(&self) {
-        println!("\n{}", self.told());
+    /// Says how long each step took, next to how many tests ran, or to why that is not known.
+    pub(crate) fn conclude(&self, tally: Result<Tally>) -> Result<()> {
+        match tally {
+            Ok(mut tally) => {
+                tally.remarks.push(self.told());
+                runner::conclude(&tally)
+            }
+            Err(failure) => {
+                println!("\n{}", self.told());
+                Err(failure)
+            }
+        }
     }
 
     fn told(&self) -> String {

@@ -16,8 +16,7 @@ const RECOVERY_ROUNDS: usize = 3;
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
     let tally = everything(&mut steps);
-    steps.tell();
-    runner::conclude(&tally?)
+    steps.conclude(tally)
 }
 
 fn everything(steps: &mut Steps) -> Result<Tally> {

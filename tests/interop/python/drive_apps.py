@@ -96,6 +96,7 @@ def soft_limits():
     for result in results:
         name, text = raised(result)
         assert name in ("SoftTimeLimitExceeded", "WorkerLostError") and "SoftTimeLimitExceeded" in name + text, (name, text)
+    assert raised(moods.hard_to_read.delay())[0] == "SoftTimeLimitExceeded"
 
 
 def a_long_one_among_short_ones():

@@ -1,4 +1,5 @@
 """An application whose tasks end in every way, and that notes which signals its processes get."""
+import json
 import os
 import signal
 import sys
@@ -6,8 +7,18 @@ import time
 
 from celery import Celery, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from kombu.serialization import register
 
 app = Celery("moods", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_BROKER_URL"])
+app.conf.accept_content = ["json", "dawdling"]
+
+
+def dawdle(text):
+    time.sleep(5)
+    return json.loads(text)
+
+
+register("dawdling", json.dumps, dawdle, content_type="application/x-dawdling", content_encoding="utf-8")
 
 
 def note(what):
@@ -68,6 +79,11 @@ def patient():
 def hasty():
     time.sleep(5)
     return "slept"
+
+
+@app.task(soft_time_limit=0.2, serializer="dawdling")
+def hard_to_read():
+    return "read"
 
 
 @app.task
