@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use celeriac_protocol::Message;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Carries broadcasts and the replies to them.
 ///
@@ -24,7 +24,19 @@ pub trait Broadcasts: Send + Sync {
     ///
     /// Says whether anybody listened, as far as the store knows: a Redis server does not know of those who listen to its
     /// replicas.
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool>;
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for one beyond [`LARGEST_BROADCAST`] where the store keeps what listeners have not asked for yet.
+    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
+        self.broadcast_all(exchange, routing_key, vec![message]).await
+    }
+
+    /// As [`Broadcasts::broadcast`], for several, in their order and in one round trip; says whether anybody listened to the
+    /// last.
+    ///
+    /// # Errors
+    /// When one is too large, none is sent. After a transient error some may have been.
+    async fn broadcast_all(&self, exchange: &str, routing_key: &str, messages: Vec<Message>) -> Result<bool>;
 
     /// Puts a message into the queues that are bound to a direct exchange by this routing key, and says whether there
     /// are any: who asked may be gone, and then nothing is left behind. What nobody fetches is gone after `expires`, unless
@@ -85,3 +97,11 @@ pub const WAITING_BROADCAST_BYTES: usize = 32 << 20;
 
 /// The largest broadcast that is heard, in bytes as it travels.
 pub const LARGEST_BROADCAST: usize = 4 << 20;
+
+/// Refuses a broadcast of this size, in bytes, where it would be too large to be kept for a listener.
+pub(crate) fn not_too_large(exchange: &str, size: usize) -> Result<()> {
+    if size <= LARGEST_BROADCAST {
+        return Ok(());
+    }
+    Err(Error::TooLarge { what: format!("broadcast to {exchange}"), size, limit: LARGEST_BROADCAST })
+}

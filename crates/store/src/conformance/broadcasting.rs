@@ -5,7 +5,8 @@ use celeriac_protocol::Message;
 use super::StoreUnderTest;
 use super::subject::{MOMENT, message, within};
 use crate::{
-    Broadcasts, LARGEST_BROADCAST, Listener, Replies, Store, WAITING_BROADCAST_BYTES, WAITING_BROADCASTS,
+    Broadcasts, Error, LARGEST_BROADCAST, Listener, Replies, Store, WAITING_BROADCAST_BYTES,
+    WAITING_BROADCASTS,
 };
 
 const EXCHANGE: &str = "law.pidbox";
@@ -140,12 +141,28 @@ pub async fn no_more_than_so_many_bytes_wait_for_a_listener(store: &StoreUnderTe
     assert!((3..=WAITING_BROADCAST_BYTES / LARGE + 2).contains(&waited), "{waited} waited");
 }
 
-/// What is too large is heard by nobody, and what follows is.
+/// Several are sent at once, in their order.
+pub async fn many_broadcasts_are_heard_in_their_order(store: &StoreUnderTest) {
+    let here = broadcasts(store.store());
+    let many = || (0..20).map(|number| message(&number.to_string())).collect::<Vec<_>>();
+    assert!(!here.broadcast_all(EXCHANGE, "task.multi", many()).await.unwrap(), "nobody listens");
+    let mut listener = here.listen_to_keys(EXCHANGE).await.unwrap();
+    assert!(here.broadcast_all(EXCHANGE, "task.multi", many()).await.unwrap(), "somebody listens");
+    for number in 0..20 {
+        assert_eq!(heard(&mut *listener).await, number.to_string());
+    }
+}
+
+/// What is too large is refused, with what is sent beside it, or heard by nobody; and what follows is heard.
 pub async fn a_broadcast_that_is_too_large_is_passed_over(store: &StoreUnderTest) {
     let mut listener = broadcasts(store.store()).listen(EXCHANGE).await.unwrap();
     let large = Message { body: vec![b' '; LARGEST_BROADCAST + 1].into(), ..message("large") };
-    broadcasts(store.store()).broadcast(EXCHANGE, "", large).await.unwrap();
-    broadcasts(store.store()).broadcast(EXCHANGE, "", message("small")).await.unwrap();
+    let here = broadcasts(store.store());
+    match here.broadcast_all(EXCHANGE, "", vec![message("beside"), large]).await {
+        Ok(is_heard) => assert!(is_heard && heard(&mut *listener).await == "beside"),
+        Err(error) => assert!(matches!(error, Error::TooLarge { .. }), "{error}"),
+    }
+    here.broadcast(EXCHANGE, "", message("small")).await.unwrap();
     assert_eq!(heard(&mut *listener).await, "small");
 }
 

@@ -268,6 +268,7 @@ macro_rules! store_laws {
                 a_broadcast_to_nobody_is_not_kept,
                 a_listener_that_never_asks_costs_the_others_nothing,
                 no_more_than_so_many_bytes_wait_for_a_listener,
+                many_broadcasts_are_heard_in_their_order,
                 a_broadcast_that_is_too_large_is_passed_over,
                 a_reply_expires,
                 a_reply_to_nobody_is_not_kept,

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use celeriac_protocol::{Message, Timestamp};
 
 use super::MemoryStore;
+use crate::broadcasts::not_too_large;
 use crate::inbox::{Inbox, Sender, inbox};
-use crate::{Broadcasts, LARGEST_BROADCAST, Listener, Replies, Result};
+use crate::{Broadcasts, Listener, Replies, Result};
 
 /// One who listens.
 #[derive(Debug)]
@@ -58,13 +59,15 @@ impl Broadcasts for MemoryStore {
         Ok(Box::new(self.hear(exchange, Keys::Any, None)))
     }
 
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
-        let size = message.body.len();
-        if size > LARGEST_BROADCAST {
-            tracing::warn!(exchange, size, "a broadcast is passed over: it is too large");
-            return Ok(false);
+    async fn broadcast_all(&self, exchange: &str, routing_key: &str, messages: Vec<Message>) -> Result<bool> {
+        for message in &messages {
+            not_too_large(exchange, message.body.len())?;
         }
-        Ok(self.say(exchange, routing_key, &Said { message, until: None }))
+        let mut is_heard = false;
+        for message in messages {
+            is_heard = self.say(exchange, routing_key, &Said { message, until: None });
+        }
+        Ok(is_heard)
     }
 
     async fn reply(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use celeriac_protocol::{Envelope, Message};
-use redis::cmd;
+use redis::Pipeline;
 
 use super::publish::decode;
 use super::pushes::{Subscribed, Topic};
@@ -26,12 +26,15 @@ impl Broadcasts for RedisStore {
             .await
     }
 
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
+    async fn broadcast_all(&self, exchange: &str, routing_key: &str, messages: Vec<Message>) -> Result<bool> {
         let shared = &self.shared;
-        let mut publish = cmd("PUBLISH");
-        publish.arg(shared.channel(exchange, routing_key)).arg(envelope(exchange, routing_key, message));
-        let listeners: u64 = read(shared.link.ask("broadcast", publish).await?, &shared.link)?;
-        Ok(listeners > 0)
+        let channel = shared.channel(exchange, routing_key);
+        let mut publish = Pipeline::with_capacity(messages.len());
+        for message in messages {
+            publish.cmd("PUBLISH").arg(&channel).arg(envelope(exchange, routing_key, message));
+        }
+        let listeners: Vec<u64> = read(shared.link.ask("broadcast", publish).await?, &shared.link)?;
+        Ok(listeners.last().is_some_and(|count| *count > 0))
     }
 
     async fn reply(

@@ -18,6 +18,7 @@ use super::transaction::Tx;
 use super::wake::Topic;
 use super::writer::Operation;
 use super::{SqliteStore, sweep};
+use crate::broadcasts::not_too_large;
 use crate::{
     Broadcasts, Error, LARGEST_BROADCAST, Listener, Replies, Result, WAITING_BROADCAST_BYTES,
     WAITING_BROADCASTS,
@@ -47,14 +48,21 @@ impl Broadcasts for SqliteStore {
         Ok(Box::new(hear(self, exchange, Keys::Any, None).await?))
     }
 
-    async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
-        let broadcast = NewBroadcast::of(exchange, routing_key, message, KEPT_FOR);
-        let size = broadcast.size();
-        if size > LARGEST_BROADCAST {
-            tracing::warn!(exchange, size, "a broadcast is passed over: it is too large");
-            return Ok(false);
+    async fn broadcast_all(&self, exchange: &str, routing_key: &str, messages: Vec<Message>) -> Result<bool> {
+        let broadcasts = messages.into_iter().map(|message| {
+            let broadcast = NewBroadcast::of(exchange, routing_key, message, KEPT_FOR);
+            not_too_large(exchange, broadcast.size()).map(|()| broadcast)
+        });
+        let broadcasts: Vec<NewBroadcast> = broadcasts.collect::<Result<_>>()?;
+        let mut answers = Vec::with_capacity(broadcasts.len());
+        for broadcast in broadcasts {
+            answers.push(self.begin_to_say("broadcast", broadcast).await?);
         }
-        self.say("broadcast", broadcast).await
+        let mut is_heard = false;
+        for answer in answers {
+            is_heard = answer.await.unwrap_or(Err(Error::Closed))?;
+        }
+        Ok(is_heard)
     }
 
     async fn reply(
@@ -69,7 +77,7 @@ impl Broadcasts for SqliteStore {
         if size > limit {
             return Err(Error::TooLarge { what: format!("reply to {exchange}"), size, limit });
         }
-        self.say("reply", reply).await
+        self.begin_to_say("reply", reply).await?.await.unwrap_or(Err(Error::Closed))
     }
 
     async fn await_replies(&self, exchange: &str, open_for: Duration) -> Result<Box<dyn Replies>> {
@@ -78,12 +86,16 @@ impl Broadcasts for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Tells whoever listens, and says whether somebody does.
-    async fn say(&self, name: &'static str, broadcast: NewBroadcast) -> Result<bool> {
+    /// Tells whoever listens; the answer says whether somebody does. What is begun before it comes is written with it.
+    async fn begin_to_say(
+        &self,
+        name: &'static str,
+        broadcast: NewBroadcast,
+    ) -> Result<oneshot::Receiver<Result<bool>>> {
         let (reply, answer) = oneshot::channel();
         let say = Say { broadcast, is_heard: false, reply };
         self.shared.writer.submit(name, Box::new(say)).await?;
-        answer.await.unwrap_or(Err(Error::Closed))
+        Ok(answer)
     }
 }
 

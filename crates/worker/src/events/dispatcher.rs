@@ -61,7 +61,7 @@ impl Dispatcher {
                 _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut asker).await,
                 () = self.bell.notified() => self.say_of_worker("worker-heartbeat", &mut asker).await,
                 next = self.inbox.next() => match next {
-                    Some(list) => self.send(list, &mut asker).await,
+                    Some(lists) => self.send(lists, &mut asker).await,
                     None => break,
                 },
             }
@@ -70,9 +70,9 @@ impl Dispatcher {
     }
 
     /// Sends events of tasks, and finds out whether anybody listens.
-    async fn send(&self, list: EventList, asker: &mut Asker) {
-        let message = list.into_message(&self.sender);
-        let is_heard = self.broadcast(&events::routing_key_of_many(TASK), message, asker).await;
+    async fn send(&self, lists: Vec<EventList>, asker: &mut Asker) {
+        let messages = lists.into_iter().map(|list| list.into_message(&self.sender)).collect();
+        let is_heard = self.broadcast(&events::routing_key_of_many(TASK), messages, asker).await;
         self.inbox.found(is_heard);
         let dropped = self.inbox.take_dropped();
         if dropped > 0 {
@@ -100,22 +100,38 @@ impl Dispatcher {
             .text(key!("sw_ver"), env!("CARGO_PKG_VERSION"))
             .text(key!("sw_sys"), &system())
             .end();
-        self.broadcast(&events::routing_key(kind), list.into_single_message(&self.sender), asker).await;
+        let message = list.into_single_message(&self.sender);
+        self.broadcast(&events::routing_key(kind), vec![message], asker).await;
     }
 
-    /// Sends a message, and says whether anybody listened; tried again where the store is away, while what happens waits, or
-    /// is dropped.
-    async fn broadcast(&self, routing_key: &str, message: Message, asker: &mut Asker) -> bool {
-        loop {
-            match self.broadcasts.broadcast(&self.exchange, routing_key, message.clone()).await {
-                Ok(is_heard) => {
+    /// Sends messages, and says whether anybody listens; tried again where the store is away, while what happens waits, or
+    /// is dropped. What the store refuses for its size is dropped.
+    async fn broadcast(&self, routing_key: &str, messages: Vec<Message>, asker: &mut Asker) -> bool {
+        let (mut parts, mut is_heard) = (vec![messages], false);
+        while let Some(part) = parts.pop() {
+            match self.broadcasts.broadcast_all(&self.exchange, routing_key, part.clone()).await {
+                Ok(heard) => {
                     asker.worked();
-                    return is_heard;
+                    is_heard = heard;
                 }
                 Err(Error::Closed) => return false,
-                Err(error) => asker.pause(&error).await,
+                Err(Error::TooLarge { .. }) if part.len() > 1 => {
+                    let mut first = part;
+                    let second = first.split_off(first.len() / 2);
+                    parts.extend([second, first]);
+                }
+                Err(error @ Error::TooLarge { .. }) => {
+                    tracing::warn!(%error, routing_key, "events are dropped");
+                    // Nobody knows who would have heard it: the next one finds out.
+                    is_heard = true;
+                }
+                Err(error) => {
+                    parts.push(part);
+                    asker.pause(&error).await;
+                }
             }
         }
+        is_heard
     }
 }
 

@@ -32,6 +32,10 @@ const WAITING: usize = 100;
 /// How much is kept while nobody listens.
 const KEPT: usize = WAITING * MANY;
 
+/// How much is sent at once: so many messages, and no more once they have so many bytes.
+pub(super) const AT_ONCE: usize = 32;
+const LARGE_AT_ONCE: usize = 1024 * 1024;
+
 /// How long more is waited for, once something has happened: one message carries it all.
 pub(super) const GATHERING: Duration = Duration::from_millis(20);
 
@@ -164,16 +168,25 @@ impl Waiting {
     }
 
     /// The oldest of what is written, or else the oldest of what is not.
-    fn take(&mut self, sender: &Sender) -> EventList {
-        let list = self.lists.pop_front().unwrap_or_else(|| {
+    fn take(&mut self, sender: &Sender) -> Vec<EventList> {
+        let lists = if self.lists.is_empty() {
             let mut list = EventList::default();
             if let Some(happening) = self.unwritten.pop_front() {
                 happening.write(&mut list, sender);
             }
-            list
-        });
+            vec![list]
+        } else {
+            let mut size = 0;
+            let fits = self.lists.iter().take(AT_ONCE).take_while(|list| {
+                let before = size;
+                size += list.size();
+                before < LARGE_AT_ONCE
+            });
+            let count = fits.count();
+            self.lists.drain(..count).collect()
+        };
         self.asked = self.unwritten.len();
-        list
+        lists
     }
 }
 
@@ -182,8 +195,9 @@ fn is_full(list: &EventList) -> bool {
 }
 
 impl Inbox {
-    /// Waits for what is sent next; `None` once the loop has ended and nothing is left. Nothing is lost when this is dropped.
-    pub(super) async fn next(&self) -> Option<EventList> {
+    /// Waits for what is sent next, at least one event; `None` once the loop has ended and nothing is left. Nothing is lost
+    /// when this is dropped.
+    pub(super) async fn next(&self) -> Option<Vec<EventList>> {
         loop {
             let (is_empty, is_over) = {
                 let mut waiting = self.desk.waiting();
@@ -260,12 +274,17 @@ mod tests {
         }
     }
 
+    /// How long the messages are that are sent next.
+    async fn next_lengths(inbox: &Inbox) -> Vec<usize> {
+        inbox.next().await.unwrap().iter().map(EventList::len).collect()
+    }
+
     /// How long the messages are in which all that waits is sent, once the loop has ended.
     async fn lengths(watch: Watch, inbox: &Inbox) -> Vec<usize> {
         drop(watch);
         let mut lengths = Vec::new();
-        while let Some(list) = inbox.next().await {
-            lengths.push(list.len());
+        while let Some(lists) = inbox.next().await {
+            lengths.extend(lists.iter().map(EventList::len));
         }
         lengths
     }
@@ -276,7 +295,7 @@ mod tests {
         inbox.found(true);
         happen(&watch, WAITING * MANY + 7);
         assert_eq!((inbox.take_dropped(), inbox.take_dropped()), (7, 0));
-        assert_eq!(inbox.next().await.map(|list| list.len()), Some(MANY));
+        assert_eq!(next_lengths(&inbox).await, [MANY; AT_ONCE]);
         happen(&watch, 1);
         assert_eq!(inbox.take_dropped(), 0, "there is room again");
     }
@@ -294,10 +313,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_sent_at_once_has_a_bound_in_bytes() {
+        let (watch, inbox) = ends();
+        inbox.found(true);
+        let request = Arc::new(testing::request(testing::delivery(1)));
+        for _ in 0..5 {
+            let traceback = "x".repeat(LARGE_AT_ONCE / 2).into();
+            watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
+        }
+        assert_eq!(next_lengths(&inbox).await, [1; 2]);
+        assert_eq!(next_lengths(&inbox).await, [1; 2]);
+        assert_eq!(lengths(watch, &inbox).await, [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn while_nobody_listens_one_event_asks_for_all_that_happened() {
         let (watch, inbox) = ends();
         happen(&watch, KEPT + 10);
-        assert_eq!(inbox.next().await.map(|list| list.len()), Some(1));
+        assert_eq!(next_lengths(&inbox).await, [1]);
         assert_eq!(inbox.desk.waiting().unwritten.len(), KEPT - 1, "no more is kept");
         assert_eq!(inbox.desk.waiting().dropped, 10, "somebody may miss it");
         inbox.found(false);
@@ -311,7 +344,7 @@ mod tests {
         for is_heard in [true, false] {
             let (watch, inbox) = ends();
             happen(&watch, MANY + 10);
-            assert_eq!(inbox.next().await.map(|list| list.len()), Some(1));
+            assert_eq!(next_lengths(&inbox).await, [1]);
             happen(&watch, 2);
             inbox.found(is_heard);
             let expected = if is_heard { vec![MANY, 11] } else { vec![1, 1] };

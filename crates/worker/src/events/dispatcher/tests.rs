@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use celeriac_store::{ConnectOptions, Listener, Replies, Result, connect};
+use celeriac_store::{ConnectOptions, LARGEST_BROADCAST, Listener, Replies, Result, connect};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -70,10 +70,12 @@ struct Sent {
 
 #[async_trait]
 impl Broadcasts for Server {
-    async fn broadcast(&self, _: &str, routing_key: &str, message: Message) -> Result<bool> {
-        let events = events::decode(&message).unwrap().len();
-        let sent = Sent { routing_key: routing_key.to_owned(), events, at: Instant::now() };
-        self.sent.lock().unwrap().push(sent);
+    async fn broadcast_all(&self, _: &str, routing_key: &str, messages: Vec<Message>) -> Result<bool> {
+        for message in &messages {
+            let events = events::decode(message).unwrap().len();
+            let sent = Sent { routing_key: routing_key.to_owned(), events, at: Instant::now() };
+            self.sent.lock().unwrap().push(sent);
+        }
         {
             let mut busy = self.busy.lock().unwrap();
             match &*busy {
@@ -171,4 +173,23 @@ async fn who_listens_hears_everything_from_then_on() {
     }
     drop(watch);
     running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_is_dropped_and_the_rest_is_heard() {
+    let store = connect("memory://events-too-large", &ConnectOptions::default()).await.unwrap();
+    let mut listener = store.broadcasts().listen_to_keys(EXCHANGE).await.unwrap();
+    let (watch, inbox) = ends();
+    inbox.found(true);
+    happen(&watch, MANY);
+    let request = Arc::new(testing::request(testing::delivery(1)));
+    let traceback = "x".repeat(LARGEST_BROADCAST).into();
+    watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
+    happen(&watch, MANY);
+    drop(watch);
+    dispatcher(store.broadcasts(), inbox, Inquirer::new(mpsc::unbounded_channel().0), None).run().await;
+    for _ in 0..2 {
+        let heard = events::decode(&listener.next().await.unwrap()).unwrap();
+        assert!(heard.len() == MANY, "{}", heard.len());
+    }
 }
