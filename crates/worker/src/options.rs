@@ -86,6 +86,8 @@ pub struct Options {
     pub control_state_expires: Duration,
     /// The name of the exchange to which events are sent; `None` for no events.
     pub event_exchange: Option<String>,
+    /// How many events of tasks are sent in a second at most; zero is any number.
+    pub event_rate_limit: u32,
     /// Whether events of tasks are sent, which remote control may change.
     pub task_events: EventSwitch,
     /// How often the worker says by an event that it lives; `None` for no events of the worker.
@@ -156,6 +158,7 @@ impl Default for Options {
             control_queue_expires: Duration::from_secs(10),
             control_state_expires: Duration::from_secs(30 * 24 * 60 * 60),
             event_exchange: Some("celeryev".to_owned()),
+            event_rate_limit: 10_000,
             task_events: EventSwitch::default(),
             heartbeat_interval: Some(Duration::from_secs(2)),
             utc_offset: 0,
@@ -206,6 +209,7 @@ impl Options {
             control_queue_expires: settings.control_queue_expires,
             control_state_expires: settings.control_state_expires,
             event_exchange: Some(settings.event_exchange.clone()),
+            event_rate_limit: settings.event_rate_limit,
             task_events: EventSwitch::new(settings.worker_send_task_events),
             traces_python: settings.worker_trace_python_tasks,
             metrics_address: settings.worker_metrics_address,

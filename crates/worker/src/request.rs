@@ -14,7 +14,7 @@ use crate::stamps::Stamp;
 
 /// One delivered task inside a worker.
 ///
-/// Never changes, but for the verdict: whoever first says how it ended.
+/// Never changes, but for the verdict, whoever first says how it ended, and for whether events leave it out.
 #[derive(Debug)]
 pub(crate) struct Request {
     /// The call.
@@ -42,6 +42,7 @@ pub(crate) struct Request {
     /// When the worker took it in, if it is traced.
     pub received: Option<Timestamp>,
     decided: AtomicBool,
+    left_out: AtomicBool,
 }
 
 /// What is stored of how a request ends.
@@ -91,6 +92,7 @@ impl Request {
             span: None,
             received: None,
             decided: AtomicBool::new(false),
+            left_out: AtomicBool::new(false),
             task,
             delivery,
         }
@@ -110,6 +112,16 @@ impl Request {
     pub(crate) fn may_be_discarded(&self) -> bool {
         let headers = &self.delivery.message.headers;
         headers.expires.is_some() || !Stamp::of(headers).is_empty()
+    }
+
+    /// Whether no event says that it is here, starts or succeeds, because there are too many.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// No event is to say that it is here, starts or succeeds.
+    pub(crate) fn leave_out(&self) {
+        self.left_out.store(true, Ordering::Relaxed);
     }
 
     /// Claims the right to say how this request ended; true for the first caller only.

@@ -353,7 +353,7 @@ impl Worker<'_> {
         let exchange = options.event_exchange.clone()?;
         let broadcasts = Arc::clone(self.store.broadcasts());
         let sender = events::Sender::new(options.node_name.as_str(), std::process::id(), options.utc_offset);
-        let (watch, inbox) = Watch::new(sender.clone(), logical.clone());
+        let (watch, inbox) = Watch::new(sender.clone(), logical.clone(), options.event_rate_limit);
         let dispatcher = Dispatcher {
             broadcasts,
             exchange,

@@ -98,6 +98,23 @@ def drive(receiver, queue):
     return seen(receiver, ids)
 
 
+def limited():
+    """A worker that may send 100 events in a second runs more tasks than that."""
+    receiver = watch()
+    well = {watched.returns.delay(n).id for n in range(1000)}
+    badly = {watched.fails.delay().id for _ in range(20)}
+
+    def types(uuid):
+        return sorted(event["type"] for event in list(receiver.events) if event.get("uuid") == uuid)
+
+    until("all failures are told", lambda: all("task-failed" in types(uuid) for uuid in badly))
+    time.sleep(1)
+    told = [types(uuid) for uuid in well]
+    whole = ["task-received", "task-started", "task-succeeded"]
+    assert all(events in ([], whole) for events in told), told
+    assert 20 < told.count(whole) < 900, told.count(whole)
+
+
 def tasks():
     """What our worker says of tasks is what a stock one says."""
     receiver = watch()

@@ -209,6 +209,10 @@ settings! {
     worker_send_task_events: bool = false;
     /// The name of the exchange to which events are sent, which Celery's programs must have too.
     event_exchange: String = "celeryev".to_owned();
+    /// How many events of tasks one worker sends in a second at most, and twice as many at once, so that being watched
+    /// does not slow it down; 0 is any number. Beyond it some tasks are left out whole, but for failures, retries, rejections
+    /// and revocations, which come first. Ours; Celery has no such limit.
+    event_rate_limit: u32 = 10_000;
 
     /// Where a worker serves metrics and probes over HTTP, such as `127.0.0.1:9090`; none is nowhere. There is no
     /// authentication: whoever reaches it reads them, so it belongs on the loopback or behind a network policy.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::consumer::questions::rows_of;
 use crate::consumer::{Consumer, Lane};
+use crate::events::Watch;
 use crate::monitoring::{Counts, PoolState, Snapshot, Standing};
 
 impl Lane {
@@ -57,6 +58,7 @@ impl Consumer {
             node_name: self.options.node_name.clone(),
             app: self.app.name().to_owned(),
             queues: self.queues.clone(),
+            events_dropped: self.watch.as_ref().map_or(0, Watch::dropped),
             unsettled: self.unsettled,
             prefetch_limit: self.prefetch.most(),
             pools: self.lanes.iter().map(pool).collect(),

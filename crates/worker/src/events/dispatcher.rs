@@ -17,6 +17,9 @@ use crate::trouble::{Asker, Trouble};
 /// How long the last words of a worker may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How often the log is told of events that are dropped.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// The group of the events of tasks.
 const TASK: &str = "task";
 
@@ -46,10 +49,43 @@ pub(crate) struct Dispatcher {
     pub(crate) trouble: Trouble,
 }
 
+/// What the log is told of events that are dropped: at once, and from then on what has come together.
+#[derive(Debug, Default)]
+struct Dropped {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Dropped {
+    /// So many more were dropped. Says of how many the log is told now, if of any.
+    fn add(&mut self, dropped: u64) -> Option<u64> {
+        self.untold += dropped;
+        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        let now = self.rest()?;
+        self.told = Some(Instant::now());
+        Some(now)
+    }
+
+    /// How many the log was not told of yet, if any.
+    fn rest(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.untold)).filter(|untold| *untold > 0)
+    }
+}
+
+fn tell_dropped(dropped: u64) {
+    tracing::warn!(
+        dropped,
+        "events of tasks were dropped: there are more than event_rate_limit allows, or than can be sent"
+    );
+}
+
 impl Dispatcher {
     /// Sends until the loop has ended, and then its last words.
     pub(crate) async fn run(self) {
         let mut asker = self.trouble.asker("events are not sent");
+        let mut dropped = Dropped::default();
         self.say_of_worker("worker-online", &mut asker).await;
         let every = self.heartbeat.unwrap_or(Duration::from_secs(3600));
         let mut beat = interval_at(Instant::now() + every, every);
@@ -61,10 +97,18 @@ impl Dispatcher {
                 _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut asker).await,
                 () = self.bell.notified() => self.say_of_worker("worker-heartbeat", &mut asker).await,
                 next = self.inbox.next() => match next {
-                    Some(lists) => self.send(lists, &mut asker).await,
+                    Some(lists) => {
+                        self.send(lists, &mut asker).await;
+                        if let Some(dropped) = dropped.add(self.inbox.take_dropped()) {
+                            tell_dropped(dropped);
+                        }
+                    }
                     None => break,
                 },
             }
+        }
+        if let Some(dropped) = dropped.rest() {
+            tell_dropped(dropped);
         }
         let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut asker)).await;
     }
@@ -74,13 +118,6 @@ impl Dispatcher {
         let messages = lists.into_iter().map(|list| list.into_message(&self.sender)).collect();
         let is_heard = self.broadcast(&events::routing_key_of_many(TASK), messages, asker).await;
         self.inbox.found(is_heard);
-        let dropped = self.inbox.take_dropped();
-        if dropped > 0 {
-            tracing::warn!(
-                dropped,
-                "events of tasks were dropped: they cannot be sent as fast as they happen"
-            );
-        }
     }
 
     /// Says how the worker is.

@@ -4,7 +4,7 @@
 //! what it is about. While nobody does it is kept for a moment, until the dispatcher has asked again, and then forgotten.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use celeriac_protocol::events::{EventList, Sender};
 use tokio::sync::Notify;
 
 use super::TaskEvent;
+use super::allowance::Allowance;
 use super::happening::Happening;
 use crate::control::LogicalClock;
 use crate::request::Request;
@@ -78,13 +79,16 @@ pub(crate) struct Inbox {
 struct Desk {
     sender: Sender,
     waiting: Mutex<Waiting>,
+    /// How many events were dropped that somebody would have heard.
+    dropped: AtomicU64,
     /// Something waits where there was nothing, or the loop has ended.
     changed: Notify,
 }
 
 /// What waits to be sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
+    allowance: Allowance,
     /// What is written, the oldest first; more is added to the last.
     lists: VecDeque<EventList>,
     /// What happened while nobody listened, as far as that is known.
@@ -93,7 +97,7 @@ struct Waiting {
     asked: usize,
     /// Whether anybody listened to what was sent last.
     is_heard: bool,
-    /// How many events there was no room for.
+    /// How many events were dropped since somebody asked last.
     dropped: u64,
     /// The loop has ended.
     is_over: bool,
@@ -101,15 +105,22 @@ struct Waiting {
 
 impl Watch {
     /// Both ends, for the events of a process.
-    pub(crate) fn new(sender: Sender, logical: LogicalClock) -> (Self, Inbox) {
-        let desk = Arc::new(Desk { sender, waiting: Mutex::default(), changed: Notify::new() });
+    ///
+    /// There are so many events for each second at most; zero is any number.
+    pub(crate) fn new(sender: Sender, logical: LogicalClock, per_second: u32) -> (Self, Inbox) {
+        let waiting = Waiting::new(Allowance::new(per_second)).into();
+        let desk = Arc::new(Desk { sender, waiting, dropped: AtomicU64::new(0), changed: Notify::new() });
         (Self { desk: Arc::clone(&desk), logical }, Inbox { desk })
     }
 
-    /// Something has happened. Dropped, and counted, while too much waits.
+    /// Something has happened. Dropped, and counted, where that is more than allowed, and while too much waits.
     pub(crate) fn say(&self, at: Timestamp, request: &Arc<Request>, what: TaskEvent<'_>) {
-        let clock = self.logical.forward();
         let mut waiting = self.desk.waiting();
+        if !waiting.allowance.admits(at, request, &what) {
+            waiting.dropped += 1;
+            return;
+        }
+        let clock = self.logical.forward();
         let is_first = waiting.is_empty();
         if waiting.is_heard {
             if let Some(list) = waiting.open() {
@@ -128,6 +139,13 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// How many events have been dropped that somebody would have heard.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.desk.dropped.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.desk.waiting().is_over = true;
@@ -142,6 +160,18 @@ impl Desk {
 }
 
 impl Waiting {
+    fn new(allowance: Allowance) -> Self {
+        Self {
+            allowance,
+            lists: VecDeque::new(),
+            unwritten: VecDeque::new(),
+            asked: 0,
+            is_heard: false,
+            dropped: 0,
+            is_over: false,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.lists.is_empty() && self.unwritten.is_empty()
     }
@@ -230,7 +260,7 @@ impl Inbox {
     /// Writes what was kept, most of it while the loop can go on.
     fn write_kept(&self) {
         let kept = std::mem::take(&mut self.desk.waiting().unwritten);
-        let mut written = Waiting::default();
+        let mut written = Waiting::new(Allowance::new(0));
         written.write(kept, &self.desk.sender);
         let mut waiting = self.desk.waiting();
         waiting.lists.append(&mut written.lists);
@@ -254,7 +284,9 @@ impl Inbox {
 
     /// How many events have been dropped since this was asked last.
     pub(super) fn take_dropped(&self) -> u64 {
-        std::mem::take(&mut self.desk.waiting().dropped)
+        let dropped = std::mem::take(&mut self.desk.waiting().dropped);
+        self.desk.dropped.fetch_add(dropped, Ordering::Relaxed);
+        dropped
     }
 }
 
@@ -264,7 +296,7 @@ mod tests {
     use crate::testing;
 
     fn ends() -> (Watch, Inbox) {
-        Watch::new(Sender::new("w@h", 7, 0), LogicalClock::default())
+        Watch::new(Sender::new("w@h", 7, 0), LogicalClock::default(), 0)
     }
 
     fn happen(watch: &Watch, times: usize) {
@@ -298,6 +330,18 @@ mod tests {
         assert_eq!(next_lengths(&inbox).await, [MANY; AT_ONCE]);
         happen(&watch, 1);
         assert_eq!(inbox.take_dropped(), 0, "there is room again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_more_than_allowed_is_dropped_and_counted() {
+        let (watch, inbox) = Watch::new(Sender::new("w@h", 7, 0), LogicalClock::default(), 10);
+        inbox.found(true);
+        for _ in 0..25 {
+            let request = Arc::new(testing::request(testing::delivery(1)));
+            watch.say(testing::NOW, &request, TaskEvent::Received);
+        }
+        assert_eq!((inbox.take_dropped(), watch.dropped()), (22, 22));
+        assert_eq!(lengths(watch, &inbox).await, [3]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,6 +49,11 @@ pub(super) const REFUSED: Family = family(
     Kind::Counter,
     "Messages that nobody could run, by the code of the reason.",
 );
+pub(super) const EVENTS_DROPPED: Family = family(
+    "celeriac_events_dropped",
+    Kind::Counter,
+    "Events of tasks that were dropped and that somebody would have heard.",
+);
 pub(super) const UNSETTLED: Family =
     family("celeriac_deliveries_unsettled", Kind::Gauge, "Deliveries in hand that are not settled.");
 pub(super) const PREFETCH: Family =

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::counts::{BOUNDS, Histogram, Kept, STATES, TaskCounts};
 use super::families::{
-    BUSY, CHILD_RESOURCES, ENDED, OBJECTIVE, OBJECTIVES, PREFETCH, QUEUE_CONSUMERS, QUEUE_LENT, QUEUE_OLDEST,
-    QUEUE_READY, QUEUE_SCHEDULED, READY, REFUSED, RENEWALS, RESOLUTION, RESOURCE_ALIVE, RESOURCE_FAILURES,
-    RESOURCE_READY, RESOURCE_REBUILDS, RESPONSE, RESTARTS, ROUND_TRIPS, RUNTIME, SLOTS, STORE, UNSETTLED,
-    WAITING, WORKER,
+    BUSY, CHILD_RESOURCES, ENDED, EVENTS_DROPPED, OBJECTIVE, OBJECTIVES, PREFETCH, QUEUE_CONSUMERS,
+    QUEUE_LENT, QUEUE_OLDEST, QUEUE_READY, QUEUE_SCHEDULED, READY, REFUSED, RENEWALS, RESOLUTION,
+    RESOURCE_ALIVE, RESOURCE_FAILURES, RESOURCE_READY, RESOURCE_REBUILDS, RESPONSE, RESTARTS, ROUND_TRIPS,
+    RUNTIME, SLOTS, STORE, UNSETTLED, WAITING, WORKER,
 };
 use super::snapshot::{PoolState, Snapshot};
 use super::text::{Family, Text};
@@ -56,6 +56,7 @@ pub(super) fn render(snapshot: &Snapshot, condition: Condition, queues: Option<&
     of_tasks(&mut text, &snapshot.counts.tasks);
     of_objectives(&mut text, &snapshot.counts.tasks);
     by_label(&mut text, &REFUSED, "code", &snapshot.counts.refused);
+    text.family(&EVENTS_DROPPED).add(&[], snapshot.events_dropped);
     text.family(&UNSETTLED).add(&[], snapshot.unsettled);
     text.family(&PREFETCH).add(&[], snapshot.prefetch_limit);
     of_pools(&mut text, &snapshot.pools);
@@ -207,6 +208,7 @@ mod tests {
             node_name: "one@\"here\"".to_owned(),
             app: "demo".to_owned(),
             queues: vec![QueueName::new("q")],
+            events_dropped: 9,
             unsettled: 3,
             prefetch_limit: 8,
             pools: vec![PoolState { pool: "threads", slots: 2, busy: 1, waiting: 5 }],
@@ -249,6 +251,7 @@ mod tests {
             ("celeriac_task_objectives_total", &[task, response, ("met", "false")], 1.0),
             ("celeriac_store_round_trips_total", &[], 12.0),
             ("celeriac_child_resources", &[("resource", "client"), ("state", "ready")], 2.0),
+            ("celeriac_events_dropped_total", &[], 9.0),
             ("celeriac_deliveries_unsettled", &[], 3.0),
             ("celeriac_prefetch_limit", &[], 8.0),
             ("celeriac_pool_slots", &[pool], 2.0),

@@ -206,6 +206,7 @@ mod tests {
             app: "demo".to_owned(),
             queues: vec![QueueName::new("q")],
             unsettled: 0,
+            events_dropped: 0,
             prefetch_limit: 1,
             pools: Vec::new(),
             resources: Vec::new(),

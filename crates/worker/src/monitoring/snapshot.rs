@@ -18,6 +18,8 @@ pub(crate) struct Snapshot {
     pub(crate) app: String,
     /// The queues that it takes tasks from.
     pub(crate) queues: Vec<QueueName>,
+    /// How many events of tasks were dropped that somebody would have heard.
+    pub(crate) events_dropped: u64,
     /// Deliveries that are not settled.
     pub(crate) unsettled: usize,
     /// How many there may be.

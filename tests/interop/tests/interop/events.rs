@@ -19,6 +19,7 @@ async fn drive(host: &Host, scenario: &str) {
 on_each_store! {
     what_happens_to_tasks_is_told_as_by_a_stock_worker,
     what_happens_to_tasks_in_rust_is_told_as_of_those_in_python,
+    of_too_many_tasks_some_are_told_of_to_their_end_and_all_failures,
     a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right,
     events_of_tasks_are_begun_and_ended_by_remote_control,
     the_command_line_shows_what_is_told,
@@ -34,6 +35,12 @@ async fn what_happens_to_tasks_is_told_as_by_a_stock_worker(broker: Broker) {
 async fn what_happens_to_tasks_in_rust_is_told_as_of_those_in_python(broker: Broker) {
     let _worker = broker.rust_worker(&[("CELERIAC_WORKER_SEND_TASK_EVENTS", "true")]).await;
     broker.run("drive_events.py", &["tasks", "any", "shared"]).succeed().await;
+}
+
+async fn of_too_many_tasks_some_are_told_of_to_their_end_and_all_failures(broker: Broker) {
+    let limit = [("CELERIAC_WORKER_SEND_TASK_EVENTS", "true"), ("CELERIAC_EVENT_RATE_LIMIT", "100")];
+    let _worker = broker.rust_worker(&limit).await;
+    broker.run("drive_events.py", &["limited", "any", "shared"]).succeed().await;
 }
 
 async fn a_worker_says_that_it_lives_and_what_celery_makes_of_it_is_right(broker: Broker) {

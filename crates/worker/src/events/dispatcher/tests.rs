@@ -40,7 +40,7 @@ fn sender() -> Sender {
 }
 
 fn ends() -> (Watch, Inbox) {
-    Watch::new(sender(), LogicalClock::default())
+    Watch::new(sender(), LogicalClock::default(), 0)
 }
 
 /// So much happens to tasks at once.
@@ -192,4 +192,15 @@ async fn what_is_too_large_is_dropped_and_the_rest_is_heard() {
         let heard = events::decode(&listener.next().await.unwrap()).unwrap();
         assert!(heard.len() == MANY, "{}", heard.len());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_is_told_of_what_is_dropped_once_a_minute() {
+    let mut dropped = Dropped::default();
+    assert_eq!(dropped.add(0), None);
+    assert_eq!(dropped.add(3), Some(3), "at once");
+    assert_eq!((dropped.add(2), dropped.add(2)), (None, None));
+    tokio::time::advance(TELL_EVERY).await;
+    assert_eq!(dropped.add(1), Some(5));
+    assert_eq!((dropped.add(4), dropped.rest(), dropped.rest()), (None, Some(4), None));
 }
