@@ -3,7 +3,7 @@
 Differences from a broker that is a server:
 
 - A message with an ETA is held by the store's schedule until it is due.
-- Bindings of queues are kept in the file, for all processes. A task for an exchange to which no queue is bound is refused, because
+- Bindings of queues are kept in the file, for all processes, and any of them may remove one. A task for an exchange to which no queue is bound is refused, because
   nobody can say where it belongs; what is not a task (events) is dropped then, as AMQP does.
 - What is said to everybody (remote control, replies to it, events) reaches those who listen at that moment, for 30 seconds at most:
   queues that are declared as exclusive or to be deleted automatically, and bound to an exchange that is a fan-out or topic one or not
@@ -150,15 +150,24 @@ class Channel(virtual.Channel):
             return passing.bind(exchange, declared["type"], routing_key or "")
         if goes_with_consumer is not None:
             self._make(queue)
-        elif exchange:
-            bindings.add(self.store, queue, exchange, declared.get("type") or "direct", routing_key or "")
-        return super().queue_bind(queue, exchange, routing_key, arguments, **kwargs)
+        if goes_with_consumer is not None or not exchange:
+            return super().queue_bind(queue, exchange, routing_key, arguments, **kwargs)
+        bindings.add(self.store, queue, exchange, declared.get("type") or "direct", routing_key or "")
+        # Known here, but left to the file when something is published: another process may unbind it.
+        self.state.binding_declare(queue, exchange, routing_key, arguments)
 
     def queue_unbind(self, queue, exchange=None, routing_key="", arguments=None, **kwargs):
         if exchange:
-            declared = self.state.exchanges.get(exchange) or {}
-            bindings.remove(self.store, queue, exchange, declared.get("type") or "direct", routing_key or "")
+            bindings.remove(self.store, queue, exchange, routing_key or "")
         return super().queue_unbind(queue, exchange, routing_key, arguments, **kwargs)
+
+    def exchange_delete(self, exchange, **kwargs):
+        bindings.remove_exchange(self.store, exchange)
+        if exchange in self.state.exchanges:
+            super().exchange_delete(exchange, **kwargs)
+
+    def list_bindings(self):
+        return list(self.state.bindings)
 
     def _new_queue(self, queue, auto_delete=False, exclusive=False, **kwargs):
         if auto_delete or exclusive:

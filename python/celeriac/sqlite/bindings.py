@@ -10,6 +10,10 @@ from celeriac.sqlite.statements import SQL
 _topics = TopicExchange(None)
 
 
+# Exchanges and routing keys of which a connection keeps what it has found.
+_MOST = 64
+
+
 def add(store, queue, exchange, kind, routing_key):
     """Binds a queue, which is made if it is not there."""
     if _goes_without_saying(queue, exchange, kind, routing_key):
@@ -18,28 +22,49 @@ def add(store, queue, exchange, kind, routing_key):
         # Producers declare what they send to, again and again.
         if connection.row(SQL["binding_any"], (exchange, kind, routing_key, queue)):
             return
-    with store.writing() as tx:
-        tx.run("binding_add", exchange, kind, routing_key, tx.queue(queue))
+    _change(store, lambda tx: tx.run("binding_add", exchange, kind, routing_key, tx.queue(queue)))
 
 
-def remove(store, queue, exchange, kind, routing_key):
-    with store.writing() as tx:
-        tx.run("binding_remove", exchange, kind, routing_key, queue)
+def remove(store, queue, exchange, routing_key):
+    _change(store, lambda tx: tx.run("binding_remove", exchange, routing_key, queue))
 
 
 def remove_queue(store, queue):
     """Removes all bindings of a queue."""
+    _change(store, lambda tx: tx.run("binding_remove_queue", queue))
+
+
+def remove_exchange(store, exchange):
+    """Removes all bindings to an exchange."""
+    _change(store, lambda tx: tx.run("binding_remove_exchange", exchange))
+
+
+def _change(store, change):
     with store.writing() as tx:
-        tx.run("binding_remove_queue", queue)
+        tx.connection.bindings.clear()
+        change(tx)
 
 
 def find(store, exchange, routing_key):
-    """The queues that get what is published to this exchange with this key."""
+    """The queues that get what is published to this exchange with this key: looked for again if anybody has written since."""
     with store.connection() as connection:
-        bound = connection.rows(SQL["binding_list"], (exchange,))
-        found = {queue for kind, wanted, queue in bound if matches(kind, wanted, routing_key)}
-        if exchange == routing_key and queues.find(connection, exchange) is not None:
-            found.add(exchange)
+        # The version comes first: what is written between the two looks is found now, and looked for once more next time. It does not tell
+        # of what this connection writes: transactions that change bindings or queues forget what was found.
+        version, kept = connection.value("PRAGMA data_version"), connection.bindings
+        found, found_at = kept.get((exchange, routing_key), (None, None))
+        if found_at != version:
+            found = _look(connection, exchange, routing_key)
+            if len(kept) >= _MOST:
+                kept.clear()
+            kept[exchange, routing_key] = found, version
+    return set(found)
+
+
+def _look(connection, exchange, routing_key):
+    bound = connection.rows(SQL["binding_list"], (exchange,))
+    found = {queue for kind, wanted, queue in bound if matches(kind, wanted, routing_key)}
+    if exchange == routing_key and queues.find(connection, exchange) is not None:
+        found.add(exchange)
     return found
 
 

@@ -34,6 +34,8 @@ class Connection:
             raise place.explain(path, error) from error
         # Which file it is, once it is there.
         self.file = None
+        # What it has found of bindings: `bindings.py`.
+        self.bindings = {}
 
     def close(self):
         self.raw.close()

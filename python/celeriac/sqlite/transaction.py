@@ -56,7 +56,10 @@ class Transaction:
     def queue(self, name):
         """The id of a queue, which is made if it is not there."""
         found = self.value("queue_find", name)
-        return self.insert("queue_create", name) if found is None else found
+        if found is not None:
+            return found
+        self.connection.bindings.clear()
+        return self.insert("queue_create", name)
 
     def seal(self):
         """The last thing before the commit."""

@@ -93,42 +93,6 @@ def files_are_refused():
         refused(lambda other=other: other.backend, "the embedded store keeps results in JSON")
 
 
-def bindings_are_kept():
-    from kombu import Exchange, Queue
-
-    refused(lambda: send("rust.add", 1, 1, exchange="nobody", routing_key="knows"), "no queue is bound to the exchange 'nobody'")
-    # What another process has bound has its queues.
-    bind = """
-import sys
-from kombu import Connection, Exchange, Queue
-with Connection(sys.argv[1]) as connection:
-    for queue, exchange, kind, routing_key in [
-        ("feeds", "feeds", "topic", "feed.#"), ("all", "feeds", "topic", "#"), ("one", "papers", "direct", "daily"),
-        ("news", "news", "fanout", ""), ("more", "news", "fanout", ""),
-    ]:
-        Queue(queue, Exchange(exchange, type=kind), routing_key=routing_key)(connection.default_channel).declare()
-"""
-    for _ in range(2):
-        subprocess.run([sys.executable, "-c", bind, URL], check=True)
-    with app.connection() as connection:
-        channel = connection.default_channel
-        for exchange, kind in [("feeds", "topic"), ("papers", "direct"), ("news", "fanout")]:
-            Exchange(exchange, type=kind)(channel).declare()
-        send("rust.add", 1, 1, exchange="feeds", routing_key="feed.tea")
-        send("rust.add", 1, 1, exchange="feeds", routing_key="other")
-        send("rust.add", 1, 1, exchange="papers", routing_key="daily")
-        send("rust.add", 1, 1, exchange="news", routing_key="any")
-        # By its own name, too.
-        send("rust.add", 1, 1, exchange="more", routing_key="more")
-        refused(lambda: send("rust.add", 1, 1, exchange="papers", routing_key="weekly"), "with the routing key 'weekly'")
-        counts = {name: channel.queue_declare(name, passive=True).message_count for name in ("feeds", "all", "one", "news", "more")}
-        assert counts == {"feeds": 1, "all": 2, "one": 1, "news": 1, "more": 2}, counts
-        refused(lambda: channel.queue_declare("nowhere", passive=True), "NOT_FOUND")
-        Queue("all", channel=channel).unbind_from(Exchange("feeds", type="topic"), routing_key="#")
-        Queue("one", channel=channel).delete()
-        assert look("SELECT exchange, routing_key FROM binding ORDER BY 1, 2") == [("feeds", "feed.#"), ("news", ""), ("news", "")]
-
-
 def passing():
     """How many broadcasts are kept, and how many listen."""
     return look("SELECT (SELECT count(*) FROM broadcast), (SELECT count(*) FROM listener)")[0]

@@ -1,4 +1,4 @@
-//! The embedded store from both languages: `python/embedded.py` has the scenarios that Python tells.
+//! The embedded store from both languages: `python/embedded.py` and `python/embedded_bindings.py` have the scenarios that Python tells.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,7 +35,20 @@ async fn a_file_that_is_not_ours_to_write_is_refused_by_name() {
 
 #[tokio::test]
 async fn what_is_bound_in_one_process_is_bound_in_all() {
-    tell(&Broker::embedded(), "bindings_are_kept").await;
+    Broker::embedded().begin("embedded_bindings.py", "bindings_are_kept").succeed().await;
+}
+
+#[tokio::test]
+async fn python_changes_bindings_in_any_process() {
+    Broker::embedded().begin("embedded_bindings.py", "bindings_are_changed_by_any_process").succeed().await;
+}
+
+#[tokio::test]
+async fn python_reads_bindings_when_they_have_changed() {
+    Broker::embedded()
+        .begin("embedded_bindings.py", "bindings_are_read_when_they_have_changed")
+        .succeed()
+        .await;
 }
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+../../../../crates/store/src/sqlite/sql/binding_remove_exchange.sql
