@@ -61,6 +61,7 @@ impl Pace {
 /// The limits on unsettled deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefetch {
+    slots: usize,
     multiplier: usize,
     most: usize,
 }
@@ -80,9 +81,14 @@ impl Prefetch {
     ///
     /// A multiplier of zero is taken as one: a worker without any limit would empty the queue into its memory.
     pub(crate) fn new(slots: usize, multiplier: usize) -> Self {
-        let multiplier = multiplier.max(1);
-        let most = slots.max(1).saturating_mul(multiplier).saturating_mul(OVERFLOW);
-        Self { multiplier, most: if multiplier > 1 { most.max(MOST_BY_PACE) } else { most } }
+        let (slots, multiplier) = (slots.max(1), multiplier.max(1));
+        let most = slots.saturating_mul(multiplier).saturating_mul(OVERFLOW);
+        Self { slots, multiplier, most: if multiplier > 1 { most.max(MOST_BY_PACE) } else { most } }
+    }
+
+    /// The share of all pools, as long as none is fast: the `prefetch_count` of Celery.
+    pub(crate) fn count(&self) -> usize {
+        self.slots.saturating_mul(self.multiplier)
     }
 
     /// The most deliveries that may be unsettled at once, those included whose outcome is on its way to the store.
@@ -133,6 +139,19 @@ mod tests {
         };
         assert_eq!(fast(4), 298);
         assert_eq!(fast(1), 0, "a multiplier of one asks for no more than can run");
+    }
+
+    #[test]
+    fn the_count_is_the_share_of_all_pools_and_the_most_is_beyond_it() {
+        let counts = |slots, multiplier| {
+            let prefetch = Prefetch::new(slots, multiplier);
+            (prefetch.count(), prefetch.most())
+        };
+        assert_eq!(counts(4, 4), (16, MOST_BY_PACE));
+        assert_eq!(counts(1000, 4), (4000, 8000));
+        assert_eq!(counts(4, 1), (4, 8));
+        assert_eq!(counts(4, 0), counts(4, 1), "no limit is not to be had");
+        assert_eq!(Prefetch::new(4, 4).resized(6).count(), 24);
     }
 
     #[test]

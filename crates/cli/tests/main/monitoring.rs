@@ -7,6 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use celeriac_protocol::Value;
 use rustix::process::Signal;
 
 use crate::harness::{DEADLINE, Program, Running};
@@ -106,7 +107,7 @@ fn what_waits_in_a_queue_has_a_number_and_an_age() {
     let program = Program::new();
     let one = ["-c", "1", "--async-concurrency", "1", "--prefetch-multiplier", "1"];
     let (_worker, address) = start(&program, &one);
-    let held = value(&metrics(&address), "celeriac_prefetch_limit", &[]) as usize;
+    let held = value(&metrics(&address), "celeriac_deliveries_limit", &[]) as usize;
     for _ in 0..held + 2 {
         program.succeed(&["call", "demo.hold"]);
     }
@@ -121,6 +122,20 @@ fn what_waits_in_a_queue_has_a_number_and_an_age() {
     assert_eq!(value(&samples, "celeriac_deliveries_unsettled", &[]) as usize, held);
     assert_eq!(value(&samples, "celeriac_pool_slots_busy", &[("pool", "async")]), 1.0);
     assert_eq!(get(&address, "/ready").0, 200, "being busy is no hindrance");
+}
+
+#[test]
+fn the_prefetch_limit_is_the_count_that_stats_tells() {
+    let program = Program::new();
+    for multiplier in ["0", "4"] {
+        let (_worker, address) = start(&program, &["-c", "2", "--prefetch-multiplier", multiplier]);
+        let stats = program.json(&["inspect", "stats"]);
+        let [(_, stats)] = stats.as_map().expect("a reply of each worker") else { panic!("{stats:?}") };
+        let count = stats.get("prefetch_count").and_then(Value::as_i64).expect("a number");
+        let samples = metrics(&address);
+        assert_eq!(value(&samples, "celeriac_prefetch_limit", &[]), count as f64);
+        assert!(value(&samples, "celeriac_deliveries_limit", &[]) > count as f64);
+    }
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl Consumer {
         let mut numbers = Numbers {
             started: self.totals.started().map(|(name, count)| (name.clone(), count)).collect(),
             slots: pools.iter().map(|(_, slots)| slots).sum(),
+            prefetch: self.prefetch.count(),
             pools,
             children: Vec::new(),
             busy: 0,

@@ -64,6 +64,8 @@ pub(crate) struct Numbers {
     pub started: Vec<(TaskName, u64)>,
     /// How many tasks run at once.
     pub slots: usize,
+    /// How many deliveries are wanted in hand for them.
+    pub prefetch: usize,
     /// How many of them in which pool.
     pub pools: Vec<(PoolKind, usize)>,
     /// The processes of the pools, each with how many tasks it has been given; none where tasks run in this one.

@@ -56,8 +56,16 @@ pub(super) const EVENTS_DROPPED: Family = family(
 );
 pub(super) const UNSETTLED: Family =
     family("celeriac_deliveries_unsettled", Kind::Gauge, "Deliveries in hand that are not settled.");
-pub(super) const PREFETCH: Family =
-    family("celeriac_prefetch_limit", Kind::Gauge, "How many deliveries may be unsettled at once.");
+pub(super) const PREFETCH: Family = family(
+    "celeriac_prefetch_limit",
+    Kind::Gauge,
+    "Slots times the prefetch multiplier: prefetch_count of stats. More are in hand where a pool is fast or several share.",
+);
+pub(super) const MOST: Family = family(
+    "celeriac_deliveries_limit",
+    Kind::Gauge,
+    "How many deliveries may be unsettled at the very most.",
+);
 pub(super) const SLOTS: Family =
     family("celeriac_pool_slots", Kind::Gauge, "How many tasks a pool runs at once when nothing is wrong.");
 pub(super) const BUSY: Family =

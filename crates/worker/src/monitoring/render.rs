@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::counts::{BOUNDS, Histogram, Kept, STATES, TaskCounts};
 use super::families::{
-    BUSY, CHILD_RESOURCES, ENDED, EVENTS_DROPPED, OBJECTIVE, OBJECTIVES, PREFETCH, QUEUE_CONSUMERS,
+    BUSY, CHILD_RESOURCES, ENDED, EVENTS_DROPPED, MOST, OBJECTIVE, OBJECTIVES, PREFETCH, QUEUE_CONSUMERS,
     QUEUE_LENT, QUEUE_OLDEST, QUEUE_READY, QUEUE_SCHEDULED, READY, REFUSED, RENEWALS, RESOLUTION,
     RESOURCE_ALIVE, RESOURCE_FAILURES, RESOURCE_READY, RESOURCE_REBUILDS, RESPONSE, RESTARTS, ROUND_TRIPS,
     RUNTIME, SLOTS, STORE, UNSETTLED, WAITING, WORKER,
@@ -59,6 +59,7 @@ pub(super) fn render(snapshot: &Snapshot, condition: Condition, queues: Option<&
     text.family(&EVENTS_DROPPED).add(&[], snapshot.events_dropped);
     text.family(&UNSETTLED).add(&[], snapshot.unsettled);
     text.family(&PREFETCH).add(&[], snapshot.prefetch_limit);
+    text.family(&MOST).add(&[], snapshot.deliveries_limit);
     of_pools(&mut text, &snapshot.pools);
     by_label(&mut text, &RESTARTS, "reason", &snapshot.counts.restarts);
     text.family(&RENEWALS).add(&[], snapshot.counts.renewals);
@@ -211,6 +212,7 @@ mod tests {
             events_dropped: 9,
             unsettled: 3,
             prefetch_limit: 8,
+            deliveries_limit: 1024,
             pools: vec![PoolState { pool: "threads", slots: 2, busy: 1, waiting: 5 }],
             resources: vec![ResourceHealth {
                 name: "database".into(),
@@ -254,6 +256,7 @@ mod tests {
             ("celeriac_events_dropped_total", &[], 9.0),
             ("celeriac_deliveries_unsettled", &[], 3.0),
             ("celeriac_prefetch_limit", &[], 8.0),
+            ("celeriac_deliveries_limit", &[], 1024.0),
             ("celeriac_pool_slots", &[pool], 2.0),
             ("celeriac_pool_slots_busy", &[pool], 1.0),
             ("celeriac_pool_waiting", &[pool], 5.0),

@@ -208,6 +208,7 @@ mod tests {
             unsettled: 0,
             events_dropped: 0,
             prefetch_limit: 1,
+            deliveries_limit: 2,
             pools: Vec::new(),
             resources: Vec::new(),
             child_resources: BTreeMap::new(),

@@ -22,8 +22,10 @@ pub(crate) struct Snapshot {
     pub(crate) events_dropped: u64,
     /// Deliveries that are not settled.
     pub(crate) unsettled: usize,
-    /// How many there may be.
+    /// How many are wanted in hand, as long as no pool is fast.
     pub(crate) prefetch_limit: usize,
+    /// How many there may be at most.
+    pub(crate) deliveries_limit: usize,
     /// One for each pool.
     pub(crate) pools: Vec<PoolState>,
     /// The resources of the worker's own process.

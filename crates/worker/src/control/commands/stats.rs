@@ -20,7 +20,6 @@ impl Panel {
         let numbers = self.inquirer.numbers().await?;
         let started = numbers.started.iter();
         let total = started.map(|(name, count)| (name.as_str().into(), integer(*count))).collect();
-        let prefetch = numbers.slots.saturating_mul(self.options.prefetch_multiplier);
         Ok(map(vec![
             ("total", Value::Map(total)),
             ("pid", std::process::id().into()),
@@ -28,7 +27,7 @@ impl Panel {
             ("uptime", integer(self.since.elapsed().as_secs_f64().round() as u64)),
             ("pool", self.pool(&numbers)),
             ("broker", self.broker()),
-            ("prefetch_count", integer(prefetch as u64)),
+            ("prefetch_count", integer(numbers.prefetch as u64)),
             ("rusage", rusage()),
         ]))
     }
@@ -192,8 +191,14 @@ mod tests {
     #[test]
     fn writes_are_told_as_in_celery() {
         let pools = Vec::new();
-        let numbers =
-            Numbers { started: Vec::new(), slots: 2, pools, children: vec![(7, 3), (8, 1)], busy: 1 };
+        let numbers = Numbers {
+            started: Vec::new(),
+            slots: 2,
+            prefetch: 8,
+            pools,
+            children: vec![(7, 3), (8, 1)],
+            busy: 1,
+        };
         let told = writes(&numbers);
         let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::to_owned);
         assert_eq!(told.get("total"), Some(&Value::Int(4)));
