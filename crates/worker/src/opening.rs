@@ -55,7 +55,7 @@ impl Opening<'_> {
     }
 
     fn as_configured(&self) -> Intake {
-        let mut bindings = self.options.bindings.clone();
+        let (mut bindings, mut refused) = (self.options.bindings.clone(), Vec::new());
         if !self.store.broker().capabilities().fanout_bindings {
             bindings.retain(|binding| {
                 let is_fanout = binding.exchange_type == ExchangeType::Fanout;
@@ -67,10 +67,13 @@ impl Opening<'_> {
                         binding.exchange,
                     );
                 }
+                if is_fanout {
+                    refused.push(binding.queue.clone());
+                }
                 !is_fanout
             });
         }
-        Intake::new(self.options.queues.clone(), bindings)
+        Intake::new(self.options.queues.clone(), bindings).with_refused(refused)
     }
 
     /// Starts to consume, as soon as the store can be reached.

@@ -14,6 +14,8 @@ pub(crate) struct Intake {
     paused: BTreeSet<QueueName>,
     /// How queues are bound that the settings name, whether they are taken from or not.
     configured: Vec<Binding>,
+    /// Queues of which the settings say a binding that the broker does not have.
+    refused: Vec<QueueName>,
     /// How those are bound that remote control has added.
     added: Vec<Binding>,
 }
@@ -22,6 +24,11 @@ impl Intake {
     /// That of a worker that starts with these queues, and how queues are bound as its settings say.
     pub(crate) fn new(queues: Vec<QueueName>, configured: Vec<Binding>) -> Self {
         Self { queues, configured, ..Self::default() }
+    }
+
+    /// What the settings say of these queues, or a part of it, is not so.
+    pub(crate) fn with_refused(self, refused: Vec<QueueName>) -> Self {
+        Self { refused, ..self }
     }
 
     /// Where tasks are taken from now.
@@ -38,6 +45,12 @@ impl Intake {
     /// How a queue is bound, if anything is said of it.
     pub(crate) fn bound(&self, queue: &QueueName) -> impl Iterator<Item = &Binding> {
         self.configured.iter().chain(&self.added).filter(move |binding| binding.queue == *queue)
+    }
+
+    /// Whether a queue is bound to no exchange: only who sends to the queue itself reaches it. Where the settings say
+    /// nothing of it, it is bound by its name.
+    pub(crate) fn is_unbound(&self, queue: &QueueName) -> bool {
+        self.refused.contains(queue) && self.bound(queue).all(Binding::is_by_name)
     }
 
     /// Changes it as a command says. Says whether that changed anything; a command about something else does not.
@@ -123,6 +136,20 @@ mod tests {
         assert_eq!(open(&intake), ["b"]);
         assert!(obey(&mut intake, "resume", "a") && !obey(&mut intake, "resume", "a"));
         assert_eq!(open(&intake), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_queue_whose_binding_is_refused_is_bound_by_what_else_is_said_of_it() {
+        let bound =
+            |queue: &str| asked_for(&queue.into(), &command("", queue, &[("exchange", "post")])).unwrap();
+        let queues = ["a", "b", "c"].map(QueueName::new);
+        let intake = Intake::new(queues.to_vec(), vec![bound("b")]);
+        let mut intake = intake.with_refused(vec!["a".into(), "b".into(), "d".into()]);
+        assert_eq!(queues.map(|queue| intake.is_unbound(&queue)), [true, false, false]);
+        assert!(intake.obey(&command("add_consumer", "d", &[])) && intake.is_unbound(&"d".into()));
+        obey(&mut intake, "cancel_consumer", "d");
+        assert!(intake.obey(&command("add_consumer", "d", &[("exchange", "post")])));
+        assert!(!intake.is_unbound(&"d".into()));
     }
 
     #[test]

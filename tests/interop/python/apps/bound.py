@@ -11,6 +11,7 @@ app.conf.task_queues = [
     Queue("celery"),
     Queue("videos", media, routing_key="video.#"),
     Queue("letters", [binding(post, routing_key="letter"), binding(post, routing_key="card")]),
+    Queue("news", Exchange("news", type="fanout"), routing_key="any"),
     Queue("images", media, routing_key="image.*"),
 ]
 

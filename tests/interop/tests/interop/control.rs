@@ -166,7 +166,8 @@ async fn tasks_in_rust_get_what_is_sent_to_exchanges(broker: Broker) {
 
 async fn queues_are_bound_as_the_settings_say(broker: Broker) {
     let worker =
-        Controlled::start(broker, "bound", &["-A", "bound", "worker", "-Q", "celery,videos,letters"]).await;
+        Controlled::start(broker, "bound", &["-A", "bound", "worker", "-Q", "celery,videos,letters,news"])
+            .await;
     worker.drive("exchanges_of_settings").await;
 }
 

@@ -2,19 +2,20 @@
 
 use celeriac_protocol::control::ControlCommand;
 use celeriac_protocol::{QueueName, Value};
-use celeriac_store::{Binding, ExchangeType};
+use celeriac_store::ExchangeType;
 
 use crate::control::Question;
-use crate::control::intake::asked_for;
+use crate::control::intake::{Intake, asked_for};
 use crate::control::panel::{Panel, Refusal, ok};
 
 impl Panel {
-    /// The queues, each with what it is bound to, as a stock worker describes them.
+    /// The queues, each with what it is bound to, as a stock worker describes them. One whose binding the broker does not
+    /// have is bound to nothing but the default exchange, where a stock worker names what it listens to.
     ///
     /// Source: `active_queues`, `celery/worker/control.py`, Celery 5.7.0, and `Queue.attrs`, `kombu/entity.py`, kombu 5.7.0.
     pub(in crate::control) fn active_queues(&self) -> Value {
         let open = self.intake.open();
-        Value::List(open.iter().map(|queue| described(queue, self.intake.bound(queue).next())).collect())
+        Value::List(open.iter().map(|queue| described(queue, &self.intake)).collect())
     }
 
     /// Takes tasks from one queue more, which is bound as the settings say, or as the command does if they do not name it.
@@ -93,9 +94,10 @@ fn queue_of<'command>(method: &str, command: &'command ControlCommand) -> Result
     queue.ok_or_else(|| Refusal::missing(method, &["queue"]))
 }
 
-fn described(queue: &QueueName, bound: Option<&Binding>) -> Value {
-    let queue = queue.as_str();
-    let (exchange, kind, routing_key) = match bound {
+fn described(name: &QueueName, intake: &Intake) -> Value {
+    let queue = name.as_str();
+    let (exchange, kind, routing_key) = match intake.bound(name).next() {
+        _ if intake.is_unbound(name) => ("", ExchangeType::Direct.as_str(), queue),
         Some(bound) => (&*bound.exchange, bound.exchange_type.as_str(), &*bound.routing_key),
         None => (queue, ExchangeType::Direct.as_str(), queue),
     };
