@@ -15,6 +15,16 @@ pub trait ControlState: Send + Sync {
     /// changes are enough for that.
     async fn keep(&self, whose: &Whose, changes: Vec<ControlChange>, expires_after: Duration) -> Result<()>;
 
+    /// Keeps one change as [`ControlState::keep`] does, if something is kept under its name or fewer than `most` changes are.
+    /// Says whether it has. Costs the same however many are kept.
+    async fn keep_if_room(
+        &self,
+        whose: &Whose,
+        change: ControlChange,
+        most: usize,
+        expires_after: Duration,
+    ) -> Result<bool>;
+
     /// What is kept of this node, or of all workers, by name.
     async fn kept(&self, whose: &Whose) -> Result<Vec<ControlChange>>;
 }

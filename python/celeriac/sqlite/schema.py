@@ -7,7 +7,7 @@ from celeriac.sqlite.statements import SQL
 # Says in the header of the file that it is ours: "Cele".
 _APPLICATION_ID = 0x4365_6C65
 # The step from each version to the next; version 0 is an empty file.
-STEPS = ("schema_1", "schema_2", "schema_3", "schema_4", "schema_5")
+STEPS = ("schema_1", "schema_2", "schema_3", "schema_4", "schema_5", "schema_6")
 # The first SQLite with the tables of the schema, which are STRICT.
 _OLDEST = (3, 37, 0)
 

@@ -93,3 +93,31 @@ pub async fn a_change_may_be_kept_for_ever(store: &StoreUnderTest) {
     store.advance(LEASE * 100_000).await;
     assert_eq!(store.control_state().kept(&Whose::All).await.unwrap(), [change]);
 }
+
+/// A change is kept where there is room, in the place of another, or if it makes room; each node has its own.
+pub async fn so_many_changes_are_kept_and_no_more(store: &StoreUnderTest) {
+    let keep_one = async |whose: &Whose, name: &str, value: Value| {
+        let change = change(store, name, value);
+        store.control_state().keep_if_room(whose, change, 2, LEASE).await.unwrap()
+    };
+    let a = node("a@h");
+    keep(store, &a, [change(store, "x", 1)]).await;
+    keep(store, &a, [change(store, "x", 2)]).await;
+    assert!(keep_one(&a, "y", 1.into()).await && !keep_one(&a, "z", 1.into()).await);
+    assert!(keep_one(&Whose::All, "z", 1.into()).await);
+    assert!(keep_one(&a, "x", 3.into()).await, "it takes a place that is taken");
+    assert_eq!(kept(store, &a).await, [("x".to_owned(), 3.into()), ("y".to_owned(), 1.into())]);
+    assert!(keep_one(&a, "z", Value::Null).await && !keep_one(&a, "z", 1.into()).await);
+    keep(store, &a, [change(store, "y", Value::Null), change(store, "y", Value::Null)]).await;
+    assert!(keep_one(&a, "z", 1.into()).await && !keep_one(&a, "y", 1.into()).await);
+    assert!(keep_one(&a, "x", Value::Null).await && keep_one(&a, "y", 1.into()).await);
+    store.advance(LEASE - MOMENT).await;
+    assert!(!keep_one(&a, "x", 1.into()).await, "this keeps nothing any longer");
+    assert!(keep_one(&a, "y", 2.into()).await);
+    store.advance(LEASE - MOMENT).await;
+    assert_eq!(kept(store, &a).await, [("y".to_owned(), 2.into()), ("z".to_owned(), 1.into())]);
+    store.advance(2 * MOMENT).await;
+    assert_eq!(kept(store, &a).await, []);
+    assert!(keep_one(&a, "v", 1.into()).await && keep_one(&a, "w", 1.into()).await);
+    assert_eq!(kept(store, &a).await.len(), 2);
+}

@@ -258,6 +258,7 @@ macro_rules! store_laws {
                 changes_expire_together,
                 an_expired_change_stays_forgotten,
                 a_change_may_be_kept_for_ever,
+                so_many_changes_are_kept_and_no_more,
             }
 
             broadcasting: {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use celeriac_protocol::{Timestamp, Value, json};
 use redis::cmd;
 
-use super::script::read;
+use super::script::{KEEP_CHANGE, read};
 use super::{RedisStore, Shared};
 use crate::{ControlChange, ControlState, Result, Whose};
 
@@ -26,10 +26,27 @@ impl ControlState for RedisStore {
                 value => pipeline.cmd("HSET").arg(&key).arg(&*name).arg(encode(at, value)),
             };
         }
-        let expires = expires_after.as_millis().clamp(1, LONGEST);
-        pipeline.cmd("PEXPIRE").arg(&key).arg(expires as u64);
+        pipeline.cmd("PEXPIRE").arg(&key).arg(milliseconds(expires_after));
         shared.link.ask("keep changes of workers", pipeline).await?;
         Ok(())
+    }
+
+    async fn keep_if_room(
+        &self,
+        whose: &Whose,
+        change: ControlChange,
+        most: usize,
+        expires_after: Duration,
+    ) -> Result<bool> {
+        if change.value.is_null() {
+            self.keep(whose, vec![change], expires_after).await?;
+            return Ok(true);
+        }
+        let (shared, key) = (&self.shared, self.shared.changes_of(whose));
+        let ControlChange { name, value, at } = change;
+        let mut keep = shared.script(&KEEP_CHANGE, std::iter::once(key.as_str()));
+        keep.arg(&*name).arg(encode(at, value)).arg(most).arg(milliseconds(expires_after));
+        read(keep.run("keep a change of workers", &shared.link).await?, &shared.link)
     }
 
     async fn kept(&self, whose: &Whose) -> Result<Vec<ControlChange>> {
@@ -49,6 +66,10 @@ impl Shared {
             Whose::Node(node) => self.keys.named(&format!("changes:{node}")),
         }
     }
+}
+
+fn milliseconds(expires_after: Duration) -> u64 {
+    expires_after.as_millis().clamp(1, LONGEST) as u64
 }
 
 fn encode(at: Timestamp, value: Value) -> Vec<u8> {

@@ -40,6 +40,7 @@ scripts! {
     COUNT = "groups.lua", "results.lua", "chords.lua", "count.lua";
     FETCH = "fetch.lua";
     FINISH = "groups.lua", "results.lua", "chords.lua", "finish.lua";
+    KEEP_CHANGE = "keep_change.lua";
     MOVE = "move.lua";
     OPEN_MAILBOX = "open_mailbox.lua";
     OVERDUE = "overdue.lua";

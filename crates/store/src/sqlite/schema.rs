@@ -12,12 +12,13 @@ use crate::Error;
 pub(super) const APPLICATION_ID: i64 = 0x4365_6c65;
 
 /// The step from each version to the next; version 0 is an empty file. Never change one that was released.
-pub(super) const STEPS: [&str; 5] = [
+pub(super) const STEPS: [&str; 6] = [
     include_str!("sql/schema_1.sql"),
     include_str!("sql/schema_2.sql"),
     include_str!("sql/schema_3.sql"),
     include_str!("sql/schema_4.sql"),
     include_str!("sql/schema_5.sql"),
+    include_str!("sql/schema_6.sql"),
 ];
 
 /// The version that this program writes.

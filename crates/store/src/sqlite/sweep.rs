@@ -25,12 +25,19 @@ pub(super) fn step(tx: &Tx<'_>) -> rusqlite::Result<()> {
     results(tx, 0)?;
     tx.execute(include_str!("sql/sweep_revoked.sql"), params![tx.now, STEP])?;
     tx.execute(include_str!("sql/sweep_workers.sql"), [tx.now])?;
-    tx.execute(include_str!("sql/sweep_changes.sql"), [tx.now])?;
+    changes(tx)?;
     listeners(tx)?;
     broadcasts(tx, 0)?;
     groups(tx, 0)?;
     chords(tx, 0)?;
     parts(tx, PARTS_STEP)
+}
+
+/// Removes the changes of workers that have expired, so that they do not come back with what is kept next.
+pub(super) fn changes(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.execute(include_str!("sql/sweep_changes.sql"), [tx.now])?;
+    tx.execute(include_str!("sql/sweep_change_nodes.sql"), [tx.now])?;
+    Ok(())
 }
 
 /// Removes those whose lease to listen has ended.

@@ -5,12 +5,13 @@
 //! looks again now and then for what it could not hear, because it was cut off.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use celeriac_protocol::control::{Address, ControlCommand};
 use celeriac_protocol::{QueueName, Timestamp, Value, json};
 use celeriac_store::clock::Clock;
-use celeriac_store::{ControlChange, Error, Result, Store, Whose};
+use celeriac_store::{ControlChange, ControlState, Error, Result, Store, Whose};
 use tokio::time::Instant;
 
 use crate::Options;
@@ -20,6 +21,9 @@ pub(super) const LOOKS_EVERY: Duration = Duration::from_secs(30);
 
 /// How many changes are kept of one node, and how many of all.
 const MOST: usize = 10_000;
+
+/// How many go at once where there is no room, so that not every change looks for one that may go.
+const GO_AT_ONCE: usize = 100;
 
 /// The largest change that is kept, in bytes.
 const LARGEST: usize = 64 << 10;
@@ -51,7 +55,7 @@ pub(crate) struct KeptCommand {
 
 /// The changes of one worker.
 pub(crate) struct Kept {
-    store: Store,
+    state: Arc<dyn ControlState>,
     clock: Clock,
     node: Whose,
     /// The queues that it takes from as it is configured.
@@ -62,19 +66,22 @@ pub(crate) struct Kept {
     obeyed: HashMap<Box<str>, (Value, Timestamp)>,
     /// When everything was kept anew.
     renewed: Option<Instant>,
+    /// When nothing was found that could make room.
+    crowded: HashMap<Whose, Instant>,
 }
 
 impl Kept {
     /// Those of a worker that has obeyed nothing yet.
     pub(crate) fn new(store: &Store, options: &Options) -> Self {
         Self {
-            store: store.clone(),
+            state: Arc::clone(store.control_state()),
             clock: options.clock.clone(),
             node: Whose::Node(options.node_name.as_str().into()),
             queues: options.queues.clone(),
             expires_after: options.control_state_expires,
             obeyed: HashMap::new(),
             renewed: None,
+            crowded: HashMap::new(),
         }
     }
 
@@ -83,7 +90,7 @@ impl Kept {
         if self.expires_after.is_zero() {
             return Ok(Vec::new());
         }
-        let state = self.store.control_state();
+        let state = &self.state;
         let (of_all, of_node) = tokio::try_join!(state.kept(&Whose::All), state.kept(&self.node))?;
         let mut latest: BTreeMap<Box<str>, ControlChange> = BTreeMap::new();
         for change in of_all.into_iter().chain(of_node) {
@@ -102,9 +109,8 @@ impl Kept {
     pub(super) async fn unobeyed(&mut self) -> Result<Vec<KeptCommand>> {
         let mut found = self.read().await?;
         if !found.is_empty() && self.renewed.is_none_or(|at| at.elapsed() > self.expires_after / 4) {
-            let state = self.store.control_state();
             for whose in [&Whose::All, &self.node] {
-                state.keep(whose, Vec::new(), self.expires_after).await?;
+                self.state.keep(whose, Vec::new(), self.expires_after).await?;
             }
             self.renewed = Some(Instant::now());
         }
@@ -121,34 +127,59 @@ impl Kept {
         self.obeyed.insert(kept.name, (kept.command.to_kept(), kept.at));
     }
 
-    /// Keeps a command that this worker has obeyed, if it is one of those that are kept. Where there are too many, the
-    /// oldest goes that says no more than what holds without it.
+    /// Keeps a command that this worker has obeyed, if it is one of those that are kept. Where there are too many, one that
+    /// changes nothing needs no place, and for others the oldest go that say no more than what holds without them.
     pub(super) async fn keep(&mut self, command: &ControlCommand) -> std::result::Result<(), NotKept> {
         let Some(name) = command.kept_as().filter(|_| !self.expires_after.is_zero()) else { return Ok(()) };
         let (at, value) = (self.clock.now(), command.to_kept());
-        self.obeyed.insert(name.clone(), (value.clone(), at));
+        let before = self.obeyed.insert(name.clone(), (value.clone(), at));
         let size = name.len() + json::to_bytes(&value).len();
         if size > LARGEST {
             return Err(NotKept::TooLarge { size });
         }
         let whose = match command.address {
-            Address::All => &Whose::All,
-            Address::Nodes(_) | Address::Matching { .. } => &self.node,
+            Address::All => Whose::All,
+            Address::Nodes(_) | Address::Matching { .. } => self.node.clone(),
         };
-        let state = self.store.control_state();
-        let kept = state.kept(whose).await?;
-        let mut changes = vec![ControlChange { name: name.clone(), value, at }];
-        if kept.len() >= MOST && kept.iter().all(|change| change.name != name) {
-            let unneeded = kept.into_iter().filter(|change| self.is_unneeded(change));
-            let oldest = unneeded.min_by_key(|change| change.at).ok_or(NotKept::TooMany)?;
-            changes.push(ControlChange { value: Value::Null, ..oldest });
+        let change = ControlChange { name, value, at };
+        if self.keep_if_room(&whose, &change).await? {
+            if self.is_unneeded(&change.value) {
+                self.crowded.remove(&whose);
+            }
+            return Ok(());
         }
-        Ok(state.keep(whose, changes, self.expires_after).await?)
+        // What was obeyed before may be kept of the others.
+        if self.is_unneeded(&change.value) && before.is_none_or(|(value, _)| self.is_unneeded(&value)) {
+            return Ok(());
+        }
+        self.make_room(&whose).await?;
+        if self.keep_if_room(&whose, &change).await? { Ok(()) } else { Err(NotKept::TooMany) }
+    }
+
+    async fn keep_if_room(&self, whose: &Whose, change: &ControlChange) -> Result<bool> {
+        self.state.keep_if_room(whose, change.clone(), MOST, self.expires_after).await
+    }
+
+    /// Forgets the oldest that may go. Where nothing may, that is not looked for again at once.
+    async fn make_room(&mut self, whose: &Whose) -> std::result::Result<(), NotKept> {
+        if self.crowded.get(whose).is_some_and(|at| at.elapsed() < LOOKS_EVERY) {
+            return Err(NotKept::TooMany);
+        }
+        let mut unneeded = self.state.kept(whose).await?;
+        unneeded.retain(|change| self.is_unneeded(&change.value));
+        if unneeded.is_empty() {
+            self.crowded.insert(whose.clone(), Instant::now());
+            return Err(NotKept::TooMany);
+        }
+        unneeded.sort_unstable_by_key(|change| change.at);
+        unneeded.truncate(GO_AT_ONCE);
+        let gone = unneeded.into_iter().map(to_nothing).collect();
+        Ok(self.state.keep(whose, gone, self.expires_after).await?)
     }
 
     /// Whether that is about a queue that is none of this worker's, and only says so.
-    fn is_unneeded(&self, change: &ControlChange) -> bool {
-        let Some(command) = ControlCommand::of_kept(&change.value) else { return true };
+    fn is_unneeded(&self, value: &Value) -> bool {
+        let Some(command) = ControlCommand::of_kept(value) else { return true };
         let queue = command.argument("queue").and_then(Value::as_str);
         let is_ours = queue.is_some_and(|queue| self.queues.iter().any(|ours| ours.as_str() == queue));
         matches!(&*command.method, "cancel_consumer" | "resume") && !is_ours
@@ -156,23 +187,29 @@ impl Kept {
 
     /// Forgets everything that is kept of this worker and of all, or what has this name. Answers the names.
     pub(super) async fn forget(&mut self, name: Option<&str>) -> std::result::Result<Vec<Box<str>>, Error> {
-        let state = self.store.control_state();
+        let state = &self.state;
         let mut forgotten = Vec::new();
         for whose in [&Whose::All, &self.node] {
             let mut changes = state.kept(whose).await?;
             changes.retain(|change| name.is_none_or(|name| *change.name == *name));
             forgotten.extend(changes.iter().map(|change| change.name.clone()));
-            let to_nothing = |change: ControlChange| ControlChange { value: Default::default(), ..change };
             state.keep(whose, changes.into_iter().map(to_nothing).collect(), self.expires_after).await?;
         }
+        self.crowded.clear();
         forgotten.sort_unstable();
         forgotten.dedup();
         Ok(forgotten)
     }
 }
 
+fn to_nothing(change: ControlChange) -> ControlChange {
+    ControlChange { value: Value::Null, ..change }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use celeriac_store::{ConnectOptions, connect};
 
     use super::*;
@@ -246,44 +283,98 @@ mod tests {
         assert_eq!(methods(&worker).await, Vec::<String>::new());
     }
 
-    #[tokio::test]
-    async fn there_is_room_for_so_many_changes() {
-        let store = connect("memory://kept-many", &ConnectOptions::default()).await.unwrap();
-        let mut worker = kept(&store, "w@h").await;
-        let about = |method: &str, queue: &str| {
-            let arguments = vec![("queue".into(), Value::from(queue))];
-            ControlCommand { arguments, ..pause(method, Address::All) }
-        };
+    /// Counts what is read of changes.
+    struct Counted {
+        state: Arc<dyn ControlState>,
+        read: Arc<AtomicUsize>,
+    }
+
+    #[async_trait::async_trait]
+    impl ControlState for Counted {
+        async fn keep(&self, whose: &Whose, changes: Vec<ControlChange>, expires: Duration) -> Result<()> {
+            self.state.keep(whose, changes, expires).await
+        }
+
+        async fn keep_if_room(
+            &self,
+            whose: &Whose,
+            change: ControlChange,
+            most: usize,
+            expires: Duration,
+        ) -> Result<bool> {
+            self.state.keep_if_room(whose, change, most, expires).await
+        }
+
+        async fn kept(&self, whose: &Whose) -> Result<Vec<ControlChange>> {
+            let kept = self.state.kept(whose).await?;
+            self.read.fetch_add(kept.len(), Ordering::Relaxed);
+            Ok(kept)
+        }
+    }
+
+    fn about(method: &str, queue: &str) -> ControlCommand {
+        let arguments = vec![("queue".into(), Value::from(queue))];
+        ControlCommand { arguments, ..pause(method, Address::All) }
+    }
+
+    /// A worker where there is no room for changes of all workers, of which the first of every hundred may go if `may_go`,
+    /// and how much it has read of them.
+    async fn full(url: &str, may_go: bool) -> (Store, Kept, Arc<AtomicUsize>) {
+        let store = connect(url, &ConnectOptions::default()).await.unwrap();
         let change = |number: usize| {
-            let command = about(
-                if number % 100 == 7 { "cancel_consumer" } else { "add_consumer" },
-                &number.to_string(),
-            );
+            let method =
+                if may_go && number.is_multiple_of(100) { "cancel_consumer" } else { "add_consumer" };
+            let command = about(method, &number.to_string());
             let at = Timestamp::from_micros(number as i64);
             ControlChange { name: command.kept_as().unwrap(), value: command.to_kept(), at }
         };
-        let full = (0..MOST).map(change).collect();
-        let state = store.control_state();
-        state.keep(&Whose::All, full, Duration::from_secs(60)).await.unwrap();
-        let names = async || -> Vec<Box<str>> {
-            state.kept(&Whose::All).await.unwrap().into_iter().map(|change| change.name).collect()
-        };
+        let changes = (0..MOST).map(change).collect();
+        store.control_state().keep(&Whose::All, changes, Duration::from_secs(60)).await.unwrap();
+        let (mut worker, read) = (kept(&store, "w@h").await, Arc::default());
+        worker.state = Arc::new(Counted { state: worker.state, read: Arc::clone(&read) });
+        (store, worker, read)
+    }
+
+    async fn names(store: &Store) -> Vec<Box<str>> {
+        let kept = store.control_state().kept(&Whose::All).await.unwrap();
+        kept.into_iter().map(|change| change.name).collect()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_that_say_nothing_go_where_there_is_no_room() {
+        let (store, mut worker, read) = full("memory://kept-many", true).await;
         worker.keep(&about("cancel_consumer", "8")).await.unwrap();
-        assert!(names().await.contains(&"consumer 7".into()), "nothing has to go for what is there");
-        for number in [7, 8, 107] {
+        assert_eq!(names(&store).await.len(), MOST, "nothing has to go for what is there");
+        worker.keep(&about("cancel_consumer", "new")).await.unwrap();
+        assert!(!names(&store).await.contains(&"consumer new".into()), "nor for what says nothing");
+        assert_eq!(read.load(Ordering::Relaxed), 0);
+        for number in 0..GO_AT_ONCE {
             worker.keep(&about("pause", &number.to_string())).await.unwrap();
         }
-        let kept = names().await;
+        assert_eq!(read.load(Ordering::Relaxed), MOST, "they went at once");
+        let kept = names(&store).await;
         assert_eq!(kept.len(), MOST);
-        assert!(!kept.contains(&"consumer 7".into()) && !kept.contains(&"consumer 107".into()));
-        assert!(kept.contains(&"pause 8".into()) && kept.contains(&"consumer 0".into()));
-        worker.forget(None).await.unwrap();
-        let full =
-            (0..MOST).map(|number| ControlChange { value: about("pause", "q").to_kept(), ..change(number) });
-        state.keep(&Whose::All, full.collect(), Duration::from_secs(60)).await.unwrap();
-        let error = worker.keep(&about("pause", "new")).await.unwrap_err();
-        assert_eq!(error.to_string(), "10000 changes are kept, and no more: forget_changes makes room");
-        worker.keep(&pause("pause", node("w@h"))).await.unwrap();
+        assert!(!kept.contains(&"consumer 0".into()) && !kept.contains(&"consumer 9900".into()));
+        assert!(kept.contains(&"consumer 8".into()) && kept.contains(&"pause 99".into()));
+    }
+
+    #[tokio::test]
+    async fn what_would_be_lost_is_refused_where_nothing_may_go() {
+        let (store, mut worker, read) = full("memory://kept-no-more", false).await;
+        for number in 0..3 {
+            let error = worker.keep(&about("pause", &number.to_string())).await.unwrap_err();
+            assert_eq!(error.to_string(), "10000 changes are kept, and no more: forget_changes makes room");
+        }
+        assert_eq!(read.load(Ordering::Relaxed), MOST, "one look says it of all");
+        worker.keep(&about("cancel_consumer", "unknown")).await.unwrap();
+        // Of this node there is room, and what is kept of it must not come back.
+        let added = ControlCommand { address: node("w@h"), ..about("add_consumer", "added") };
+        worker.keep(&added).await.unwrap();
+        assert!(worker.keep(&about("cancel_consumer", "added")).await.is_err());
+        worker.keep(&about("cancel_consumer", "7")).await.unwrap();
+        assert_eq!(names(&store).await.len(), MOST);
+        assert_eq!(forget(&mut worker, Some("consumer 8")).await, ["consumer 8"]);
+        worker.keep(&about("pause", "0")).await.unwrap();
         let error = worker.keep(&about("pause", &"q".repeat(LARGEST))).await.unwrap_err();
         assert!(matches!(error, NotKept::TooLarge { .. }), "{error}");
     }

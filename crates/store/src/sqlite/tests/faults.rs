@@ -12,7 +12,8 @@ use super::{Folder, consume, fetch, processes, publish, publish_many, queue, suc
 use crate::clock::Clock;
 use crate::sqlite::schema::{APPLICATION_ID, STEPS};
 use crate::{
-    ConnectOptions, ConsumerId, Error, NewChord, Settled, Store, StoreResult, WorkerRecord, connect,
+    ConnectOptions, ConsumerId, ControlChange, Error, NewChord, Settled, Store, StoreResult, Whose,
+    WorkerRecord, connect,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -70,6 +71,30 @@ async fn a_file_of_the_first_version_is_brought_to_this_one_with_what_is_in_it()
     }
     let version: u32 = plain.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version as usize, STEPS.len());
+}
+
+#[tokio::test]
+async fn changes_in_a_file_of_version_5_are_counted_and_expire_as_before() {
+    let folder = Folder::new();
+    let plain = folder.plain();
+    STEPS[..5].iter().for_each(|step| plain.execute_batch(step).unwrap());
+    plain.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    plain.pragma_update(None, "user_version", 5).unwrap();
+    let keep =
+        "INSERT INTO control_change (node, name, value, at, expires_at) VALUES (?1, ?2, 'true', 1, ?3)";
+    for (node, name, expires_at) in [("", "x", i64::MAX), ("", "y", i64::MAX), ("gone", "x", 1)] {
+        plain.execute(keep, (node, name, expires_at)).unwrap();
+    }
+    let store = folder.open(&ConnectOptions::default()).await;
+    let state = store.control_state();
+    let gone = Whose::Node("gone".into());
+    assert_eq!(
+        (state.kept(&Whose::All).await.unwrap().len(), state.kept(&gone).await.unwrap().len()),
+        (2, 0)
+    );
+    let change = ControlChange { name: "z".into(), value: true.into(), at: Clock::system().now() };
+    assert!(!state.keep_if_room(&Whose::All, change.clone(), 2, LEASE).await.unwrap());
+    assert!(state.keep_if_room(&Whose::All, change, 3, LEASE).await.unwrap());
 }
 
 #[tokio::test]

@@ -73,6 +73,9 @@ const HOT: &[&str] = &[
     include_str!("../sql/sweep_broadcasts.sql"),
     include_str!("../sql/binding_list.sql"),
     include_str!("../sql/binding_any.sql"),
+    include_str!("../sql/change_replace.sql"),
+    include_str!("../sql/change_forget.sql"),
+    include_str!("../sql/change_count.sql"),
 ];
 
 #[test]

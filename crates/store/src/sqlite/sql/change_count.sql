@@ -1,0 +1,1 @@
+SELECT changes FROM control_node WHERE node = ?1

@@ -1,0 +1,1 @@
+DELETE FROM control_node WHERE expires_at <= ?1

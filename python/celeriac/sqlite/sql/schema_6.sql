@@ -1,0 +1,1 @@
+../../../../crates/store/src/sqlite/sql/schema_6.sql
