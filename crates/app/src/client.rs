@@ -91,7 +91,15 @@ impl App {
     /// # Errors
     /// Why the store cannot be reached, after `task_publish_timeout` of trying where trying again may help.
     pub async fn store(&self) -> Result<&Store, SendError> {
-        self.connect_within(self.config().task_publish_timeout).await
+        self.store_within(self.config().task_publish_timeout).await
+    }
+
+    /// As [`App::store`], with another time for trying.
+    ///
+    /// # Errors
+    /// As [`App::store`].
+    pub async fn store_within(&self, deadline: Duration) -> Result<&Store, SendError> {
+        self.client().store.get_or_try_init(|| open(self.config(), self.client().clock(), deadline)).await
     }
 
     /// As [`App::store`], for programs without a runtime.
@@ -101,10 +109,6 @@ impl App {
     pub fn store_blocking(&self) -> Result<Store, SendError> {
         let app = self.clone();
         self.client().block_on(async move { app.store().await.cloned() })
-    }
-
-    pub(crate) async fn connect_within(&self, deadline: Duration) -> Result<&Store, SendError> {
-        self.client().store.get_or_try_init(|| open(self.config(), self.client().clock(), deadline)).await
     }
 }
 

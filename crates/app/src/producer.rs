@@ -364,7 +364,7 @@ impl App {
     async fn publish_untraced(&self, publication: Publication) -> Result<(), SendError> {
         let deadline = self.config().task_publish_timeout;
         let started = tokio::time::Instant::now();
-        let store = self.connect_within(deadline).await?;
+        let store = self.store_within(deadline).await?;
         let announced = self.announcements(&publication.messages);
         let fail = |source| SendError::Store {
             url: store.url().to_owned(),

@@ -55,10 +55,15 @@ impl<'a> Session<'a> {
 
     /// The store of the settings.
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
-        self.app.store().await.cloned().map_err(|error| match error {
-            // What a task would have to do with it is of no interest here.
-            SendError::Store { source, .. } => Failure::because("the store cannot be opened", &source),
-            other => Failure::because("the store cannot be opened", &other),
-        })
+        self.app.store().await.cloned().map_err(not_opened)
+    }
+}
+
+/// Why the store of the settings cannot be used.
+pub(crate) fn not_opened(error: SendError) -> Failure {
+    match error {
+        // What a task would have to do with it is of no interest here.
+        SendError::Store { source, .. } => Failure::because("the store cannot be opened", &source),
+        other => Failure::because("the store cannot be opened", &other),
     }
 }

@@ -20,7 +20,7 @@ use crate::hosted::{self, Hosted};
 use crate::logging;
 use crate::node_name;
 use crate::purge;
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::settings::Flag;
 use crate::setup;
 use crate::start_runtime;
@@ -212,23 +212,32 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
         if options.soft_shutdown_timeout.is_some() {
             stopper.soften();
         }
-        let store = session.store().await?;
-        if args.wants_purge(hosted) {
-            purge::before_work(&store, &options.queues, &mut session.output).await?;
+        let app = session.app().clone();
+        let connected = celeriac_worker::connect(&app, options.clone(), shutdown).await.map_err(failed)?;
+        if let Some(store) = connected.store() {
+            if args.wants_purge(hosted) {
+                purge::before_work(store, &options.queues, &mut session.output).await?;
+            }
+            if !args.wants_quiet(hosted) {
+                let banner = banner(&app, &options, &local_time(session.now()));
+                session.output.out.write_all(banner.as_bytes())?;
+                session.output.out.flush()?;
+            }
         }
-        if !args.wants_quiet(hosted) {
-            let banner = banner(session.app(), &options, &local_time(session.now()));
-            session.output.out.write_all(banner.as_bytes())?;
-            session.output.out.flush()?;
-        }
-        let ended = celeriac_worker::run(session.app(), options, shutdown).await;
-        ended.map(Exit::code).map_err(|error| Failure::because("the worker has stopped", &error))
+        connected.run().await.map(Exit::code).map_err(failed)
     });
     if let Some(hosted) = hosted {
         // Of a cold end, too, of which there is no signal.
         hosted.template.wait_until_told(hosted::LAST_SIGNAL);
     }
     ended
+}
+
+fn failed(error: celeriac_worker::Error) -> Failure {
+    match error {
+        celeriac_worker::Error::Connect(error) => session::not_opened(error),
+        error => Failure::because("the worker has stopped", &error),
+    }
 }
 
 /// Source: `billiard/common.py`, `REMAP_SIGTERM`, billiard 4.3.2, which reads it from the environment.

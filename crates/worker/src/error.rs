@@ -13,7 +13,7 @@ pub enum Error {
     #[error("the worker cannot use its store")]
     Store(#[from] celeriac_store::Error),
 
-    /// The store cannot be reached.
+    /// The store cannot be used as it is, or is away and shall not be waited for.
     #[error("the worker cannot connect to its store")]
     Connect(#[source] celeriac_app::SendError),
 

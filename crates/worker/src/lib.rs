@@ -8,6 +8,7 @@ mod admission;
 mod background;
 mod builtins;
 mod check;
+mod connecting;
 mod consumer;
 mod control;
 mod death;
@@ -19,6 +20,7 @@ mod failure;
 mod fetcher;
 mod finish;
 mod finisher;
+mod host;
 mod lease;
 mod monitoring;
 mod opening;
@@ -57,5 +59,5 @@ pub use pool::prefork::{
     Unsupported,
 };
 pub use pool::run_if_child;
-pub use run::run;
+pub use run::{Connected, connect, run};
 pub use shutdown::{Shutdown, Stopper};

@@ -28,6 +28,8 @@ pub struct Options {
     pub queues: Vec<QueueName>,
     /// How queues are bound to exchanges, those too that tasks are taken from only once somebody says so.
     pub bindings: Vec<Binding>,
+    /// Whether a start waits for a store that cannot be reached; else it fails.
+    pub connection_retry_on_startup: bool,
     /// How many async tasks run at once.
     pub async_concurrency: usize,
     /// How many threads run plain `fn` tasks.
@@ -130,6 +132,7 @@ impl Default for Options {
             node_name: "celery@localhost".to_owned(),
             queues: vec![QueueName::new("celery")],
             bindings: Vec::new(),
+            connection_retry_on_startup: true,
             async_concurrency: 1000,
             threads: cores,
             processes: cores,
@@ -182,6 +185,7 @@ impl Options {
         Self {
             node_name: node_name.into(),
             queues: vec![QueueName::new(&settings.task_default_queue)],
+            connection_retry_on_startup: settings.broker_connection_retry_on_startup,
             async_concurrency: settings.worker_async_concurrency as usize,
             threads: concurrency.unwrap_or(default.threads),
             processes: concurrency.unwrap_or(default.processes),

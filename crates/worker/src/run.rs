@@ -4,18 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celeriac_app::resource::{HealthBoard, ProcessKind, ResourcePlan, SharedSet};
-use celeriac_app::signals::{self, WorkerNode};
-use celeriac_app::{App, CancellationToken, Process, Reason, Reporter, Workplace};
+use celeriac_app::resource::ResourcePlan;
+use celeriac_app::signals::{self, ShuttingDown, WorkerNode};
+use celeriac_app::{App, Reporter, Workplace};
 use celeriac_protocol::{QueueName, State, TaskId, Value, events};
 use celeriac_store::{ConsumerId, Settler, Store, Subscription, WorkerRecord};
-use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
+use crate::connecting::{self, Reached};
 use crate::consumer::{Consumer, Input, LAST_MOMENTS, Parts, PoolLane, TimeLeft, Wires};
 use crate::control::{Inquirer, Intake, Kept, LogicalClock, Mailbox, MemorySamples, OwnCommands, Panel};
 use crate::events::{Dispatcher, Watch};
@@ -23,125 +23,117 @@ use crate::executor::Executor;
 use crate::fetcher::Fetcher;
 use crate::finish::Rules;
 use crate::finisher::{Finisher, Item};
+use crate::host::Host;
 use crate::lease::{LeaseKeeper, Renewed};
 use crate::monitoring::{Counts, Monitor, StoreWatch};
 use crate::opening::Opening;
-use crate::panic::Caught;
 use crate::pool::prefork::{self, Prefork};
 use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
 use crate::prefetch::Prefetch;
 use crate::reports::Reports;
+use crate::shutdown::{Asked, Phase, Turn};
 use crate::trouble::Trouble;
 use crate::workflow::Workflow;
-use crate::{Error, Exit, Options, Placement, Shutdown, check};
+use crate::{Error, Exit, Options, Shutdown, check};
 
-/// How long to wait before a resource is built again whose building panicked.
-const REBUILD_AFTER: Duration = Duration::from_secs(2);
+/// How long a start that has its store may go on once a shutdown is asked for: then the store is away again.
+const ASSEMBLED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Runs a worker until it is asked to stop.
+/// Runs a worker until it is asked to stop. A store that is away is waited for.
 ///
 /// It works on the runtime that calls it, for which one thread is enough: tasks have runtimes, threads and processes
-/// of their own (see [`Placement`]).
+/// of their own (see [`Placement`](crate::Placement)).
 ///
 /// # Errors
 /// What makes a start impossible: a task that asks for what it cannot get, a store that cannot be used, a thread that
 /// the system refuses. Once it runs, a worker ends by its [`Shutdown`] only.
 pub async fn run(app: &App, options: Options, shutdown: Shutdown) -> Result<Exit, Error> {
+    connect(app, options, shutdown).await?.run().await
+}
+
+/// The first part of [`run`]: checks the tasks, answers probes from then on, and connects to the store.
+///
+/// It ends without a store where a shutdown is asked for while that is away. What it returns is to be run then, too.
+///
+/// # Errors
+/// As [`run`].
+pub async fn connect(app: &App, options: Options, shutdown: Shutdown) -> Result<Connected<'_>, Error> {
     let options = Arc::new(options);
     let plan = check::tasks(app, &options)?;
     crate::panic::install_hook();
-    let channels = Channels::new(shutdown);
+    let mut channels = Channels::new(shutdown);
     // Before anything slow, so that probes are answered from the start.
     let monitor = Monitor::start(&options, channels.inputs.clone())?;
-    let store = app.store().await.map_err(Error::Connect)?.clone();
-    let name = || WorkerNode { name: options.node_name.as_str().into() };
-    app.signals().send(signals::worker_init, name);
-
-    let host = Host::start(app, &options, plan)?;
-    let exit = Worker { app, options: &options, host: &host, store: &store }.run(channels, monitor).await;
-    host.end();
-    if exit.as_ref().is_ok_and(|exit| *exit != Exit::Cold) {
-        app.signals().send(signals::worker_shutdown, name);
-    }
-    exit
+    let node = WorkerNode { name: options.node_name.as_str().into() };
+    app.signals().send(signals::worker_init, || node.clone());
+    let reached = connecting::connect(app, &options, &mut channels.wires.shutdown).await?;
+    Ok(Connected { app, options, plan, channels, monitor, node, reached })
 }
 
-/// The worker's own process as a place where tasks run: its runtime for async tasks, and its resources.
-struct Host {
-    /// `None` where async tasks run on the caller's runtime, or there are none.
-    runtime: Option<Runtime>,
-    handle: Handle,
-    process: Process,
+/// A worker that has its store and takes nothing from it yet.
+#[must_use = "it does nothing until it is run"]
+pub struct Connected<'a> {
+    app: &'a App,
+    options: Arc<Options>,
     plan: ResourcePlan,
-    health: HealthBoard,
-    shared: Arc<SharedSet>,
-    /// Stops the building of resources.
-    stop: CancellationToken,
-    /// Whether tasks run in this process; else all of them run in children.
-    is_used: bool,
+    channels: Channels,
+    monitor: Option<Monitor>,
+    node: WorkerNode,
+    reached: Reached,
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        // A caller may give up its worker in the middle, and a runtime may not wait for its threads inside of another.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+impl Connected<'_> {
+    /// Its store; none where a shutdown was asked for before.
+    pub fn store(&self) -> Option<&Store> {
+        match &self.reached {
+            Reached::Store(store) => Some(store),
+            Reached::Stopped(_) => None,
         }
     }
-}
 
-impl Host {
-    fn start(app: &App, options: &Options, plan: ResourcePlan) -> Result<Self, Error> {
-        let has = |kind| app.task_list().any(|task| pool_of(task) == kind);
-        let runtime = match options.placement {
-            Placement::Own if has(PoolKind::Async) => Some(start_runtime()?),
-            _ => None,
-        };
-        let handle = runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
-        let process = Process::this(&options.node_name, ProcessKind::Worker);
-        let health = HealthBoard::new(&plan, process.clone());
-        let shared = Arc::new(SharedSet::new(&plan, &health));
-        let is_used = has(PoolKind::Async) || has(PoolKind::Threads);
-        let stop = CancellationToken::new();
-        if is_used {
-            app.signals().send(signals::worker_process_init, || process.clone());
-        }
-        Ok(Self { runtime, handle, process, plan, health, shared, stop, is_used })
-    }
-
-    /// Builds the shared resources, however often that has to be tried; the loop hears of it by the health board. A build
-    /// that panics is a failed one.
-    fn build(&self) {
-        let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-        self.handle.spawn(async move {
-            loop {
-                match Caught(Box::pin(shared.build_until_ready(&stop))).await {
-                    Ok(Ok(()) | Err(_)) => return,
-                    Err(error) => tracing::error!(%error, "a resource panicked while it was built"),
-                }
-                tokio::time::sleep(REBUILD_AFTER).await;
+    /// The other part of [`run`].
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn run(self) -> Result<Exit, Error> {
+        let Self { app, options, plan, channels, monitor, node, reached } = self;
+        let exit = match reached {
+            Reached::Store(store) => {
+                let host = Host::start(app, &options, plan)?;
+                let worker = Worker { app, options: &options, host: &host, store: &store };
+                let exit = worker.run(channels, monitor).await;
+                host.end();
+                exit
             }
-        });
+            Reached::Stopped(asked) => Ok(give_up(app, &node, asked, monitor.as_ref())),
+        };
+        if exit.as_ref().is_ok_and(|exit| *exit != Exit::Cold) {
+            app.signals().send(signals::worker_shutdown, || node);
+        }
+        exit
     }
+}
 
-    /// Drops the resources and the runtime. Tasks that cannot be stopped end with the process.
-    fn end(self) {
-        self.stop.cancel(Reason::Shutdown);
-        self.shared.close();
+/// Ends a worker that has never worked, as it was asked to.
+fn give_up(app: &App, node: &WorkerNode, asked: Asked, monitor: Option<&Monitor>) -> Exit {
+    if let Some(monitor) = monitor {
+        monitor.signs().vitals().ended();
     }
+    let exit = Phase::Working.next(Turn::Asked(asked)).exit().unwrap_or(Exit::Warm);
+    let signal = asked.signal();
+    tracing::info!(signal, "shutdown: the store was still away");
+    let (name, warm) = (node.name.clone(), exit != Exit::Cold);
+    app.signals().send(signals::worker_shutting_down, || ShuttingDown {
+        name,
+        signal: signal.map(Into::into),
+        warm,
+    });
+    exit
 }
 
 fn no_template() -> Error {
     let reason = "a task of a Celery application needs the application's template process".to_owned();
     Error::Misconfigured { option: "app", reason }
-}
-
-fn start_runtime() -> Result<Runtime, Error> {
-    Builder::new_multi_thread()
-        .thread_name("celeriac-async")
-        .enable_all()
-        .build()
-        .map_err(|source| Error::Spawn { what: "the runtime of async tasks".to_owned(), source })
 }
 
 /// What starting and ending a worker needs to know.
@@ -191,20 +183,44 @@ impl Channels {
 
 impl Worker<'_> {
     async fn run(&self, channels: Channels, mut monitor: Option<Monitor>) -> Result<Exit, Error> {
-        let (mut consumer, crew) = self.assemble(channels, monitor.as_mut()).await?;
+        let mut shutdown = channels.wires.shutdown.clone();
+        let asked = async {
+            let asked = shutdown.asked().await;
+            sleep(ASSEMBLED_WITHIN).await;
+            asked
+        };
+        let assembled = tokio::select! {
+            biased;
+            assembled = self.assemble(channels, monitor.as_mut()) => Ok(assembled?),
+            asked = asked => Err(asked),
+        };
+        let (mut consumer, crew) = match assembled {
+            Ok(assembled) => assembled,
+            // Children end with the pools that have been dropped.
+            Err(asked) => {
+                let node = WorkerNode { name: self.options.node_name.as_str().into() };
+                let exit = give_up(self.app, &node, asked, monitor.as_ref());
+                self.say_process_ends();
+                return Ok(exit);
+            }
+        };
         let exit = consumer.run().await;
         if let Some(monitor) = &monitor {
             monitor.signs().vitals().ended();
         }
-        if self.host.is_used {
-            let process = || self.host.process.clone();
-            self.app.signals().send(signals::worker_process_shutdown, process);
-        }
+        self.say_process_ends();
         consumer.close_pools(exit.as_ref().ok().copied()).await;
         let left = consumer.time_left();
         drop(consumer);
         crew.dismiss(left).await;
         exit
+    }
+
+    fn say_process_ends(&self) {
+        if self.host.is_used {
+            let process = || self.host.process.clone();
+            self.app.signals().send(signals::worker_process_shutdown, process);
+        }
     }
 
     /// Makes the loop and everything around it.

@@ -125,6 +125,9 @@ settings! {
     /// How a broker on Redis is used: kombu's `visibility_timeout`, `global_keyprefix`, `priority_steps`, `sep`,
     /// `queue_order_strategy`, `unacked_key`, `unacked_index_key`. All who share it, Celery's programs too, must agree.
     broker_transport_options: BrokerTransportOptions = BrokerTransportOptions::default();
+    /// Whether a worker that starts while its store is away waits for it, however long that takes; else it fails. Celery gives
+    /// up after `broker_connection_max_retries`, and obeys `broker_connection_retry` where this is not set.
+    broker_connection_retry_on_startup: bool = true;
     /// Where results are kept; none is where messages are.
     result_backend: Option<String> = None;
     /// How results on Redis are kept: Celery's `global_keyprefix` for their keys.

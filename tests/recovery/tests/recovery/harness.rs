@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celeriac::Settings;
 use celeriac::prelude::*;
 use celeriac::store::{ConnectOptions, Store, connect};
 use celeriac_recovery::patient;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// The name of the file of an embedded store.
 const FILE: &str = "ward.db";
+
+/// How long a worker may take to end.
+const ENDS: Duration = Duration::from_secs(60);
 
 /// A store, its diary, and the workers on it.
 pub(crate) struct Ward {
@@ -137,6 +141,28 @@ impl Patient {
     /// The number of its process.
     pub(crate) fn process_id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Sends it this signal, and awaits the code with which it ends.
+    pub(crate) fn end(mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.process), signal).expect("the worker is our child");
+        self.wait()
+    }
+
+    /// Awaits the code with which it ends by itself.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the end of a process cannot be awaited for a limited time"
+    )]
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("the worker is our child") {
+                return status.code();
+            }
+            assert!(began.elapsed() < ENDS, "the worker has not ended within {ENDS:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// SIGKILL, and the end of the process awaited.

@@ -6,5 +6,6 @@ mod kill;
 mod outages;
 mod poison;
 mod readiness;
+mod starting;
 mod telling;
 mod trees;

@@ -62,11 +62,11 @@ impl Delays {
 }
 
 /// A worker that is asked how it is.
-struct Asked(u16);
+pub(crate) struct Asked(pub(crate) u16);
 
 impl Asked {
     /// The status of the answer at this path; none while nobody listens.
-    fn ask(&self, path: &str) -> Option<u16> {
+    pub(crate) fn ask(&self, path: &str) -> Option<u16> {
         self.answer(path)?.split(' ').nth(1)?.parse().ok()
     }
 
@@ -130,7 +130,7 @@ impl Asked {
 
     /// Waits until `/ready` says that; until then and after it the worker lives.
     #[expect(clippy::disallowed_methods, reason = "a probe tells nobody when its answer changes")]
-    fn until_ready_is(&self, status: u16, within: Duration) {
+    pub(crate) fn until_ready_is(&self, status: u16, within: Duration) {
         let began = Instant::now();
         while self.ask("ready") != Some(status) {
             assert!(began.elapsed() < within, "/ready is not {status} after {within:?}");
