@@ -195,7 +195,7 @@ fn execute(
         None => with_settings_of_application(app, &cli)?,
     };
     let app = traces::set_up(settings::apply(app, &cli)?, &cli, output.err);
-    let _exported_at_the_end = traces::Last::of(&app);
+    let spans = traces::Last::of(&app);
     let mut session = Session::new(app, commands, output);
     let session = &mut session;
     let done = match cli.command {
@@ -220,6 +220,7 @@ fn execute(
         Command::Control(args) => small_runtime()?.block_on(remote::control(args, session)),
         Command::Status(args) => small_runtime()?.block_on(remote::status(args, session)),
     };
+    spans.export(session.output.err);
     done.map(|()| 0)
 }
 

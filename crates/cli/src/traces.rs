@@ -50,6 +50,17 @@ impl Last {
     pub(crate) fn of(app: &App) -> Self {
         Self(app.tracer().cloned())
     }
+
+    /// Exports them, and tells where that fails, for a command that has no log.
+    pub(crate) fn export(mut self, err: &mut (dyn Write + Send)) {
+        let Some(tracer) = self.0.take() else { return };
+        let why = match (tracer.flush(LAST_SPANS), tracer.trouble()) {
+            (true, None) => return,
+            (_, Some(why)) => why,
+            (false, None) => format!("the collector has not answered within {} s", LAST_SPANS.as_secs()),
+        };
+        let _ = writeln!(err, "warning: spans were not exported: {why}");
+    }
 }
 
 impl Drop for Last {
@@ -59,5 +70,46 @@ impl Drop for Last {
         {
             tracing::warn!("the last spans were not exported");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use celeriac_app::trace::{Sampler, Span, SpanSink};
+
+    struct Sink(bool, Option<&'static str>);
+
+    impl SpanSink for Sink {
+        fn record(&self, _: Span) {}
+
+        fn flush(&self, _: Duration) -> bool {
+            self.0
+        }
+
+        fn trouble(&self) -> Option<String> {
+            self.1.map(str::to_owned)
+        }
+    }
+
+    #[test]
+    fn spans_that_do_not_arrive_are_told_once() {
+        for (sink, expected) in [
+            (Sink(true, None), ""),
+            (Sink(true, Some("it refuses")), "warning: spans were not exported: it refuses\n"),
+            (Sink(false, Some("it is away")), "warning: spans were not exported: it is away\n"),
+            (
+                Sink(false, None),
+                "warning: spans were not exported: the collector has not answered within 2 s\n",
+            ),
+        ] {
+            let app = App::new("shop").with_tracer(Tracer::new(Sampler::default(), sink));
+            let mut err = Vec::new();
+            Last::of(&app).export(&mut err);
+            assert_eq!(String::from_utf8(err).unwrap(), expected);
+        }
+        let mut err = Vec::new();
+        Last::of(&App::new("shop")).export(&mut err);
+        assert!(err.is_empty());
     }
 }

@@ -16,6 +16,11 @@ pub trait SpanSink: Send + Sync {
         let _ = within;
         true
     }
+
+    /// Why the last spans that were sent did not get where they belong; nothing if they did, or none were sent.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Decides which spans are recorded, and hands them to its sink. Cheap to clone.
@@ -52,6 +57,11 @@ impl Tracer {
     /// Blocks its thread.
     pub fn flush(&self, within: Duration) -> bool {
         self.0.sink.flush(within)
+    }
+
+    /// Why the last spans that were sent did not get where they belong; nothing if they did, or none were sent.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.sink.trouble()
     }
 }
 

@@ -64,6 +64,8 @@ struct State {
     flushing: usize,
     /// How often sending has failed.
     failures: u64,
+    /// Why the last batch was not taken.
+    trouble: Option<String>,
     /// Somebody has waited in vain, and nothing has come since.
     hopeless: bool,
     /// Nothing more will come.
@@ -136,6 +138,10 @@ impl SpanSink for Exporter {
         state.hopeless = !state.is_empty();
         state.is_empty()
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.0.lock().trouble.clone()
+    }
 }
 
 impl Drop for Exporter {
@@ -202,7 +208,13 @@ impl<E: SpanExporter> Courier<E> {
     /// Sends a batch, again and again while the collector is away.
     fn deliver(&mut self, batch: &[Span]) {
         loop {
-            match self.send(batch) {
+            let sent = self.send(batch);
+            self.shared.lock().trouble = match &sent {
+                Sent::Taken => None,
+                Sent::Refused(why) => Some(format!("{} refuses them: {why}", self.url)),
+                Sent::NotYet(why) => Some(format!("{}: {why}", self.url)),
+            };
+            match sent {
                 Sent::Taken => return self.works(),
                 Sent::Refused(why) => {
                     let (url, spans) = (&self.url, batch.len());

@@ -27,10 +27,14 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
         let builder = builder.with_root_certificates(believed(identities.authorities.as_deref())?);
-        let config = match &identities.certificate {
-            None => builder.with_no_client_auth(),
-            Some(certificate) => {
-                let key = identities.key.as_ref().unwrap_or(certificate);
+        let config = match (&identities.certificate, &identities.key) {
+            (None, None) => builder.with_no_client_auth(),
+            (None, Some(key)) => {
+                let reason = "there is no certificate to this key: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+                return Err(format!("{}: {reason}", key.display()));
+            }
+            (Some(certificate), key) => {
+                let key = key.as_ref().unwrap_or(certificate);
                 let fails = |error: rustls::Error| {
                     format!("{} and {} do not fit: {error}", certificate.display(), key.display())
                 };

@@ -132,6 +132,7 @@ fn a_collector_that_is_not_believed_gets_nothing_and_the_reason_is_said() {
 fn a_file_that_cannot_be_used_is_named_at_the_start() {
     let collector = Encrypted::start(false);
     let client = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "client.pem");
+    let key = ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "client.key");
     for (files, file, reason) in [
         (&[("OTEL_EXPORTER_OTLP_CERTIFICATE", "nothing.pem")][..], "nothing.pem", "cannot be read"),
         (
@@ -140,6 +141,7 @@ fn a_file_that_cannot_be_used_is_named_at_the_start() {
             "no certificate",
         ),
         (&[AUTHORITY, client], "client.pem", "no private key"),
+        (&[AUTHORITY, key], "client.key", "no certificate to this key"),
         (&[client, ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "server.key")], "server.key", "do not fit"),
     ] {
         let said = collector.tracer(files).err().unwrap();
