@@ -80,8 +80,7 @@ async fn changes_in_a_file_of_version_5_are_counted_and_expire_as_before() {
     STEPS[..5].iter().for_each(|step| plain.execute_batch(step).unwrap());
     plain.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
     plain.pragma_update(None, "user_version", 5).unwrap();
-    let keep =
-        "INSERT INTO control_change (node, name, value, at, expires_at) VALUES (?1, ?2, 'true', 1, ?3)";
+    let keep = "INSERT INTO control_change (node, name, value, at, expires_at) VALUES (?1, ?2, CAST('true' AS BLOB), 1, ?3)";
     for (node, name, expires_at) in [("", "x", i64::MAX), ("", "y", i64::MAX), ("gone", "x", 1)] {
         plain.execute(keep, (node, name, expires_at)).unwrap();
     }
