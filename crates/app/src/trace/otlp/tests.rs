@@ -151,8 +151,11 @@ fn what_the_collector_refuses_is_not_sent_again() {
     let tracer = tracer(address);
     record(&tracer, "refused");
     assert!(tracer.flush(SOON), "nothing is left to be sent");
+    let trouble = tracer.trouble().unwrap();
+    assert!(trouble.ends_with("refuses them: it answers with status 400"), "{trouble}");
     record(&tracer, "taken");
     assert!(tracer.flush(SOON));
+    assert_eq!(tracer.trouble(), None);
     assert_eq!(names(&requests.try_recv().unwrap()), ["run/taken"]);
 }
 
