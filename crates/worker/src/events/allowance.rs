@@ -25,6 +25,13 @@ pub(super) struct Allowance {
     since: Timestamp,
 }
 
+impl Default for Allowance {
+    /// Any number.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl Allowance {
     /// So many events for each second, and twice as many at once; zero for any number.
     pub(super) fn new(per_second: u32) -> Self {

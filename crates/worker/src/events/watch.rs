@@ -86,8 +86,9 @@ struct Desk {
 }
 
 /// What waits to be sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiting {
+    /// How much more may be told.
     allowance: Allowance,
     /// What is written, the oldest first; more is added to the last.
     lists: VecDeque<EventList>,
@@ -108,8 +109,9 @@ impl Watch {
     ///
     /// There are so many events for each second at most; zero is any number.
     pub(crate) fn new(sender: Sender, logical: LogicalClock, per_second: u32) -> (Self, Inbox) {
-        let waiting = Waiting::new(Allowance::new(per_second)).into();
-        let desk = Arc::new(Desk { sender, waiting, dropped: AtomicU64::new(0), changed: Notify::new() });
+        let waiting = Waiting { allowance: Allowance::new(per_second), ..Waiting::default() };
+        let (dropped, changed) = (AtomicU64::new(0), Notify::new());
+        let desk = Arc::new(Desk { sender, waiting: Mutex::new(waiting), dropped, changed });
         (Self { desk: Arc::clone(&desk), logical }, Inbox { desk })
     }
 
@@ -137,9 +139,7 @@ impl Watch {
             self.desk.changed.notify_one();
         }
     }
-}
 
-impl Watch {
     /// How many events have been dropped that somebody would have heard.
     pub(crate) fn dropped(&self) -> u64 {
         self.desk.dropped.load(Ordering::Relaxed)
@@ -160,18 +160,6 @@ impl Desk {
 }
 
 impl Waiting {
-    fn new(allowance: Allowance) -> Self {
-        Self {
-            allowance,
-            lists: VecDeque::new(),
-            unwritten: VecDeque::new(),
-            asked: 0,
-            is_heard: false,
-            dropped: 0,
-            is_over: false,
-        }
-    }
-
     fn is_empty(&self) -> bool {
         self.lists.is_empty() && self.unwritten.is_empty()
     }
@@ -260,7 +248,7 @@ impl Inbox {
     /// Writes what was kept, most of it while the loop can go on.
     fn write_kept(&self) {
         let kept = std::mem::take(&mut self.desk.waiting().unwritten);
-        let mut written = Waiting::new(Allowance::new(0));
+        let mut written = Waiting::default();
         written.write(kept, &self.desk.sender);
         let mut waiting = self.desk.waiting();
         waiting.lists.append(&mut written.lists);
