@@ -87,14 +87,16 @@ impl Consumer {
         self.lanes.iter_mut().find(|lane| lane.pool.kind() == kind)
     }
 
-    /// Asks for as many deliveries as the pools can use.
-    pub(super) fn fetch(&mut self) {
+    /// Asks for as many deliveries as the pools can use beside so many that have come and are not taken in yet.
+    pub(super) fn fetch(&mut self, come: usize) {
         if self.fetching || !self.readiness.can_run() || !self.phase.is_working() {
             return;
         }
         let mut loads = [Load { slots: 0, waiting: 0, running: 0, pace: 0 }; PoolKind::ALL.len()];
         for (load, lane) in loads.iter_mut().zip(&self.lanes) {
             *load = lane.load();
+            // Any of them may be for this one.
+            load.waiting += come;
         }
         let room = self.prefetch.room(&loads[..self.lanes.len()], self.unsettled);
         if room > 0

@@ -27,6 +27,8 @@ impl Consumer {
     pub(super) fn fetched(&mut self, arrivals: Vec<Arrival>) {
         self.fetching = false;
         self.unsettled += arrivals.len();
+        // The store looks for the next ones while these are taken in and run.
+        self.fetch(arrivals.len());
         let now = self.now();
         for arrival in arrivals {
             if self.phase.is_working() {

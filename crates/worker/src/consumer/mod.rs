@@ -246,7 +246,7 @@ impl Consumer {
         self.announce();
         loop {
             self.dispatch();
-            self.fetch();
+            self.fetch(0);
             if !self.phase.is_working() && self.is_empty() {
                 self.turn(Turn::Empty);
             }
