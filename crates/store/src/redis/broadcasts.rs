@@ -33,7 +33,8 @@ impl Broadcasts for RedisStore {
         for message in messages {
             publish.cmd("PUBLISH").arg(&channel).arg(envelope(exchange, routing_key, message));
         }
-        let listeners: Vec<u64> = read(shared.link.ask("broadcast", publish).await?, &shared.link)?;
+        let listeners: Vec<u64> =
+            read(shared.broadcasts.ask("broadcast", publish).await?, &shared.broadcasts)?;
         Ok(listeners.last().is_some_and(|count| *count > 0))
     }
 

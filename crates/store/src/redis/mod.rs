@@ -79,6 +79,8 @@ struct Shared {
     link: Link,
     /// For leases alone, so that no large message holds up their renewal.
     renewals: Link,
+    /// For broadcasts alone, so that events hold up nothing that is about tasks.
+    broadcasts: Link,
     /// For what the server says unasked.
     pushes: Pushes,
     /// Queues that this process has declared.
@@ -111,7 +113,8 @@ impl RedisStore {
         let io = Io::start(target.url())?;
         let door = Arc::<Door>::default();
         let link = |purpose| Link::new(&target, &io, options.deadline, purpose, &door);
-        let (link, renewals, pushes) = (link("commands"), link("leases"), Pushes::start(link("pushes"), &io));
+        let (renewals, broadcasts) = (link("leases"), link("broadcasts"));
+        let (link, pushes) = (link("commands"), Pushes::start(link("pushes"), &io));
         let (keys, databases) = (Keys::new(&options.redis), Databases::of(&target, &options.redis));
         let database = target.login().db();
         let options = options.clone();
@@ -124,6 +127,7 @@ impl RedisStore {
             options,
             link,
             renewals,
+            broadcasts,
             pushes,
             declared,
             bound,
