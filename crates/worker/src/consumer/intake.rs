@@ -66,6 +66,8 @@ impl Consumer {
             },
             Admission::Revoked { id, task, why } => {
                 let request = Arc::new(Request::new(id, task, Arc::new(delivery), &self.options));
+                // Its end is the first that is told of it.
+                request.leave_out();
                 self.ended(&request, &Outcome::Revoked(why), false, Signum::TERM, Duration::ZERO);
                 log_discarded(&request, stamp.as_ref());
                 self.told(&request, &Outcome::Revoked(why), false);

@@ -107,7 +107,7 @@ impl Dispatcher {
                 },
             }
         }
-        if let Some(dropped) = dropped.rest() {
+        if let Some(dropped) = dropped.add(self.inbox.take_dropped()).or_else(|| dropped.rest()) {
             tell_dropped(dropped);
         }
         let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut asker)).await;
