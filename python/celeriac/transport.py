@@ -161,7 +161,9 @@ class Channel(virtual.Channel):
             bindings.remove(self.store, queue, exchange, routing_key or "")
         return super().queue_unbind(queue, exchange, routing_key, arguments, **kwargs)
 
-    def exchange_delete(self, exchange, **kwargs):
+    def exchange_delete(self, exchange, if_unused=False, **kwargs):
+        if if_unused and bindings.is_bound(self.store, exchange):
+            return
         bindings.remove_exchange(self.store, exchange)
         if exchange in self.state.exchanges:
             super().exchange_delete(exchange, **kwargs)

@@ -34,6 +34,12 @@ def remove_queue(store, queue):
     _change(store, lambda tx: tx.run("binding_remove_queue", queue))
 
 
+def is_bound(store, exchange):
+    """Whether any queue is bound to an exchange."""
+    with store.connection() as connection:
+        return bool(connection.rows(SQL["binding_list"], (exchange,)))
+
+
 def remove_exchange(store, exchange):
     """Removes all bindings to an exchange."""
     _change(store, lambda tx: tx.run("binding_remove_exchange", exchange))

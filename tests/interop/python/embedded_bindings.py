@@ -82,6 +82,7 @@ with Connection(url) as connection:
             here.unbind_from(here.exchange, routing_key=wanted)
             assert look("SELECT count(*) FROM binding") == [(0,)]
             here.declare()
+            here.exchange.delete(if_unused=True)
             assert arrives()
             here.exchange.delete()
             assert look("SELECT count(*) FROM binding") == [(0,)]
