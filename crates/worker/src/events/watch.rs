@@ -34,7 +34,7 @@ const WAITING: usize = 100;
 const KEPT: usize = WAITING * MANY;
 
 /// How much is sent at once: so many messages, and no more once they have so many bytes.
-pub(super) const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 32;
 const LARGE_AT_ONCE: usize = 1024 * 1024;
 
 /// How long more is waited for, once something has happened: one message carries it all.
@@ -260,8 +260,10 @@ impl Inbox {
 
     fn forget_kept(&self) {
         let mut waiting = self.desk.waiting();
-        waiting.is_heard = false;
-        waiting.dropped = 0;
+        // What was dropped while somebody listened is missed, whoever has gone since.
+        if !std::mem::take(&mut waiting.is_heard) {
+            waiting.dropped = 0;
+        }
         let asked = waiting.asked.min(waiting.unwritten.len());
         let newer = waiting.unwritten.split_off(asked);
         let forgotten = std::mem::replace(&mut waiting.unwritten, newer);
@@ -342,6 +344,15 @@ mod tests {
             watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
         }
         assert_eq!(lengths(watch, &inbox).await, [2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_dropped_while_somebody_listened_is_counted_although_they_have_gone() {
+        let (watch, inbox) = ends();
+        inbox.found(true);
+        happen(&watch, WAITING * MANY + 7);
+        inbox.found(false);
+        assert_eq!((inbox.take_dropped(), watch.dropped()), (7, 7));
     }
 
     #[tokio::test(start_paused = true)]
