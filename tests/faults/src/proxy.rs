@@ -1,10 +1,10 @@
 //! A TCP proxy that does to connections what networks do.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,10 +50,47 @@ struct Orders {
     ended: u64,
 }
 
+/// The connections that clients made, numbered from 0.
+#[derive(Default)]
+struct Connections {
+    made: u64,
+    /// What still carries something.
+    open: BTreeSet<u64>,
+}
+
+/// The connections, and the news that one of them has ended.
+#[derive(Default)]
+struct Ledger(Mutex<Connections>, Condvar);
+
+impl Ledger {
+    fn begin(&self) -> u64 {
+        let mut connections = self.0.lock().unwrap();
+        let number = connections.made;
+        connections.made += 1;
+        connections.open.insert(number);
+        number
+    }
+
+    fn end(&self, number: u64) {
+        self.0.lock().unwrap().open.remove(&number);
+        self.1.notify_all();
+    }
+
+    fn made(&self) -> u64 {
+        self.0.lock().unwrap().made
+    }
+
+    /// Waits until each of the connections before this number has ended.
+    fn wait_for_end_of(&self, ended: u64) {
+        let connections = self.0.lock().unwrap();
+        drop(self.1.wait_while(connections, |connections| connections.open.range(..ended).next().is_some()));
+    }
+}
+
 /// A proxy before one server, on a thread of its own; it ends when this is dropped.
 pub struct Proxy {
     orders: watch::Sender<Orders>,
-    connections: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
     port: u16,
 }
 
@@ -62,8 +99,8 @@ impl Proxy {
     pub fn before(server: u16) -> Self {
         let orders = Orders { weather: Weather::Fair, before: 0, ending: Ending::Close, ended: 0 };
         let (orders, obeyed) = watch::channel(orders);
-        let connections = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&connections);
+        let ledger = Arc::new(Ledger::default());
+        let kept = Arc::clone(&ledger);
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -71,9 +108,9 @@ impl Proxy {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let local = tokio::task::LocalSet::new();
             let server = (Ipv4Addr::LOCALHOST, server).into();
-            local.block_on(&runtime, serve(listener, server, obeyed, counted));
+            local.block_on(&runtime, serve(listener, server, obeyed, kept));
         });
-        Self { orders, connections, port }
+        Self { orders, ledger, port }
     }
 
     /// Where the server seems to be.
@@ -83,7 +120,7 @@ impl Proxy {
 
     /// How many connections there were.
     pub fn connections(&self) -> u64 {
-        self.connections.load(Ordering::SeqCst)
+        self.ledger.made()
     }
 
     /// Changes the weather.
@@ -95,13 +132,14 @@ impl Proxy {
         });
     }
 
-    /// Ends the connections that there are.
+    /// Ends the connections that there are; nothing passes on them once this has returned.
     pub fn end(&self, ending: Ending) {
         let ended = self.connections();
         self.orders.send_modify(|orders| {
             orders.ending = ending;
             orders.ended = ended;
         });
+        self.ledger.wait_for_end_of(ended);
     }
 }
 
@@ -109,7 +147,7 @@ async fn serve(
     listener: std::net::TcpListener,
     server: SocketAddr,
     mut orders: watch::Receiver<Orders>,
-    connections: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
@@ -124,14 +162,27 @@ async fn serve(
         if orders.borrow().weather == Weather::Refusing {
             continue;
         }
-        let number = connections.fetch_add(1, Ordering::SeqCst);
-        tokio::task::spawn_local(carry(client, server, number, orders.clone()));
+        let number = ledger.begin();
+        let (ledger, orders) = (Arc::clone(&ledger), orders.clone());
+        tokio::task::spawn_local(async move {
+            let half_closed = carry(client, server, number, orders).await;
+            ledger.end(number);
+            if let Some(mut client) = half_closed {
+                let mut swallowed = [0; 4096];
+                while matches!(client.read(&mut swallowed).await, Ok(1..)) {}
+            }
+        });
     }
 }
 
-/// Carries what both sides say until one of them or an order ends it.
-async fn carry(mut client: TcpStream, server: SocketAddr, number: u64, mut orders: watch::Receiver<Orders>) {
-    let Ok(mut server) = TcpStream::connect(server).await else { return };
+/// Carries what both sides say until one of them or an order ends it. Returns a client that may go on talking.
+async fn carry(
+    mut client: TcpStream,
+    server: SocketAddr,
+    number: u64,
+    mut orders: watch::Receiver<Orders>,
+) -> Option<TcpStream> {
+    let mut server = TcpStream::connect(server).await.ok()?;
     // What was swallowed never comes again: a connection that lost some stays silent.
     let silent = Cell::new(false);
     let reset = {
@@ -139,9 +190,10 @@ async fn carry(mut client: TcpStream, server: SocketAddr, number: u64, mut order
         let (from_server, to_server) = server.split();
         let (up, down) = (orders.clone(), orders.clone());
         tokio::select! {
+            biased;
+            ended = orders.wait_for(|orders| orders.ended > number) => ended.is_err(),
             ended = pump(from_client, to_server, number, false, &silent, up) => ended.is_err(),
             ended = pump(from_server, to_client, number, true, &silent, down) => ended.is_err(),
-            ended = orders.wait_for(|orders| orders.ended > number) => ended.is_err(),
         }
     };
     let ending = orders.borrow().ending;
@@ -150,9 +202,9 @@ async fn carry(mut client: TcpStream, server: SocketAddr, number: u64, mut order
         let _ = server.set_zero_linger();
     } else if ending == Ending::HalfClose && orders.borrow().ended > number {
         let _ = client.shutdown().await;
-        let mut swallowed = [0; 4096];
-        while matches!(client.read(&mut swallowed).await, Ok(1..)) {}
+        return Some(client);
     }
+    None
 }
 
 /// Carries one direction. An error asks for a reset.
@@ -192,6 +244,32 @@ async fn pump(
                 }
             }
             _ => to.write_all(&chunk[..read]).await?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn an_order_to_end_connections_has_been_obeyed_when_it_returns() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let proxy = Proxy::before(listener.local_addr().unwrap().port());
+        for ending in [Ending::Close, Ending::Reset, Ending::HalfClose] {
+            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port)).unwrap();
+            client.write_all(b"x").unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            server.read_exact(&mut [0]).unwrap();
+            client.set_nonblocking(true).unwrap();
+            proxy.end(ending);
+            match client.read(&mut [0]) {
+                Ok(read) => assert!(read == 0 && ending != Ending::Reset, "{ending:?}"),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{ending:?}"),
+            }
         }
     }
 }
