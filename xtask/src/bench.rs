@@ -11,9 +11,8 @@ const CELERY: &str = "5.7.0";
 
 /// Measures; the arguments are those of the program in `benches`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = run::cargo();
     command.args(["run", "--release", "--locked", "--package", "celeriac-benches", "--"]).args(arguments);
-    command.current_dir(run::root());
     if arguments.iter().any(|argument| argument == "--peers") {
         install_peers()?;
         command.env("CELERIAC_BENCH_PEERS", run::root().join("target/peers"));
@@ -32,7 +31,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// The program `celeriac` as it is shipped, with Redis.
 fn build_program() -> Result<PathBuf> {
-    let mut build = Command::new(env!("CARGO"));
+    let mut build = run::cargo();
     build.args([
         "build",
         "--release",
@@ -44,7 +43,7 @@ fn build_program() -> Result<PathBuf> {
         "--features",
         "redis",
     ]);
-    run::run(build.current_dir(run::root()))?;
+    run::run(&mut build)?;
     Ok(run::root().join("target/release/celeriac"))
 }
 
@@ -68,7 +67,7 @@ fn install_peers() -> Result<()> {
     }
     // Not `npm ci`: it refuses a lock file without the optional packages of every platform. This keeps the versions too.
     run::run(Command::new("npm").args(["install", "--silent"]).current_dir(&bullmq))?;
-    let mut apalis = Command::new(env!("CARGO"));
+    let mut apalis = run::cargo();
     apalis.args(["build", "--release", "--locked", "--target-dir"]).arg(peers.join("apalis"));
     run::run(apalis.current_dir(run::root().join("benches/peers/apalis")))?;
     let link = peers.join("celery");

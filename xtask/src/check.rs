@@ -13,29 +13,40 @@ const FEATURES: [&str; 6] = ["", "cli", "otlp", "cli,otlp,redis,tls", "redis", "
 /// Checks form, lints and documentation, and runs the tests of the workspace.
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
-    let tally = form(&mut steps).and_then(|()| steps.take("tests of the workspace", || workspace_tests(&[])));
+    let tally = everything(&mut steps);
     steps.conclude(tally)
 }
 
-/// Formatting, lints and documentation, all without a warning.
+fn everything(steps: &mut Steps) -> Result<Tally> {
+    form(steps)?;
+    steps.take("lints of fewer features, and documentation", || rest_of_form(run::cargo))?;
+    steps.take("tests of the workspace", || workspace_tests(&[]))
+}
+
+/// Formatting and lints of everything, without a warning.
 pub(crate) fn form(steps: &mut Steps) -> Result<()> {
-    steps.take("format", || run::cargo(["fmt", "--all", "--check"], [""; 0]))?;
-    let lint =
-        |what: &[&str]| run::cargo(["clippy"].iter().chain(what), ["--locked", "--", "--deny", "warnings"]);
-    steps.take("lints", || lint(&["--workspace", "--all-targets"]))?;
-    steps.take("lints of the library with fewer features", || {
-        let of_library = ["--package", "celeriac", "--no-default-features", "--features"];
-        FEATURES.iter().try_for_each(|features| lint(&[&of_library[..], &[features]].concat()))
-    })?;
-    let mut doc = Command::new(env!("CARGO"));
-    doc.args(["doc", "--workspace", "--no-deps", "--locked"]).current_dir(run::root());
-    steps.take("documentation", || run::run(doc.env("RUSTDOCFLAGS", "--deny warnings")))
+    steps.take("format", || run::run(run::cargo().args(["fmt", "--all", "--check"])))?;
+    steps.take("lints", || lint(run::cargo, &["--workspace", "--all-targets"]))
+}
+
+/// Lints of the library with fewer features, and documentation, without a warning, by this cargo.
+pub(crate) fn rest_of_form(cargo: fn() -> Command) -> Result<()> {
+    let of_library = ["--package", "celeriac", "--no-default-features", "--features"];
+    FEATURES.iter().try_for_each(|features| lint(cargo, &[&of_library[..], &[features]].concat()))?;
+    let mut doc = cargo();
+    doc.args(["doc", "--workspace", "--no-deps", "--locked"]);
+    run::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+fn lint(cargo: fn() -> Command, what: &[&str]) -> Result<()> {
+    let mut clippy = cargo();
+    run::run(clippy.arg("clippy").args(what).args(["--locked", "--", "--deny", "warnings"]))
 }
 
 /// Unit, integration and documentation tests of every crate but `recovery` and `interop`, which take longer and more.
 /// `features` are those of the store that need programs which are here.
 pub(crate) fn workspace_tests(features: &[&str]) -> Result<Tally> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = run::cargo();
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(["--exclude", "celeriac-recovery", "--exclude", "celeriac-interop"]);
     command.args(["--features", "celeriac/otlp"]);
@@ -45,6 +56,5 @@ pub(crate) fn workspace_tests(features: &[&str]) -> Result<Tally> {
     for feature in features {
         command.arg("--features").arg(format!("celeriac/{feature}"));
     }
-    command.current_dir(run::root());
     runner::run(&mut command)
 }

@@ -1,6 +1,5 @@
 //! Running commands.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,14 +23,21 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().expect("xtask lies one folder below the workspace").to_owned()
 }
 
-/// Runs cargo in the workspace; its output goes straight through.
-pub(crate) fn cargo<A: AsRef<OsStr>, B: AsRef<OsStr>>(
-    arguments: impl IntoIterator<Item = A>,
-    more: impl IntoIterator<Item = B>,
-) -> Result<()> {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(arguments).args(more).current_dir(root());
-    run(&mut command)
+/// Cargo in the workspace.
+pub(crate) fn cargo() -> Command {
+    in_workspace(Command::new(env!("CARGO")))
+}
+
+/// Cargo in the workspace, with the processors that nothing else wants.
+pub(crate) fn idle_cargo() -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19", env!("CARGO")]);
+    in_workspace(nice)
+}
+
+fn in_workspace(mut command: Command) -> Command {
+    command.current_dir(root());
+    command
 }
 
 /// Runs a command, its output going straight through.

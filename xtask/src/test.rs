@@ -12,6 +12,9 @@ use crate::{builds, check, conformance, package, programs, python};
 /// How often the recovery tests run.
 const RECOVERY_ROUNDS: usize = 3;
 
+/// How many tests run at once beside Celery: more than there are processors, as most of the time they wait.
+const INTEROP_THREADS: &str = "3";
+
 /// Installs what is missing, checks, and runs every test.
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
@@ -27,15 +30,7 @@ fn everything(steps: &mut Steps) -> Result<Tally> {
     if let Some(interpreter) = &here.recording {
         tally.add(steps.take("recorded bytes", || recorded_bytes(interpreter))?);
     }
-    for (release, interpreter) in here.celery.iter().filter(|_| here.redis) {
-        tally.add(steps.take(&format!("beside Celery {release}"), || interop(release, interpreter))?);
-    }
-    if let Some(interpreter) = &here.package {
-        tally.add(steps.take("the Python package", || package::test(interpreter))?);
-    }
-    tally.add(steps.take("Celery's integration suite, and the optimised build", || {
-        meanwhile(build_optimised, || conformance::run(&[]))
-    })?);
+    tally.add(meanwhile(build_the_rest, || beside_others(&here, steps))?);
     for round in 0..RECOVERY_ROUNDS {
         let name = format!("recovery, round {}", round + 1);
         tally.add(steps.take(&name, || recovery(here.redis && round == 0))?);
@@ -45,6 +40,19 @@ fn everything(steps: &mut Steps) -> Result<Tally> {
         let server = Server::start()?;
         tally.add(steps.take("the example on Redis", || example(&["--store", &server.url()]))?);
     }
+    Ok(tally)
+}
+
+/// What waits most of the time: for other programs, and for time to pass.
+fn beside_others(here: &Here, steps: &mut Steps) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for (release, interpreter) in here.celery.iter().filter(|_| here.redis) {
+        tally.add(steps.take(&format!("beside Celery {release}"), || interop(release, interpreter))?);
+    }
+    if let Some(interpreter) = &here.package {
+        tally.add(steps.take("the Python package", || package::test(interpreter))?);
+    }
+    tally.add(steps.take("Celery's integration suite", || conformance::run(&[]))?);
     Ok(tally)
 }
 
@@ -118,8 +126,9 @@ fn recorded_bytes(interpreter: &Path) -> Result<Tally> {
 /// the one that says what is right: the older ones lose chords that it does not lose, and link results otherwise. What takes
 /// long and is about our children runs beside the newest only.
 fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
-    let mut command = Command::new(env!("CARGO"));
-    command.arg("test").args(builds::EVERYTHING).args(["--test", "interop"]).current_dir(run::root());
+    let mut command = run::cargo();
+    command.env("RUST_TEST_THREADS", INTEROP_THREADS);
+    command.arg("test").args(builds::EVERYTHING).args(["--test", "interop"]);
     if release != python::CELERY[0] {
         command.args([
             "--",
@@ -151,23 +160,24 @@ fn meanwhile(
     })
 }
 
-/// Builds what runs optimised, all of it at once, with the processors that nothing else wants.
-fn build_optimised() -> Result<()> {
-    let mut command = Command::new("nice");
-    command.args(["-n", "19", env!("CARGO"), "build", "--quiet"]).args(builds::OPTIMISED);
-    run::run(command.args(["--test", "recovery", "--example", "urls"]).current_dir(run::root()))
+/// What is compiled with the processors that nothing else wants: for lints and documentation, and what runs optimised.
+fn build_the_rest() -> Result<()> {
+    check::rest_of_form(run::idle_cargo)?;
+    let mut build = run::idle_cargo();
+    build.args(["build", "--quiet"]).args(builds::OPTIMISED);
+    run::run(build.args(["--test", "recovery", "--example", "urls"]))
 }
 
 /// Kills workers and pool children and accounts for every task; optimised, as users run it, each time with other seeds.
 /// With `outages` also servers: that takes longer, and most of the time it waits, beside the others.
 fn recovery(outages: bool) -> Result<Tally> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = run::cargo();
     command.arg("test").args(builds::OPTIMISED).args(["--test", "recovery", "--", "--nocapture"]);
     if !outages {
         command.args(["--skip", "outages::", "--skip", "telling::"]);
         command.args(["--skip", "random_compositions_on_redis"]);
     }
-    runner::run(command.current_dir(run::root()))
+    runner::run(&mut command)
 }
 
 /// The first command of the README, on a small folder, with these arguments too.

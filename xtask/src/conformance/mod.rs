@@ -76,6 +76,6 @@ fn run_pieces(
 
 /// Builds the worker, with the checks of a debug build, and says where it is. The test of the Python package has built most of it.
 fn build_worker() -> Result<PathBuf> {
-    run::cargo(["build"], builds::PROGRAM)?;
+    run::run(run::cargo().arg("build").args(builds::PROGRAM))?;
     Ok(run::root().join("target/debug/celeriac"))
 }
