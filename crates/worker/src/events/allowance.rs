@@ -6,21 +6,22 @@ use super::TaskEvent;
 use crate::request::Request;
 
 /// What is saved up while less happens, in seconds.
-const SAVED: u64 = 2;
+const SAVED: i64 = 2;
 
 /// How many events tell of a task that ends well: that it is received, starts and succeeds.
-const WHOLE: u64 = 3;
+const WHOLE: i64 = 3;
 
 /// Events are counted in millionths, of which each microsecond brings as many as events are allowed in a second.
-const ONE: u64 = 1_000_000;
+const ONE: i64 = 1_000_000;
 
 /// A bucket of events, refilled at the allowed rate.
 #[derive(Debug)]
 pub(super) struct Allowance {
     /// How many for each second; zero for any number.
-    per_second: u64,
-    left: u64,
-    full: u64,
+    per_second: i64,
+    /// Below zero for what was told in advance.
+    left: i64,
+    full: i64,
     /// When it was last refilled.
     since: Timestamp,
 }
@@ -35,7 +36,7 @@ impl Default for Allowance {
 impl Allowance {
     /// So many events for each second, and twice as many at once; zero for any number.
     pub(super) fn new(per_second: u32) -> Self {
-        let per_second = u64::from(per_second);
+        let per_second = i64::from(per_second);
         let full = (per_second * SAVED).max(2 * WHOLE) * ONE;
         Self { per_second, left: full, full, since: Timestamp::from_micros(0) }
     }
@@ -54,6 +55,12 @@ impl Allowance {
                 }
                 admits
             }
+            // It has failed, too: that is one more than was taken for it, and is told whatever is left.
+            TaskEvent::Rejected { requeue: false } if !request.is_left_out() => {
+                self.refill(at);
+                self.left -= ONE;
+                true
+            }
             _ if !request.is_left_out() => true,
             TaskEvent::Started | TaskEvent::Succeeded { .. } => false,
             _ => self.take(at, 1, 0),
@@ -61,16 +68,19 @@ impl Allowance {
     }
 
     /// Takes so many, unless less than `kept_back` would be left.
-    fn take(&mut self, at: Timestamp, events: u64, kept_back: u64) -> bool {
-        let passed = at.saturating_since(self.since).as_micros();
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX).min(SAVED * ONE);
-        self.left = (self.left + passed * self.per_second).min(self.full);
-        self.since = at;
+    fn take(&mut self, at: Timestamp, events: i64, kept_back: i64) -> bool {
+        self.refill(at);
         let takes = self.left >= kept_back + events * ONE;
         if takes {
             self.left -= events * ONE;
         }
         takes
+    }
+
+    fn refill(&mut self, at: Timestamp) {
+        let passed = i64::try_from(at.saturating_since(self.since).as_micros()).unwrap_or(i64::MAX);
+        self.left = passed.saturating_mul(self.per_second).saturating_add(self.left).min(self.full);
+        self.since = at;
     }
 }
 
@@ -124,6 +134,24 @@ mod tests {
         let left_out: Vec<Request> = requests.into_iter().filter(Request::is_left_out).collect();
         assert_eq!(left_out.len(), 80);
         assert_eq!(admitted(&mut allowance, NOW, &left_out, &failed()), 60);
+    }
+
+    #[test]
+    fn a_task_that_refuses_its_message_is_charged_for_all_that_is_told_of_it() {
+        let mut allowance = Allowance::new(60);
+        let requests = requests(20);
+        let rejected = |requeue| TaskEvent::Rejected { requeue };
+        // What comes back is told of in three; of what does not, that it has failed is one more.
+        for what in [TaskEvent::Received, TaskEvent::Started, rejected(true), failed(), rejected(false)] {
+            assert_eq!(admitted(&mut allowance, NOW, &requests, &what), 20, "{what:?}");
+        }
+        let left_out = self::requests(100);
+        left_out.iter().for_each(Request::leave_out);
+        assert_eq!(admitted(&mut allowance, NOW, &left_out, &failed()), 120 - 20 * 4);
+        assert_eq!(admitted(&mut allowance, NOW, &requests, &rejected(false)), 20, "told to the end");
+        let later = |millis| NOW.saturating_add(Duration::from_millis(millis));
+        assert_eq!(admitted(&mut allowance, later(300), &left_out, &failed()), 0, "and owed");
+        assert_eq!(admitted(&mut allowance, later(500), &left_out, &failed()), 10);
     }
 
     #[test]
