@@ -47,12 +47,17 @@ impl Sender {
 pub struct EventList {
     json: Vec<u8>,
     length: usize,
+    /// Where the last one begins, unless that is not known.
+    last: Option<usize>,
 }
+
+const BEFORE_THE_FIRST: &[u8] = b"[";
+const BETWEEN_TWO: &[u8] = b", ";
 
 impl EventList {
     /// With room for so many bytes before it grows.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { json: Vec::with_capacity(bytes), length: 0 }
+        Self { json: Vec::with_capacity(bytes), ..Self::default() }
     }
 
     /// How many there are.
@@ -72,8 +77,9 @@ impl EventList {
 
     /// Adds an event of this type, which happened at `at`; `clock` is the logical clock of its sender.
     pub fn add(&mut self, kind: &str, sender: &Sender, clock: u64, at: Timestamp) -> EventWriter<'_> {
-        self.json.extend_from_slice(if self.length == 0 { b"[" } else { b", " });
+        self.json.extend_from_slice(if self.length == 0 { BEFORE_THE_FIRST } else { BETWEEN_TWO });
         self.length += 1;
+        self.last = Some(self.json.len());
         self.json.extend_from_slice(b"{\"type\": ");
         write_str(&mut self.json, kind);
         self.json.extend_from_slice(&sender.fields);
@@ -84,6 +90,16 @@ impl EventList {
             Err(_) => object.value(key!("timestamp"), &Value::Float(at.as_micros() as f64 / 1e6)),
         }
         EventWriter(object)
+    }
+
+    /// Takes the one that was added last into a list of its own. Nothing if it is the only one, or has been taken.
+    pub fn split_last(&mut self) -> Option<Self> {
+        let begins = self.last.filter(|_| self.length > 1)?;
+        let json = [BEFORE_THE_FIRST, &self.json[begins..]].concat();
+        self.json.truncate(begins - BETWEEN_TWO.len());
+        self.length -= 1;
+        self.last = None;
+        Some(Self { json, length: 1, last: Some(BEFORE_THE_FIRST.len()) })
     }
 
     /// The message with all of them, as a list.
@@ -217,6 +233,29 @@ mod tests {
         let message = list.into_single_message(&sender());
         assert!(message.body.starts_with(b"{\"type\": \"worker-online\""), "{:?}", message.body);
         assert_eq!(decode(&message).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_last_event_may_be_taken_into_a_list_of_its_own() {
+        let kinds = |list: EventList| -> Vec<String> {
+            let kind = |event: &Value| event.get("type").unwrap().as_str().unwrap().to_owned();
+            decode(&list.into_message(&sender())).unwrap().iter().map(kind).collect()
+        };
+        let mut list = EventList::default();
+        assert!(list.split_last().is_none());
+        list.add("a", &sender(), 1, at(1.0)).end();
+        assert!(list.split_last().is_none(), "it is alone");
+        list.add("b", &sender(), 2, at(2.0)).end();
+        list.add("c", &sender(), 3, at(3.0)).end();
+        let mut last = list.split_last().unwrap();
+        assert!(list.split_last().is_none() && last.split_last().is_none());
+        assert_eq!((list.len(), last.len()), (2, 1));
+        list.add("d", &sender(), 4, at(4.0)).end();
+        last.add("e", &sender(), 5, at(5.0)).end();
+        assert_eq!(
+            (kinds(list), kinds(last)),
+            (["a", "b", "d"].map(String::from).to_vec(), ["c", "e"].map(String::from).to_vec())
+        );
     }
 
     #[test]

@@ -49,6 +49,60 @@ pub(crate) struct Dispatcher {
     pub(crate) trouble: Trouble,
 }
 
+/// One message, and how many events it has.
+struct Outgoing {
+    message: Message,
+    events: u64,
+}
+
+/// What the log is told, and of what.
+struct Log {
+    /// The store is away.
+    asker: Asker,
+    /// There was no room for these events.
+    dropped: Dropped,
+    /// The store has refused these for their size.
+    too_large: Dropped,
+}
+
+impl Log {
+    fn new(trouble: &Trouble) -> Self {
+        let (dropped, too_large) = (Dropped::default(), Dropped::default());
+        Self { asker: trouble.asker("events are not sent"), dropped, too_large }
+    }
+
+    fn dropped(&mut self, events: u64) {
+        if let Some(dropped) = self.dropped.add(events) {
+            tell_dropped(dropped);
+        }
+    }
+
+    fn too_large(&mut self, events: u64, error: &Error) {
+        if let Some(dropped) = self.too_large.add(events) {
+            tracing::warn!(dropped, %error, "{TOO_LARGE}");
+        }
+    }
+
+    /// Nothing more comes: tells what was not told yet.
+    fn end(&mut self) {
+        if let Some(dropped) = self.dropped.rest() {
+            tell_dropped(dropped);
+        }
+        if let Some(dropped) = self.too_large.rest() {
+            tracing::warn!(dropped, "{TOO_LARGE}");
+        }
+    }
+}
+
+const TOO_LARGE: &str = "events were dropped: they are larger than the store takes";
+
+fn tell_dropped(dropped: u64) {
+    tracing::warn!(
+        dropped,
+        "events of tasks were dropped: there are more than event_rate_limit allows, or than can be sent"
+    );
+}
+
 /// What the log is told of events that are dropped: at once, and from then on what has come together.
 #[derive(Debug, Default)]
 struct Dropped {
@@ -74,19 +128,11 @@ impl Dropped {
     }
 }
 
-fn tell_dropped(dropped: u64) {
-    tracing::warn!(
-        dropped,
-        "events of tasks were dropped: there are more than event_rate_limit allows, or than can be sent"
-    );
-}
-
 impl Dispatcher {
     /// Sends until the loop has ended, and then its last words.
     pub(crate) async fn run(self) {
-        let mut asker = self.trouble.asker("events are not sent");
-        let mut dropped = Dropped::default();
-        self.say_of_worker("worker-online", &mut asker).await;
+        let mut log = Log::new(&self.trouble);
+        self.say_of_worker("worker-online", &mut log).await;
         let every = self.heartbeat.unwrap_or(Duration::from_secs(3600));
         let mut beat = interval_at(Instant::now() + every, every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -94,36 +140,36 @@ impl Dispatcher {
             tokio::select! {
                 // However much happens to tasks: who hears nothing of the worker takes it to be gone.
                 biased;
-                _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut asker).await,
-                () = self.bell.notified() => self.say_of_worker("worker-heartbeat", &mut asker).await,
+                _ = beat.tick(), if self.heartbeat.is_some() => self.say_of_worker("worker-heartbeat", &mut log).await,
+                () = self.bell.notified() => self.say_of_worker("worker-heartbeat", &mut log).await,
                 next = self.inbox.next() => match next {
                     Some(lists) => {
-                        self.send(lists, &mut asker).await;
-                        if let Some(dropped) = dropped.add(self.inbox.take_dropped()) {
-                            tell_dropped(dropped);
-                        }
+                        self.send(lists, &mut log).await;
+                        log.dropped(self.inbox.take_dropped());
                     }
                     None => break,
                 },
             }
         }
-        if let Some(dropped) = dropped.add(self.inbox.take_dropped()).or_else(|| dropped.rest()) {
-            tell_dropped(dropped);
-        }
-        let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut asker)).await;
+        log.dropped(self.inbox.take_dropped());
+        log.end();
+        let _ = timeout(LAST_WORDS, self.say_of_worker("worker-offline", &mut log)).await;
     }
 
     /// Sends events of tasks, and finds out whether anybody listens.
-    async fn send(&self, lists: Vec<EventList>, asker: &mut Asker) {
-        let messages = lists.into_iter().map(|list| list.into_message(&self.sender)).collect();
-        let is_heard = self.broadcast(&events::routing_key_of_many(TASK), messages, asker).await;
+    async fn send(&self, lists: Vec<EventList>, log: &mut Log) {
+        let outgoing = lists.into_iter().map(|list| {
+            let events = list.len() as u64;
+            Outgoing { message: list.into_message(&self.sender), events }
+        });
+        let is_heard = self.broadcast(&events::routing_key_of_many(TASK), outgoing.collect(), log).await;
         self.inbox.found(is_heard);
     }
 
     /// Says how the worker is.
     ///
     /// Source: `Heart._send`, `celery/worker/heartbeat.py`, Celery 5.7.0.
-    async fn say_of_worker(&self, kind: &str, asker: &mut Asker) {
+    async fn say_of_worker(&self, kind: &str, log: &mut Log) {
         let Some(every) = self.heartbeat else { return };
         let load = self.inquirer.load().await.unwrap_or_default();
         let mut list = EventList::default();
@@ -137,18 +183,19 @@ impl Dispatcher {
             .text(key!("sw_ver"), env!("CARGO_PKG_VERSION"))
             .text(key!("sw_sys"), &system())
             .end();
-        let message = list.into_single_message(&self.sender);
-        self.broadcast(&events::routing_key(kind), vec![message], asker).await;
+        let outgoing = Outgoing { message: list.into_single_message(&self.sender), events: 1 };
+        self.broadcast(&events::routing_key(kind), vec![outgoing], log).await;
     }
 
     /// Sends messages, and says whether anybody listens; tried again where the store is away, while what happens waits, or
-    /// is dropped. What the store refuses for its size is dropped.
-    async fn broadcast(&self, routing_key: &str, messages: Vec<Message>, asker: &mut Asker) -> bool {
-        let (mut parts, mut is_heard) = (vec![messages], false);
+    /// is dropped. A message that the store refuses for its size is dropped, and counted.
+    async fn broadcast(&self, routing_key: &str, outgoing: Vec<Outgoing>, log: &mut Log) -> bool {
+        let (mut parts, mut is_heard) = (vec![outgoing], false);
         while let Some(part) = parts.pop() {
-            match self.broadcasts.broadcast_all(&self.exchange, routing_key, part.clone()).await {
+            let messages = part.iter().map(|outgoing| outgoing.message.clone()).collect();
+            match self.broadcasts.broadcast_all(&self.exchange, routing_key, messages).await {
                 Ok(heard) => {
-                    asker.worked();
+                    log.asker.worked();
                     is_heard = heard;
                 }
                 Err(Error::Closed) => return false,
@@ -158,13 +205,15 @@ impl Dispatcher {
                     parts.extend([second, first]);
                 }
                 Err(error @ Error::TooLarge { .. }) => {
-                    tracing::warn!(%error, routing_key, "events are dropped");
+                    let events = part.iter().map(|outgoing| outgoing.events).sum();
+                    self.inbox.lost(events);
+                    log.too_large(events, &error);
                     // Nobody knows who would have heard it: the next one finds out.
                     is_heard = true;
                 }
                 Err(error) => {
                     parts.push(part);
-                    asker.pause(&error).await;
+                    log.asker.pause(&error).await;
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use celeriac_protocol::Timestamp;
 use celeriac_protocol::events::{EventList, Sender};
+use celeriac_store::LARGEST_BROADCAST;
 use tokio::sync::Notify;
 
 use super::TaskEvent;
@@ -21,8 +22,11 @@ use crate::request::Request;
 /// The most events in one message: what fetches and settles tasks on the same connection comes between two of them.
 pub(super) const MANY: usize = 100;
 
-/// The largest message that more is added to, in bytes.
+/// The largest message that more is added to, in bytes. An event of that size has a message of its own: it may be too large
+/// for the store, or for who listens, which is to cost no other.
 const LARGE: usize = 100 * 1024;
+
+const _: () = assert!(2 * LARGE < LARGEST_BROADCAST, "only one event alone is too large");
 
 /// What a message has room for from the beginning, in bytes: most are no larger.
 const ROOM: usize = 32 * 1024;
@@ -125,9 +129,8 @@ impl Watch {
         let clock = self.logical.forward();
         let is_first = waiting.is_empty();
         if waiting.is_heard {
-            if let Some(list) = waiting.open() {
-                what.write(list.add(what.kind(), &self.desk.sender, clock, at), request);
-            }
+            let sender = &self.desk.sender;
+            waiting.add(|list| what.write(list.add(what.kind(), sender, clock, at), request));
         } else if waiting.unwritten.len() < KEPT {
             let (request, what) = (Arc::clone(request), what.into_owned());
             waiting.unwritten.push_back(Happening { at, clock, request, what });
@@ -176,12 +179,22 @@ impl Waiting {
         self.lists.back_mut()
     }
 
+    /// Has one event written, if there is room.
+    fn add(&mut self, write: impl FnOnce(&mut EventList)) {
+        let Some(list) = self.open() else { return };
+        let before = list.size();
+        write(list);
+        if list.size() - before >= LARGE
+            && let Some(large) = list.split_last()
+        {
+            self.lists.push_back(large);
+        }
+    }
+
     /// Writes these, for which there is room unless much is written already.
     fn write(&mut self, happenings: VecDeque<Happening>, sender: &Sender) {
         for happening in happenings {
-            if let Some(list) = self.open() {
-                happening.write(list, sender);
-            }
+            self.add(|list| happening.write(list, sender));
         }
     }
 
@@ -272,6 +285,11 @@ impl Inbox {
         drop(forgotten);
     }
 
+    /// So many events that were taken are lost.
+    pub(super) fn lost(&self, events: u64) {
+        self.desk.dropped.fetch_add(events, Ordering::Relaxed);
+    }
+
     /// How many events have been dropped since this was asked last.
     pub(super) fn take_dropped(&self) -> u64 {
         let dropped = std::mem::take(&mut self.desk.waiting().dropped);
@@ -344,6 +362,28 @@ mod tests {
             watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
         }
         assert_eq!(lengths(watch, &inbox).await, [2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_event_has_a_message_of_its_own() {
+        let (watch, inbox) = ends();
+        let request = Arc::new(testing::request(testing::delivery(1)));
+        let large = || {
+            let traceback = "x".repeat(LARGE).into();
+            watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
+        };
+        for is_heard in [false, true] {
+            happen(&watch, 2);
+            large();
+            happen(&watch, 3);
+            large();
+            large();
+            if !is_heard {
+                assert_eq!(next_lengths(&inbox).await, [1], "one asks");
+                inbox.found(true);
+            }
+        }
+        assert_eq!(lengths(watch, &inbox).await, [1, 1, 3, 1, 1, 2, 1, 3, 1, 1]);
     }
 
     #[tokio::test(start_paused = true)]

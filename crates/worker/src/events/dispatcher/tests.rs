@@ -176,22 +176,27 @@ async fn who_listens_hears_everything_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_large_is_dropped_and_the_rest_is_heard() {
+async fn only_what_is_too_large_is_dropped_and_it_is_counted() {
     let store = connect("memory://events-too-large", &ConnectOptions::default()).await.unwrap();
     let mut listener = store.broadcasts().listen_to_keys(EXCHANGE).await.unwrap();
     let (watch, inbox) = ends();
     inbox.found(true);
-    happen(&watch, MANY);
+    let dispatcher = dispatcher(store.broadcasts(), inbox, Inquirer::new(mpsc::unbounded_channel().0), None);
+    let running = tokio::spawn(dispatcher.run());
     let request = Arc::new(testing::request(testing::delivery(1)));
-    let traceback = "x".repeat(LARGEST_BROADCAST).into();
-    watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
-    happen(&watch, MANY);
-    drop(watch);
-    dispatcher(store.broadcasts(), inbox, Inquirer::new(mpsc::unbounded_channel().0), None).run().await;
-    for _ in 0..2 {
-        let heard = events::decode(&listener.next().await.unwrap()).unwrap();
-        assert!(heard.len() == MANY, "{}", heard.len());
+    for round in 1..=2 {
+        happen(&watch, MANY - 3);
+        let traceback = "x".repeat(LARGEST_BROADCAST).into();
+        watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
+        happen(&watch, 2);
+        for expected in [MANY - 3, 2] {
+            let heard = events::decode(&listener.next().await.unwrap()).unwrap();
+            assert_eq!(heard.len(), expected);
+        }
+        assert_eq!(watch.dropped(), round);
     }
+    drop(watch);
+    running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
