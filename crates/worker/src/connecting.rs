@@ -1,11 +1,17 @@
 //! The first connection to the store: awaited for as long as the store is away.
 
+use std::time::Duration;
+
 use celeriac_app::{App, SendError};
 use celeriac_store::{Store, without_password};
+use tokio::time::sleep;
 
 use crate::shutdown::Asked;
 use crate::trouble::Trouble;
 use crate::{Error, Options, Shutdown};
+
+/// How long a start that has its store may go on once a shutdown is asked for: then the store is away again.
+const ASSEMBLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the wait for the store has ended.
 pub(crate) enum Reached {
@@ -47,6 +53,45 @@ async fn until_reached(app: &App) -> Result<Store, SendError> {
             }
             Err(SendError::Store { source, .. }) if source.is_transient() => asker.pause(&source).await,
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The shutdown for which a start is given up that has its store: some time after it is asked for, or when it is asked for
+/// again.
+pub(crate) async fn given_up(shutdown: &mut Shutdown) -> Asked {
+    let asked = shutdown.asked().await;
+    tokio::select! {
+        again = shutdown.asked() => again,
+        () = sleep(ASSEMBLED_WITHIN) => asked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::Exit;
+    use crate::shutdown::{Phase, Turn};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_may_go_on_for_a_moment_once_a_shutdown_is_asked_for_and_not_when_it_is_asked_for_again()
+    {
+        const BETWEEN: Duration = Duration::from_millis(100);
+        for (times, waits, ends) in [(1, ASSEMBLED_WITHIN, Exit::Interrupted), (2, BETWEEN, Exit::Cold)] {
+            let (stopper, mut shutdown) = Shutdown::new();
+            let began = Instant::now();
+            let asking = async {
+                stopper.interrupt();
+                for _ in 1..times {
+                    sleep(BETWEEN).await;
+                    stopper.interrupt();
+                }
+            };
+            let (asked, ()) = tokio::join!(given_up(&mut shutdown), asking);
+            assert_eq!(Phase::Working.next(Turn::Asked(asked)).exit(), Some(ends));
+            assert_eq!(began.elapsed(), waits);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use celeriac_app::resource::ResourcePlan;
 use celeriac_app::signals::{self, ShuttingDown, WorkerNode};
@@ -11,7 +10,7 @@ use celeriac_protocol::{QueueName, State, TaskId, Value, events};
 use celeriac_store::{ConsumerId, Settler, Store, Subscription, WorkerRecord};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::admission::pool_of;
 use crate::background::{keep_present, watch_health, watch_revocations};
@@ -35,9 +34,6 @@ use crate::shutdown::{Asked, Phase, Turn};
 use crate::trouble::Trouble;
 use crate::workflow::Workflow;
 use crate::{Error, Exit, Options, Shutdown, check};
-
-/// How long a start that has its store may go on once a shutdown is asked for: then the store is away again.
-const ASSEMBLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs a worker until it is asked to stop. A store that is away is waited for.
 ///
@@ -184,15 +180,10 @@ impl Channels {
 impl Worker<'_> {
     async fn run(&self, channels: Channels, mut monitor: Option<Monitor>) -> Result<Exit, Error> {
         let mut shutdown = channels.wires.shutdown.clone();
-        let asked = async {
-            let asked = shutdown.asked().await;
-            sleep(ASSEMBLED_WITHIN).await;
-            asked
-        };
         let assembled = tokio::select! {
             biased;
             assembled = self.assemble(channels, monitor.as_mut()) => Ok(assembled?),
-            asked = asked => Err(asked),
+            asked = connecting::given_up(&mut shutdown) => Err(asked),
         };
         let (mut consumer, crew) = match assembled {
             Ok(assembled) => assembled,
