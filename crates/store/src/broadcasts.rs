@@ -27,6 +27,7 @@ pub trait Broadcasts: Send + Sync {
     ///
     /// # Errors
     /// [`Error::TooLarge`] for one beyond [`LARGEST_BROADCAST`] where the store keeps what listeners have not asked for yet.
+    /// After a transient one nobody knows whether it was sent.
     async fn broadcast(&self, exchange: &str, routing_key: &str, message: Message) -> Result<bool> {
         self.broadcast_all(exchange, routing_key, vec![message]).await
     }
@@ -35,7 +36,8 @@ pub trait Broadcasts: Send + Sync {
     /// last.
     ///
     /// # Errors
-    /// When one is too large, none is sent. After a transient error some may have been.
+    /// When one is too large, none is sent. After a transient error nobody knows whether they were, so that whoever tries
+    /// again may send them twice: all or none of them with [`crate::Capabilities::atomic_publish`], else perhaps some.
     async fn broadcast_all(&self, exchange: &str, routing_key: &str, messages: Vec<Message>) -> Result<bool>;
 
     /// Puts a message into the queues that are bound to a direct exchange by this routing key, and says whether there

@@ -8,7 +8,8 @@ pub struct Capabilities {
     pub durable: bool,
     /// Several processes may use the store at once.
     pub shared: bool,
-    /// [`crate::Broker::publish`] makes all messages of one call visible together.
+    /// [`crate::Broker::publish`] makes all messages of one call visible together, and [`crate::Broadcasts::broadcast_all`]
+    /// sends all of one call or none.
     pub atomic_publish: bool,
     /// [`crate::Settler::finish`] publishes the follow-ups, stores the result and settles in one step.
     pub atomic_finish: bool,

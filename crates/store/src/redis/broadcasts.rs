@@ -30,6 +30,9 @@ impl Broadcasts for RedisStore {
         let shared = &self.shared;
         let channel = shared.channel(exchange, routing_key);
         let mut publish = Pipeline::with_capacity(messages.len());
+        if messages.len() > 1 {
+            publish.atomic();
+        }
         for message in messages {
             publish.cmd("PUBLISH").arg(&channel).arg(envelope(exchange, routing_key, message));
         }

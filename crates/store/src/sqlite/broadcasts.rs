@@ -54,15 +54,7 @@ impl Broadcasts for SqliteStore {
             not_too_large(exchange, broadcast.size()).map(|()| broadcast)
         });
         let broadcasts: Vec<NewBroadcast> = broadcasts.collect::<Result<_>>()?;
-        let mut answers = Vec::with_capacity(broadcasts.len());
-        for broadcast in broadcasts {
-            answers.push(self.begin_to_say("broadcast", broadcast).await?);
-        }
-        let mut is_heard = false;
-        for answer in answers {
-            is_heard = answer.await.unwrap_or(Err(Error::Closed))?;
-        }
-        Ok(is_heard)
+        self.say("broadcast", broadcasts).await
     }
 
     async fn reply(
@@ -77,7 +69,7 @@ impl Broadcasts for SqliteStore {
         if size > limit {
             return Err(Error::TooLarge { what: format!("reply to {exchange}"), size, limit });
         }
-        self.begin_to_say("reply", reply).await?.await.unwrap_or(Err(Error::Closed))
+        self.say("reply", vec![reply]).await
     }
 
     async fn await_replies(&self, exchange: &str, open_for: Duration) -> Result<Box<dyn Replies>> {
@@ -86,16 +78,12 @@ impl Broadcasts for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Tells whoever listens; the answer says whether somebody does. What is begun before it comes is written with it.
-    async fn begin_to_say(
-        &self,
-        name: &'static str,
-        broadcast: NewBroadcast,
-    ) -> Result<oneshot::Receiver<Result<bool>>> {
+    /// Tells whoever listens to where all of these go, and says whether somebody does.
+    async fn say(&self, name: &'static str, broadcasts: Vec<NewBroadcast>) -> Result<bool> {
         let (reply, answer) = oneshot::channel();
-        let say = Say { broadcast, is_heard: false, reply };
+        let say = Say { broadcasts, is_heard: false, reply };
         self.shared.writer.submit(name, Box::new(say)).await?;
-        Ok(answer)
+        answer.await.unwrap_or(Err(Error::Closed))
     }
 }
 
@@ -164,21 +152,31 @@ pub(super) fn ends(tx: &Tx<'_>, sql: &'static str, exchange: &str) -> rusqlite::
     tx.statement(sql)?.query_one([exchange], |row| row.get(0)).optional()
 }
 
-/// Tells whoever listens.
+/// Tells whoever listens, of all of these or of none. They have the same exchange and routing key.
 struct Say {
-    broadcast: NewBroadcast,
+    broadcasts: Vec<NewBroadcast>,
     is_heard: bool,
     reply: oneshot::Sender<Result<bool>>,
 }
 
+impl Say {
+    fn is_heard(&self, connection: &Connection, now: i64) -> rusqlite::Result<bool> {
+        self.broadcasts.first().map_or(Ok(false), |broadcast| broadcast.is_heard(connection, now))
+    }
+}
+
 impl Operation for Say {
     fn wants_to_write(&mut self, look: &Connection, now: i64) -> rusqlite::Result<bool> {
-        self.broadcast.is_heard(look, now)
+        self.is_heard(look, now)
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
-        self.is_heard = self.broadcast.is_heard(tx.connection, tx.now)?;
-        if self.is_heard { self.broadcast.insert(tx) } else { Ok(()) }
+        self.is_heard = self.is_heard(tx.connection, tx.now)?;
+        if self.is_heard {
+            self.broadcasts.iter().try_for_each(|broadcast| broadcast.insert(tx))
+        } else {
+            Ok(())
+        }
     }
 
     fn answer(self: Box<Self>, outcome: Result<()>) {

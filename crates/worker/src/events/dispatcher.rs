@@ -188,7 +188,7 @@ impl Dispatcher {
     }
 
     /// Sends messages, and says whether anybody listens; tried again where the store is away, while what happens waits, or
-    /// is dropped. A message that the store refuses for its size is dropped, and counted.
+    /// is dropped, and what did arrive is sent twice. A message that the store refuses for its size is dropped, and counted.
     async fn broadcast(&self, routing_key: &str, outgoing: Vec<Outgoing>, log: &mut Log) -> bool {
         let (mut parts, mut is_heard) = (vec![outgoing], false);
         while let Some(part) = parts.pop() {

@@ -348,6 +348,27 @@ async fn a_connection_that_was_closed_while_nobody_used_it_is_nobodys_error() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_between_two_broadcasts_of_several_has_sent_none() {
+    let (server, channel) = (Server::start(), "celeryev");
+    let config = ["SET", "proto-max-bulk-len", "1048576"];
+    redis::cmd("CONFIG").arg(&config).exec(&mut server.connection()).unwrap();
+    let store = open(&server.url(0)).await;
+    let mut listener = store.broadcasts().listen_to_keys(channel).await.unwrap();
+    let message = |id: &str, size: usize| {
+        let mut message = Message { body: vec![b' '; size].into(), ..Message::default() };
+        message.headers.id = Some(TaskId::new(id));
+        message
+    };
+    // The server ends the connection when it comes to the second.
+    let several = vec![message("first", 1), message("second", 2 << 20), message("third", 1)];
+    let error = store.broadcasts().broadcast_all(channel, "task.multi", several).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    store.broadcasts().broadcast(channel, "task.multi", message("after", 1)).await.unwrap();
+    let heard = soon("a broadcast", listener.next()).await.unwrap();
+    assert_eq!(heard.headers.id, Some(TaskId::new("after")));
+}
+
+#[tokio::test]
 async fn a_listener_hears_broadcasts_again_after_its_connection_was_lost() {
     let place = Place::new().await;
     let mut listener = place.far.broadcasts().listen("celery.pidbox").await.unwrap();

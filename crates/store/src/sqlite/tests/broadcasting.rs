@@ -8,7 +8,7 @@ use celeriac_protocol::{Message, TaskId, Timestamp};
 use super::processes::{child, child_argument};
 use super::{DEADLINE, Folder, consume};
 use crate::clock::{Clock, Hand};
-use crate::{ConnectOptions, Listener, Store, WAITING_BROADCASTS};
+use crate::{ConnectOptions, Error, Listener, Store, WAITING_BROADCASTS};
 
 const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const EXCHANGE: &str = "celeryev";
@@ -104,6 +104,28 @@ async fn no_more_is_kept_than_may_wait() {
     while last != "large-39" {
         last = heard(&mut *idle).await;
     }
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_all_of_several_none_is_sent() {
+    let folder = Folder::new();
+    let server = folder.server(&ConnectOptions::default()).await.unwrap();
+    let store = Store::of("sqlite:///tasks.db", &std::sync::Arc::new(server.clone()));
+    let limit_pages = |more: i64| {
+        server.shared.writer.call("limit", move |tx| {
+            let pages: i64 = tx.connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            tx.connection.pragma_update_and_check(None, "max_page_count", pages + more, |_| Ok(()))
+        })
+    };
+    let mut listener = listen(&store).await;
+    say(&store, "before", 100).await;
+    limit_pages(100).await.unwrap();
+    let several = (0..20).map(|number| message(&number.to_string(), 64 << 10)).collect();
+    let error = store.broadcasts().broadcast_all(EXCHANGE, "task.multi", several).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    limit_pages(1_000_000).await.unwrap();
+    say(&store, "after", 100).await;
+    assert_eq!([heard(&mut *listener).await, heard(&mut *listener).await], ["before", "after"]);
 }
 
 #[tokio::test]
