@@ -248,3 +248,6 @@ fn needs_preparation(entry: &Entry) -> bool {
 fn nothing() -> Finish {
     Finish { delivery: None, settle: Settle::Ack, result: None, follow_ups: Vec::new(), workflow: None }
 }
+
+#[cfg(test)]
+mod tests;
