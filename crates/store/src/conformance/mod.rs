@@ -305,6 +305,7 @@ macro_rules! store_laws {
                 asking_nobody_returns_at_once,
                 a_worker_that_does_not_answer_is_still_listed,
                 a_question_reaches_everybody_who_waits,
+                a_question_between_two_waits_is_heard,
                 a_worker_may_be_valid_for_ever,
             }
 

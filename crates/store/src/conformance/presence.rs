@@ -70,8 +70,10 @@ pub async fn a_silent_worker_is_forgotten(store: &StoreUnderTest) {
 pub async fn asking_brings_fresh_announcements(store: &StoreUnderTest) {
     let elsewhere = store.elsewhere().await;
     elsewhere.presence().announce(record(store, "a@h", 1)).await.unwrap();
+    let mut question = std::pin::pin!(elsewhere.presence().asked());
+    keeps_waiting(elsewhere.broker().as_ref(), "a wait for no question", &mut question).await;
     let worker = async {
-        within("a question", elsewhere.presence().asked()).await.unwrap();
+        within("a question", question).await.unwrap();
         elsewhere.presence().announce(record(store, "a@h", 2)).await.unwrap();
     };
     let patience = Duration::from_secs(3600);
@@ -103,6 +105,19 @@ pub async fn a_question_reaches_everybody_who_waits(store: &StoreUnderTest) {
     workers(store).await;
     within("the question", here).await.unwrap();
     within("the question", there).await.unwrap();
+}
+
+/// A worker that does something else meanwhile misses no question.
+pub async fn a_question_between_two_waits_is_heard(store: &StoreUnderTest) {
+    let elsewhere = store.elsewhere().await;
+    let mut first = std::pin::pin!(elsewhere.presence().asked());
+    keeps_waiting(elsewhere.broker().as_ref(), "a wait for no question", &mut first).await;
+    workers(store).await;
+    within("the first question", first).await.unwrap();
+    workers(store).await;
+    within("the second question", elsewhere.presence().asked()).await.unwrap();
+    let mut third = std::pin::pin!(elsewhere.presence().asked());
+    keeps_waiting(elsewhere.broker().as_ref(), "a wait for a third question", &mut third).await;
 }
 
 /// A worker may be listed until it withdraws.

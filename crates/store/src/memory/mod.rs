@@ -18,6 +18,7 @@ mod search;
 mod state;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use celeriac_protocol::{QueueName, Timestamp};
@@ -42,6 +43,8 @@ struct Shared {
     clock: Clock,
     largest: usize,
     state: Mutex<State>,
+    /// How often somebody had asked the workers when one of this process heard of it last.
+    heard: AtomicU64,
     /// Told after every change.
     changed: watch::Sender<()>,
 }
@@ -69,6 +72,7 @@ impl MemoryStore {
             clock,
             largest,
             state: Mutex::default(),
+            heard: AtomicU64::default(),
             changed: watch::Sender::new(()),
         });
         open.retain(|_, other| other.strong_count() > 0);

@@ -1,10 +1,12 @@
 //! Which workers are alive.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::state::State;
 use super::{Look, MemoryStore};
 use crate::{ConsumerId, Presence, Result, WorkerRecord};
 
@@ -50,9 +52,13 @@ impl Presence for MemoryStore {
     }
 
     async fn asked(&self) -> Result<()> {
-        let before = self.read(|state| state.asks);
-        self.look_for(|state, _| if state.asks > before { Look::Found(()) } else { Look::Nothing(None) })
-            .await;
+        let before = self.shared.heard.load(Ordering::Relaxed);
+        let look = |state: &mut State, _| match state.asks {
+            asks if asks > before => Look::Found(asks),
+            _ => Look::Nothing(None),
+        };
+        let asks = self.look_for(look).await;
+        self.shared.heard.store(asks, Ordering::Relaxed);
         Ok(())
     }
 }

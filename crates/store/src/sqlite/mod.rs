@@ -41,6 +41,7 @@ mod workflow;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub(crate) use self::closing::wait_until_closed;
@@ -68,6 +69,8 @@ struct Shared {
     reader: Reader,
     wake: Arc<Wake>,
     waiters: Arc<Waiters>,
+    /// How often the workers had been asked when one of this process heard of it last.
+    asked: AtomicU64,
 }
 
 impl Drop for Shared {
@@ -121,7 +124,17 @@ impl SqliteStore {
         let writer = Writer::start(Arc::clone(&place), options, Arc::clone(&wake)).await?;
         place.note_file();
         let options = options.clone();
-        Ok(Self { shared: Arc::new(Shared { place, options, writer, reader, wake, waiters }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                place,
+                options,
+                writer,
+                reader,
+                wake,
+                waiters,
+                asked: AtomicU64::default(),
+            }),
+        })
     }
 }
 

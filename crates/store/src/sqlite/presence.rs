@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -78,8 +79,11 @@ impl Presence for SqliteStore {
     }
 
     async fn asked(&self) -> Result<()> {
+        let before = self.shared.asked.load(Ordering::Relaxed);
         let mut asked = self.hear(Topic::Asked).await?;
-        asked.changed().await.map_err(|_| Error::Closed)
+        let count = *asked.wait_for(|count| *count != before).await.map_err(|_| Error::Closed)?;
+        self.shared.asked.store(count, Ordering::Relaxed);
+        Ok(())
     }
 }
 
