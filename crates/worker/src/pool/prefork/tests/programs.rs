@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -17,13 +18,17 @@ use celeriac_app::{
     signals,
 };
 use celeriac_protocol::Value;
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Signal, getpid, getppid, kill_process};
 
 use super::super::child::connection::{Receiver, Sender};
 use super::super::child::take_socket;
 use super::super::protocol::{self, FromChild, JobHead, TaskEnding, ToChild, VERSION};
 use super::super::{frame, run_if_child};
 use super::harness::{Bench, arguments_of};
+
+/// The sockets that the program of this child has made.
+static OWN_SOCKETS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 /// The start of the argument that names the file in which programs leave what they did.
 pub(super) const DIARY: &str = "diary=";
@@ -144,19 +149,22 @@ impl Drop for PanicsOnceMore {
     }
 }
 
-/// Closes every socket, as a careless library does with all files before it starts a program. Not the other files: one that
-/// another thread has open for a moment would be closed twice, and in debug builds the standard library aborts then.
+/// Closes the socket of this child and those that the program has made, as a careless library does with all files before it
+/// starts another program. Not the other files: one that another thread has open for a moment would be closed twice, and those
+/// of the runtime make it panic and close them again. In debug builds the standard library aborts then, sooner or later than
+/// the child ends.
 #[expect(unsafe_code, reason = "no safe code can close what it does not own")]
 fn close_sockets() -> Returned {
-    let mut sockets = Vec::new();
+    let mut sockets = OWN_SOCKETS.lock().unwrap().clone();
     for entry in std::fs::read_dir("/proc/self/fd")? {
-        let entry = entry?;
-        let is_socket =
-            std::fs::read_link(entry.path()).is_ok_and(|at| at.to_string_lossy().starts_with("socket:"));
-        if is_socket {
-            sockets.push(entry.file_name().to_string_lossy().parse::<i32>()?);
+        let number: RawFd = entry?.file_name().to_string_lossy().parse()?;
+        // SAFETY: it is asked about, and whatever it is, an error says that it is not what is looked for.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        if socket_peercred(file).is_ok_and(|peer| Some(peer.pid) == getppid()) {
+            sockets.push(number);
         }
     }
+    assert!(sockets.len() >= 2, "the child has its socket twice: {sockets:?}");
     for socket in sockets {
         // SAFETY: none: that nothing can be relied on afterwards is what is tested.
         unsafe { libc::close(socket) };
@@ -261,6 +269,7 @@ thread_local! {
 fn child_with_sockets() {
     let connect = |_: &Process| {
         let (one, other) = UnixStream::pair()?;
+        OWN_SOCKETS.lock().unwrap().extend([one.as_raw_fd(), other.as_raw_fd()]);
         KEPT.set(Some(one));
         std::io::Result::Ok(other)
     };
