@@ -43,7 +43,7 @@ pub(crate) struct Hosted {
 
 impl Hosted {
     /// Loads the application of the command line, if it names one; `extra` is what only the application may know.
-    pub(crate) fn load(
+    pub(crate) async fn load(
         common: &Common,
         args: &worker::Args,
         extra: &[String],
@@ -51,8 +51,8 @@ impl Hosted {
         let Some(name) = &common.app else { return Ok(None) };
         let interpreter = args.celery.executable.clone().unwrap_or_else(interpreter);
         let arguments = celery::command_line(name, common, args, extra);
-        let (template, description) = Template::start(Launch { interpreter: interpreter.clone(), arguments })
-            .map_err(|error| not_loaded(name, &interpreter, &error))?;
+        let started = Template::start(Launch { interpreter: interpreter.clone(), arguments }).await;
+        let (template, description) = started.map_err(|error| not_loaded(name, &interpreter, &error))?;
         let hosted = Self { template, description, starts_again: Arc::default() };
         hosted.check()?;
         Ok(Some(hosted))

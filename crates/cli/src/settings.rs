@@ -1,5 +1,7 @@
 //! The last three layers of the settings: the file, the environment and the flags of this command line.
 
+use std::net::SocketAddr;
+
 use celeriac_app::settings::{Place, Problem, SettingsError};
 use celeriac_app::{App, Settings};
 
@@ -12,12 +14,22 @@ pub(crate) type Flag = (&'static str, &'static str, String);
 /// The app with all layers of settings, checked.
 pub(crate) fn apply(app: App, cli: &Cli) -> Result<App, Failure> {
     let mut settings = app.config().clone();
-    let environment = std::env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    layered(&mut settings, cli, environment).map_err(|error| {
+    layered(&mut settings, cli, environment()).map_err(|error| {
         Failure::because("the settings cannot be used", &error).next(remedy(&error.problem))
     })?;
     Ok(app.settings(|of_app| *of_app = settings))
+}
+
+/// Where a worker is asked for metrics and probes, as far as these layers say it: they go before the application's own.
+pub(crate) fn metrics_address(cli: &Cli) -> Option<SocketAddr> {
+    let mut settings = Settings::default();
+    // What is wrong with them is said when they are applied.
+    let _ = layered(&mut settings, cli, environment());
+    settings.worker_metrics_address
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
 }
 
 fn remedy(problem: &Problem) -> &'static str {

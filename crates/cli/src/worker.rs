@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use celeriac_app::{Settings, hostname};
 use celeriac_protocol::QueueName;
-use celeriac_worker::{Exit, Options, ServiceManager};
+use celeriac_worker::{Exit, Options};
 use clap::builder::NonEmptyStringValueParser;
-use tokio::runtime::Builder;
 
 use crate::banner::banner;
 use crate::celery;
@@ -23,7 +22,7 @@ use crate::purge;
 use crate::session::{self, Session};
 use crate::settings::Flag;
 use crate::setup;
-use crate::start_runtime;
+use crate::starting::{self, Start};
 use crate::values::{duration, local_time};
 
 /// The name of a worker that is given none.
@@ -192,7 +191,12 @@ impl Log {
     }
 }
 
-pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_>) -> Result<u8, Failure> {
+pub(crate) fn run(
+    args: &Args,
+    hosted: Option<&Hosted>,
+    start: Start,
+    session: &mut Session<'_>,
+) -> Result<u8, Failure> {
     if hosted.is_none() {
         args.celery.need_no_application()?;
     }
@@ -202,18 +206,14 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
         return Err(Failure::new("no queue is left to take tasks from").next("exclude fewer with -X"));
     }
     hosted.into_iter().for_each(Hosted::warn_of_limits);
-    // One thread for the worker itself: tasks and leases have threads of their own.
-    let runtime = start_runtime(&mut Builder::new_current_thread())?;
+    let Start { runtime, stopper, shutdown, probes } = start;
+    if options.soft_shutdown_timeout.is_some() {
+        stopper.soften();
+    }
     let ended = runtime.block_on(async {
-        // Before anything slow, so that a signal that comes early is heard.
-        let listening = celeriac_worker::shutdown_by_signals(hosted.is_some() && remaps_terminate());
-        let (stopper, shutdown) = listening
-            .map_err(|error| Failure::because("the system's signals cannot be listened to", &error))?;
-        if options.soft_shutdown_timeout.is_some() {
-            stopper.soften();
-        }
         let app = session.app().clone();
-        let connected = celeriac_worker::connect(&app, options.clone(), shutdown).await.map_err(failed)?;
+        let connected = celeriac_worker::connect(&app, options.clone(), shutdown, probes).await;
+        let connected = connected.map_err(failed)?;
         if let Some(store) = connected.store() {
             if args.wants_purge(hosted) {
                 purge::before_work(store, &options.queues, &mut session.output).await?;
@@ -233,16 +233,12 @@ pub(crate) fn run(args: &Args, hosted: Option<&Hosted>, session: &mut Session<'_
     ended
 }
 
-fn failed(error: celeriac_worker::Error) -> Failure {
+/// Why a worker has not started, or not gone on.
+pub(crate) fn failed(error: celeriac_worker::Error) -> Failure {
     match error {
         celeriac_worker::Error::Connect(error) => session::not_opened(error),
         error => Failure::because("the worker has stopped", &error),
     }
-}
-
-/// Source: `billiard/common.py`, `REMAP_SIGTERM`, billiard 4.3.2, which reads it from the environment.
-fn remaps_terminate() -> bool {
-    std::env::var_os("REMAP_SIGTERM").is_some_and(|signal| signal == "SIGQUIT")
 }
 
 impl Args {
@@ -258,7 +254,7 @@ impl Args {
     fn worker_options(&self, settings: &Settings, hosted: Option<&Hosted>) -> Options {
         let mut options = Options::from_settings(settings, self.node_name(hosted));
         self.celery.set_events(&mut options);
-        options.service_manager = ServiceManager::named_by(|name| std::env::var_os(name), std::process::id());
+        options.service_manager = starting::service_manager();
         if let Some(hosted) = hosted {
             options.template = Some(hosted.template.clone());
             options.host_pool = hosted.pool();

@@ -73,7 +73,6 @@ mod tests {
 
     use super::*;
     use crate::Exit;
-    use crate::shutdown::{Phase, Turn};
 
     #[tokio::test(start_paused = true)]
     async fn a_start_may_go_on_for_a_moment_once_a_shutdown_is_asked_for_and_not_when_it_is_asked_for_again()
@@ -90,7 +89,7 @@ mod tests {
                 }
             };
             let (asked, ()) = tokio::join!(given_up(&mut shutdown), asking);
-            assert_eq!(Phase::Working.next(Turn::Asked(asked)).exit(), Some(ends));
+            assert_eq!(asked.exit(), ends);
             assert_eq!(began.elapsed(), waits);
         }
     }

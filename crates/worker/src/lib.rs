@@ -51,7 +51,7 @@ mod workflow;
 
 pub use error::{Error, Exit};
 pub use events::Switch as EventSwitch;
-pub use monitoring::ServiceManager;
+pub use monitoring::{EarlyProbes, ServiceManager};
 pub use options::{Options, Placement};
 pub use os_signals::shutdown_by_signals;
 pub use pool::prefork::{

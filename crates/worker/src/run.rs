@@ -24,13 +24,13 @@ use crate::finish::Rules;
 use crate::finisher::{Finisher, Item};
 use crate::host::Host;
 use crate::lease::{LeaseKeeper, Renewed};
-use crate::monitoring::{Counts, Monitor, StoreWatch};
+use crate::monitoring::{self, Counts, EarlyProbes, Monitor, StoreWatch, Wire};
 use crate::opening::Opening;
 use crate::pool::prefork::{self, Prefork};
 use crate::pool::{AsyncPool, Events, Pool, PoolKind, ThreadPool, ThreadSetup};
 use crate::prefetch::Prefetch;
 use crate::reports::Reports;
-use crate::shutdown::{Asked, Phase, Turn};
+use crate::shutdown::Asked;
 use crate::trouble::Trouble;
 use crate::workflow::Workflow;
 use crate::{Error, Exit, Options, Shutdown, check};
@@ -44,22 +44,29 @@ use crate::{Error, Exit, Options, Shutdown, check};
 /// What makes a start impossible: a task that asks for what it cannot get, a store that cannot be used, a thread that
 /// the system refuses. Once it runs, a worker ends by its [`Shutdown`] only.
 pub async fn run(app: &App, options: Options, shutdown: Shutdown) -> Result<Exit, Error> {
-    connect(app, options, shutdown).await?.run().await
+    connect(app, options, shutdown, None).await?.run().await
 }
 
-/// The first part of [`run`]: checks the tasks, answers probes from then on, and connects to the store.
+/// The first part of [`run`]: checks the tasks, answers probes from then on, and connects to the store. What answers probes
+/// already goes on.
 ///
 /// It ends without a store where a shutdown is asked for while that is away. What it returns is to be run then, too.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn connect(app: &App, options: Options, shutdown: Shutdown) -> Result<Connected<'_>, Error> {
+pub async fn connect(
+    app: &App,
+    options: Options,
+    shutdown: Shutdown,
+    probes: Option<EarlyProbes>,
+) -> Result<Connected<'_>, Error> {
     let options = Arc::new(options);
     let plan = check::tasks(app, &options)?;
     crate::panic::install_hook();
-    let mut channels = Channels::new(shutdown);
     // Before anything slow, so that probes are answered from the start.
-    let monitor = Monitor::start(&options, channels.inputs.clone())?;
+    let (monitor, wire) = monitoring::go_on(probes, &options)?;
+    monitor.iter().for_each(Monitor::say_where);
+    let mut channels = Channels::new(shutdown, wire);
     let node = WorkerNode { name: options.node_name.as_str().into() };
     app.signals().send(signals::worker_init, || node.clone());
     let reached = connecting::connect(app, &options, &mut channels.wires.shutdown).await?;
@@ -115,7 +122,7 @@ fn give_up(app: &App, node: &WorkerNode, asked: Asked, monitor: Option<&Monitor>
     if let Some(monitor) = monitor {
         monitor.signs().vitals().ended();
     }
-    let exit = Phase::Working.next(Turn::Asked(asked)).exit().unwrap_or(Exit::Warm);
+    let exit = asked.exit();
     let signal = asked.signal();
     tracing::info!(signal, "shutdown: the store was still away");
     let (name, warm) = (node.name.clone(), exit != Exit::Cold);
@@ -153,9 +160,8 @@ struct Channels {
 }
 
 impl Channels {
-    fn new(shutdown: Shutdown) -> Self {
+    fn new(shutdown: Shutdown, (inputs, heard): Wire) -> Self {
         let (events, pools) = Events::channel();
-        let (inputs, heard) = mpsc::unbounded_channel();
         let (ask, limits) = mpsc::channel(1);
         let (change, queues) = mpsc::unbounded_channel();
         let (finish, items) = mpsc::unbounded_channel();

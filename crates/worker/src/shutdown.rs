@@ -58,6 +58,11 @@ impl Asked {
         self.cold || self.times > 1
     }
 
+    /// How a worker ends that has nothing to end first.
+    pub(crate) fn exit(self) -> Exit {
+        Phase::Working.next(Turn::Asked(self)).exit().unwrap_or(Exit::Warm)
+    }
+
     /// The name of the signal that began the shutdown, if it was one.
     pub(crate) fn signal(self) -> Option<&'static str> {
         self.signal.map(StopSignal::name)
@@ -69,6 +74,11 @@ impl Shutdown {
     pub fn new() -> (Stopper, Self) {
         let (sender, receiver) = watch::channel(Asked::default());
         (Stopper(sender), Self(receiver))
+    }
+
+    /// Waits until it is asked for, and says how a worker ends then that has not begun to start. Cancel safe.
+    pub async fn before_start(&mut self) -> Exit {
+        self.asked().await.exit()
     }
 
     /// Waits until it is asked for (again). For ever, once every [`Stopper`] is gone. Cancel safe.

@@ -11,10 +11,12 @@
 //! - [`counts`]: what the loop counts, and [`snapshot`]: what it tells of itself at a scrape;
 //! - [`text`], [`families`] and [`render`]: all of it in the text format of OpenMetrics;
 //! - [`server`]: answers over HTTP;
+//! - [`early`]: does so before there is a worker;
 //! - [`priority`]: has the system run that thread soon;
 //! - [`service`]: tells systemd.
 
 mod counts;
+mod early;
 mod families;
 #[cfg(test)]
 mod parser;
@@ -34,10 +36,12 @@ use std::thread;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::Error;
 use crate::consumer::Input;
-use crate::{Error, Options};
 
 pub(crate) use counts::Counts;
+pub use early::EarlyProbes;
+pub(crate) use early::{Wire, go_on};
 pub use service::ServiceManager;
 pub(crate) use snapshot::{PoolState, Snapshot};
 pub(crate) use vitals::{Signs, Standing, Vitals};
@@ -47,30 +51,38 @@ pub(crate) use watch::{QueuesAsked, StoreWatch};
 const SCRAPES: usize = 4;
 
 /// Answers probes and scrapes until it is dropped.
+#[derive(Debug)]
 pub(crate) struct Monitor {
+    /// Where it is to answer.
+    address: Option<SocketAddr>,
+    /// Where it does: the system may have chosen the port.
+    bound: Option<SocketAddr>,
     signs: Signs,
     queues: Option<mpsc::Receiver<QueuesAsked>>,
     _until_dropped: oneshot::Sender<()>,
 }
 
 impl Monitor {
-    /// Starts to answer where the options say, and to tell the service manager; `None` where nobody wants any of it.
+    /// Starts to answer at this address, and to tell the service manager; `None` where there is neither.
     ///
     /// # Errors
     /// If the address cannot be had.
     pub(crate) fn start(
-        options: &Options,
+        address: Option<SocketAddr>,
+        service_manager: Option<ServiceManager>,
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Result<Option<Self>, Error> {
-        if options.metrics_address.is_none() && options.service_manager.is_none() {
+        if address.is_none() && service_manager.is_none() {
             return Ok(None);
         }
-        let listener = options.metrics_address.map(listen).transpose()?;
+        let listener = address.map(listen).transpose()?;
+        // Port 0 has the system choose one.
+        let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let signs = Signs::default();
         let (until_dropped, dropped) = oneshot::channel();
         let (ask, queues) = mpsc::channel(SCRAPES);
         let desk = server::Desk { signs: signs.clone(), inputs: inputs.clone(), queues: ask };
-        let pulse = pulse::Pulse::new(signs.clone(), inputs, options.service_manager.clone());
+        let pulse = pulse::Pulse::new(signs.clone(), inputs, service_manager);
         let runtime = start_runtime()?;
         let work = async move {
             let serving = listener.map(|listener| tokio::spawn(server::serve(listener, desk)));
@@ -87,7 +99,14 @@ impl Monitor {
                 runtime.block_on(work);
             })
             .map_err(failed)?;
-        Ok(Some(Self { signs, queues: Some(queues), _until_dropped: until_dropped }))
+        Ok(Some(Self { address, bound, signs, queues: Some(queues), _until_dropped: until_dropped }))
+    }
+
+    /// Says in the log where it answers.
+    pub(crate) fn say_where(&self) {
+        if let Some(bound) = self.bound {
+            tracing::info!("metrics and probes at http://{bound}/metrics, /live, /ready and /startup");
+        }
     }
 
     /// What the parts of the worker note down what they do on.
@@ -119,9 +138,5 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    let listener = listener.map_err(|source| Error::Listen { address, source })?;
-    // Port 0 has the system choose one.
-    let bound = listener.local_addr().unwrap_or(address);
-    tracing::info!("metrics and probes at http://{bound}/metrics, /live, /ready and /startup");
-    Ok(listener)
+    listener.map_err(|source| Error::Listen { address, source })
 }

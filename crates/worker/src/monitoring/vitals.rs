@@ -25,6 +25,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(1500);
 /// What the loop says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
+    /// There is none yet: the application is being loaded.
+    Loading,
     /// It waits for its pools and resources.
     Starting,
     /// It fetches whenever it has room.
@@ -84,6 +86,11 @@ impl Vitals {
             was_ready: false,
             round_trips: 0,
         }
+    }
+
+    /// The application is being loaded, or has been: the loop is still to come.
+    pub(crate) fn loads(&mut self, loads: bool) {
+        self.standing = if loads { Standing::Loading } else { Standing::Starting };
     }
 
     /// The loop is asked how it stands. False while it has not answered the last question.
@@ -174,6 +181,7 @@ impl Vitals {
         let for_seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
         match self.standing {
             Standing::Stopping => return Err("the worker is stopping".to_owned()),
+            Standing::Loading => return Err("the application is loading".to_owned()),
             Standing::Starting => return Err("the worker is starting".to_owned()),
             Standing::Paused => return Err("the worker takes from no queue".to_owned()),
             Standing::Unable => return Err("no task can run: its pool or a resource is not there".to_owned()),
@@ -338,6 +346,23 @@ mod tests {
         assert_eq!(verdict, "the loop of the worker has not turned for 11 s");
         vitals.turned(Standing::Working, now + seconds(11.0));
         assert_eq!(vitals.live(now + seconds(11.0)), Ok(()));
+    }
+
+    #[test]
+    fn a_worker_whose_application_is_loaded_lives_and_says_what_it_waits_for() {
+        let now = Instant::now();
+        let mut vitals = Vitals::new(now);
+        vitals.loads(true);
+        vitals.ask(now);
+        let later = now + seconds(3600.0);
+        assert_eq!(vitals.live(later), Ok(()));
+        assert_eq!(vitals.ready(later).unwrap_err(), "the application is loading");
+        assert_eq!(vitals.started(later).unwrap_err(), "the application is loading");
+        vitals.loads(false);
+        assert_eq!(
+            (vitals.live(later), vitals.ready(later)),
+            (Ok(()), Err("the worker is starting".to_owned()))
+        );
     }
 
     #[test]

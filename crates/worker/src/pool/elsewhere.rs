@@ -100,7 +100,7 @@ pub enum Template {}
 impl Template {
     /// # Errors
     /// Always.
-    pub fn start(_launch: Launch) -> io::Result<(Self, Description)> {
+    pub async fn start(_launch: Launch) -> io::Result<(Self, Description)> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "Celery applications need Linux"))
     }
 

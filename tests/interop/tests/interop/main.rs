@@ -23,6 +23,7 @@ mod relay;
 mod rust_sends;
 mod secrets;
 mod shapes;
+mod starting;
 mod takeover;
 mod together;
 mod tools;

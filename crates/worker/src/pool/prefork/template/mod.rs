@@ -178,30 +178,30 @@ pub(crate) enum Obeyed {
 }
 
 impl Template {
-    /// Starts a template, and waits until the application has been imported.
+    /// Starts a template, and waits until the application has been imported. One that is not waited for ends.
     ///
     /// # Errors
     /// What the application or its Python says; it holds a [`Refused`] where Celery refuses the arguments.
-    pub fn start(launch: Launch) -> io::Result<(Self, Description)> {
+    pub async fn start(launch: Launch) -> io::Result<(Self, Description)> {
         // The children it forks are to be this process's.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let (orders, received) = mpsc::channel();
-        let (answer, started) = mpsc::channel();
+        let (answer, started) = oneshot::channel();
         // The kernel kills a process when the thread that started it ends.
         let load = Arc::new(Load::default());
         let shared = Arc::clone(&load);
         thread::Builder::new().name("template".into()).spawn(move || {
-            let first = TemplateProcess::start(&launch).map(|(process, description)| {
-                let _ = answer.send(Ok(description));
-                process
-            });
-            match first {
-                Ok(process) => Server { launch, process: Some(process), load: shared }.serve(&received),
+            match TemplateProcess::start(&launch) {
+                Ok((process, description)) => {
+                    // Without somebody who waits there are no orders either.
+                    let _ = answer.send(Ok(description));
+                    Server { launch, process: Some(process), load: shared }.serve(&received);
+                }
                 Err(error) => drop(answer.send(Err(error))),
             }
         })?;
         let description =
-            started.recv().map_err(|_| io::Error::other("the template's thread has ended"))??;
+            started.await.map_err(|_| io::Error::other("the template's thread has ended"))??;
         let listened_to = description.listened_to.clone();
         let hand = Hand {
             orders,
