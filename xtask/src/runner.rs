@@ -35,6 +35,13 @@ impl Tally {
         Self { skipped: 1, ..Self::default() }
     }
 
+    /// The same, and something else that failed.
+    pub(crate) fn and_failed(mut self, failure: &Failure) -> Self {
+        self.failed += 1;
+        self.failures.push(failure.to_string());
+        self
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;

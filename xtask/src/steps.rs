@@ -17,7 +17,7 @@ pub(crate) struct Steps(Vec<Step>);
 struct Step {
     name: String,
     took: Duration,
-    /// The time of processors that its processes used: what is missing to `took` was spent waiting.
+    /// The time of processors that those processes used that ended meanwhile: what is missing to `took` was spent waiting.
     worked: Duration,
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything, with what it needs installed where that is possible.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,11 +10,11 @@ use crate::server::Server;
 use crate::steps::Steps;
 use crate::{builds, check, conformance, package, programs, python};
 
+/// How many tests run at once, for Rust's own runner.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
+
 /// How often the recovery tests run.
 const RECOVERY_ROUNDS: usize = 3;
-
-/// How many tests run at once beside Celery: more than there are processors, as most of the time they wait.
-const INTEROP_THREADS: &str = "3";
 
 /// Installs what is missing, checks, and runs every test.
 pub(crate) fn run() -> Result<()> {
@@ -127,8 +128,12 @@ fn recorded_bytes(interpreter: &Path) -> Result<Tally> {
 /// long and is about our children runs beside the newest only.
 fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
     let mut command = run::cargo();
-    command.env("RUST_TEST_THREADS", INTEROP_THREADS);
     command.arg("test").args(builds::EVERYTHING).args(["--test", "interop"]);
+    if std::env::var_os(TEST_THREADS).is_none() {
+        // One more than there are processors, as most of the time they wait.
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        command.env(TEST_THREADS, (processors + 1).to_string());
+    }
     if release != python::CELERY[0] {
         command.args([
             "--",
@@ -147,7 +152,7 @@ fn interop(release: &str, interpreter: &Path) -> Result<Tally> {
     runner::run(command.env("CELERIAC_TEST_PYTHON", interpreter))
 }
 
-/// Does something while tests run that sleep most of the time.
+/// Does something while tests run that sleep most of the time. It counts as a test that failed if it fails.
 fn meanwhile(
     work: impl FnOnce() -> Result<()> + Send,
     tests: impl FnOnce() -> Result<Tally>,
@@ -155,8 +160,12 @@ fn meanwhile(
     std::thread::scope(|scope| {
         let working = scope.spawn(work);
         let tally = tests();
-        working.join().map_err(|_| Failure("what was done beside the tests panicked".to_owned()))??;
-        tally
+        let panicked = |_| Err(Failure("what was done beside the tests panicked".to_owned()));
+        match (working.join().unwrap_or_else(panicked), tally) {
+            (Ok(()), tally) => tally,
+            (Err(failure), Ok(tally)) => Ok(tally.and_failed(&failure)),
+            (Err(failure), Err(of_tests)) => Err(Failure(format!("{of_tests}\n{failure}"))),
+        }
     })
 }
 
@@ -195,8 +204,15 @@ mod tests {
     #[test]
     fn what_fails_beside_tests_fails_the_step() {
         let tests = || Ok(Tally::passed(2));
+        let failure = |text: &str| Failure(text.to_owned());
         assert_eq!(meanwhile(|| Ok(()), tests).unwrap(), Tally::passed(2));
-        let failed = meanwhile(|| Err(Failure("it does not build".to_owned())), tests).unwrap_err();
-        assert_eq!(failed.to_string(), "it does not build");
+        let failed = meanwhile(|| Err(failure("it does not build")), tests).unwrap();
+        assert_eq!((failed.passed, failed.failed), (2, 1));
+        assert_eq!(failed.failures, ["it does not build"]);
+        let failed = meanwhile(|| panic!("as it does"), tests).unwrap();
+        assert_eq!(failed.failures, ["what was done beside the tests panicked"]);
+        let both =
+            meanwhile(|| Err(failure("nor does it build")), || Err(failure("no test ran"))).unwrap_err();
+        assert_eq!(both.to_string(), "no test ran\nnor does it build");
     }
 }
