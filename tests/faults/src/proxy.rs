@@ -50,6 +50,9 @@ struct Orders {
     ended: u64,
 }
 
+/// How long the proxy may take to obey.
+const SOON: Duration = Duration::from_secs(20);
+
 /// The connections that clients made, numbered from 0.
 #[derive(Default)]
 struct Connections {
@@ -83,7 +86,9 @@ impl Ledger {
     /// Waits until each of the connections before this number has ended.
     fn wait_for_end_of(&self, ended: u64) {
         let connections = self.0.lock().unwrap();
-        drop(self.1.wait_while(connections, |connections| connections.open.range(..ended).next().is_some()));
+        let carry = |connections: &mut Connections| connections.open.range(..ended).next().is_some();
+        let waited = self.1.wait_timeout_while(connections, SOON, carry).unwrap().1;
+        assert!(!waited.timed_out(), "the proxy does not end its connections");
     }
 }
 
@@ -182,7 +187,11 @@ async fn carry(
     number: u64,
     mut orders: watch::Receiver<Orders>,
 ) -> Option<TcpStream> {
-    let mut server = TcpStream::connect(server).await.ok()?;
+    let mut server = tokio::select! {
+        biased;
+        _ = orders.wait_for(|orders| orders.ended > number) => return None,
+        connected = TcpStream::connect(server) => connected.ok()?,
+    };
     // What was swallowed never comes again: a connection that lost some stays silent.
     let silent = Cell::new(false);
     let reset = {
