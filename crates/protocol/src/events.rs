@@ -97,6 +97,7 @@ impl EventList {
         let begins = self.last.filter(|_| self.length > 1)?;
         let json = [BEFORE_THE_FIRST, &self.json[begins..]].concat();
         self.json.truncate(begins - BETWEEN_TWO.len());
+        self.json.shrink_to_fit();
         self.length -= 1;
         self.last = None;
         Some(Self { json, length: 1, last: Some(BEFORE_THE_FIRST.len()) })

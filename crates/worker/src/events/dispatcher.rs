@@ -188,9 +188,10 @@ impl Dispatcher {
     }
 
     /// Sends messages, and says whether anybody listens; tried again where the store is away, while what happens waits, or
-    /// is dropped, and what did arrive is sent twice. A message that the store refuses for its size is dropped, and counted.
+    /// is dropped, and what did arrive is sent twice. A message that the store refuses for its size is dropped, and counted
+    /// where somebody listens.
     async fn broadcast(&self, routing_key: &str, outgoing: Vec<Outgoing>, log: &mut Log) -> bool {
-        let (mut parts, mut is_heard) = (vec![outgoing], false);
+        let (mut parts, mut is_heard) = (vec![outgoing], self.inbox.is_heard());
         while let Some(part) = parts.pop() {
             let messages = part.iter().map(|outgoing| outgoing.message.clone()).collect();
             match self.broadcasts.broadcast_all(&self.exchange, routing_key, messages).await {
@@ -205,11 +206,12 @@ impl Dispatcher {
                     parts.extend([second, first]);
                 }
                 Err(error @ Error::TooLarge { .. }) => {
-                    let events = part.iter().map(|outgoing| outgoing.events).sum();
-                    self.inbox.lost(events);
-                    log.too_large(events, &error);
-                    // Nobody knows who would have heard it: the next one finds out.
-                    is_heard = true;
+                    // Where nobody was known to listen, the next one finds out whether somebody does.
+                    if is_heard {
+                        let events = part.iter().map(|outgoing| outgoing.events).sum();
+                        self.inbox.lost(events);
+                        log.too_large(events, &error);
+                    }
                 }
                 Err(error) => {
                     parts.push(part);

@@ -187,6 +187,7 @@ impl Waiting {
         if list.size() - before >= LARGE
             && let Some(large) = list.split_last()
         {
+            // Where there is room for one more event, there is for its list.
             self.lists.push_back(large);
         }
     }
@@ -283,6 +284,11 @@ impl Inbox {
         // The loop can go on while that is let go of.
         drop(waiting);
         drop(forgotten);
+    }
+
+    /// Whether somebody listened when that was found out last.
+    pub(super) fn is_heard(&self) -> bool {
+        self.desk.waiting().is_heard
     }
 
     /// So many events that were taken are lost.

@@ -200,6 +200,22 @@ async fn only_what_is_too_large_is_dropped_and_it_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_too_large_is_not_counted_where_nobody_listens() {
+    let store = connect("memory://events-too-large-for-nobody", &ConnectOptions::default()).await.unwrap();
+    let (watch, inbox) = ends();
+    let dispatcher = dispatcher(store.broadcasts(), inbox, Inquirer::new(mpsc::unbounded_channel().0), None);
+    let running = tokio::spawn(dispatcher.run());
+    let request = Arc::new(testing::request(testing::delivery(1)));
+    let traceback = "x".repeat(LARGEST_BROADCAST).into();
+    watch.say(testing::NOW, &request, TaskEvent::Failed { exception: "E()".into(), traceback });
+    // The time of this test goes on once nothing is left to do.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(watch.dropped(), 0);
+    drop(watch);
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_log_is_told_of_what_is_dropped_once_a_minute() {
     let mut dropped = Dropped::default();
     assert_eq!(dropped.add(0), None);
