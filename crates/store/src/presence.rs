@@ -21,8 +21,8 @@ pub trait Presence: Send + Sync {
     /// while what they said last is valid.
     async fn workers(&self, patience: Duration) -> Result<Vec<WorkerRecord>>;
 
-    /// Waits until somebody asks for fresh announcements, or returns at once if somebody did so since this returned last.
-    /// Cancel safe. What was asked before the first call may go unheard.
+    /// Waits until somebody asks for fresh announcements, or returns at once if somebody did so since this returned last in
+    /// this process. Cancel safe. What was asked before the first call may go unheard.
     async fn asked(&self) -> Result<()>;
 }
 

@@ -58,7 +58,7 @@ impl Presence for MemoryStore {
             _ => Look::Nothing(None),
         };
         let asks = self.look_for(look).await;
-        self.shared.heard.store(asks, Ordering::Relaxed);
+        self.shared.heard.fetch_max(asks, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -82,7 +82,7 @@ impl Presence for SqliteStore {
         let before = self.shared.asked.load(Ordering::Relaxed);
         let mut asked = self.hear(Topic::Asked).await?;
         let count = *asked.wait_for(|count| *count != before).await.map_err(|_| Error::Closed)?;
-        self.shared.asked.store(count, Ordering::Relaxed);
+        self.shared.asked.fetch_max(count, Ordering::Relaxed);
         Ok(())
     }
 }
