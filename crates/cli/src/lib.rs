@@ -55,7 +55,6 @@ use output::Output;
 use pid_file::PidFile;
 use process_title::without_passwords;
 use session::Session;
-use starting::Start;
 
 /// Runs the program that `app` is, as its command line asks: `worker`, `call`, `result`, `queues` and more.
 ///
@@ -170,28 +169,13 @@ fn execute(
             Failure::because(format!("--workdir {} cannot be changed to", folder.display()), &error)
         })?;
     }
-    let mut start = None;
-    let hosted = match &cli.command {
-        Command::Worker(args) => {
-            let hosts_application = cli.common.app.is_some();
-            args.daemon.apply(hosts_application)?;
-            let start = start.insert(Start::new(hosts_application)?);
-            // One that leaves this process answers there.
-            if hosts_application
-                && !args.daemon.wants_background(true)
-                && let Some(address) = settings::metrics_address(&cli)
-            {
-                start.answer_probes(address)?;
-            }
-            let hosted = match start.first(Hosted::load(&cli.common, args, &cli.extra)) {
-                Ok(hosted) => hosted?,
-                Err(exit) => return Ok(exit.code()),
-            };
-            hosted.iter().try_for_each(|hosted| args.daemon.apply_settings(hosted.command()))?;
-            hosted
-        }
+    let (hosted, start) = match &cli.command {
+        Command::Worker(args) => match starting::load(&cli, args, output.err)? {
+            Ok(loaded) => loaded.unzip(),
+            Err(exit) => return Ok(exit.code()),
+        },
         Command::Shell(args) => return Err(application::shell(args, &cli.common)),
-        _ => None,
+        _ => (None, None),
     };
     let mut pid_file = None;
     if let Command::Worker(args) = &cli.command {
@@ -217,7 +201,6 @@ fn execute(
         Command::Tasks(args) => tasks::run(&args, session),
         Command::Completions(args) => completions::run(&args, program, session),
         Command::Worker(args) => {
-            let start = start.expect("every worker has one");
             let ended = worker::run(&args, hosted.as_ref(), start, session);
             *again = ended.is_ok() && hosted.as_ref().is_some_and(Hosted::is_to_start_again);
             return ended;

@@ -194,7 +194,7 @@ impl Log {
 pub(crate) fn run(
     args: &Args,
     hosted: Option<&Hosted>,
-    start: Start,
+    start: Option<Start>,
     session: &mut Session<'_>,
 ) -> Result<u8, Failure> {
     if hosted.is_none() {
@@ -206,6 +206,7 @@ pub(crate) fn run(
         return Err(Failure::new("no queue is left to take tasks from").next("exclude fewer with -X"));
     }
     hosted.into_iter().for_each(Hosted::warn_of_limits);
+    let start = start.map_or_else(|| Start::new(false), Ok)?;
     let Start { runtime, stopper, shutdown, probes } = start;
     if options.soft_shutdown_timeout.is_some() {
         stopper.soften();
@@ -234,7 +235,7 @@ pub(crate) fn run(
 }
 
 /// Why a worker has not started, or not gone on.
-pub(crate) fn failed(error: celeriac_worker::Error) -> Failure {
+fn failed(error: celeriac_worker::Error) -> Failure {
     match error {
         celeriac_worker::Error::Connect(error) => session::not_opened(error),
         error => Failure::because("the worker has stopped", &error),

@@ -61,6 +61,9 @@ async fn until_reached(app: &App) -> Result<Store, SendError> {
 /// again.
 pub(crate) async fn given_up(shutdown: &mut Shutdown) -> Asked {
     let asked = shutdown.asked().await;
+    if asked.is_cold() {
+        return asked;
+    }
     tokio::select! {
         again = shutdown.asked() => again,
         () = sleep(ASSEMBLED_WITHIN) => asked,
@@ -72,20 +75,25 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::Exit;
+    use crate::{Exit, Stopper};
 
     #[tokio::test(start_paused = true)]
-    async fn a_start_may_go_on_for_a_moment_once_a_shutdown_is_asked_for_and_not_when_it_is_asked_for_again()
-    {
+    async fn a_start_may_go_on_for_a_moment_once_a_shutdown_is_asked_for_and_not_where_that_is_cold() {
         const BETWEEN: Duration = Duration::from_millis(100);
-        for (times, waits, ends) in [(1, ASSEMBLED_WITHIN, Exit::Interrupted), (2, BETWEEN, Exit::Cold)] {
+        type Ask = fn(&Stopper);
+        let cases: [(Ask, usize, _, _); 3] = [
+            (Stopper::interrupt, 1, ASSEMBLED_WITHIN, Exit::Interrupted),
+            (Stopper::interrupt, 2, BETWEEN, Exit::Cold),
+            (Stopper::quit, 1, Duration::ZERO, Exit::Cold),
+        ];
+        for (ask, times, waits, ends) in cases {
             let (stopper, mut shutdown) = Shutdown::new();
             let began = Instant::now();
             let asking = async {
-                stopper.interrupt();
+                ask(&stopper);
                 for _ in 1..times {
                     sleep(BETWEEN).await;
-                    stopper.interrupt();
+                    ask(&stopper);
                 }
             };
             let (asked, ()) = tokio::join!(given_up(&mut shutdown), asking);

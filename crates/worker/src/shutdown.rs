@@ -54,7 +54,7 @@ impl Asked {
         Self { times: 1, interrupted: false, cold: false, soft: false, signal: None };
 
     /// Whether it is to end cold.
-    fn is_cold(self) -> bool {
+    pub(crate) fn is_cold(self) -> bool {
         self.cold || self.times > 1
     }
 

@@ -31,7 +31,7 @@ impl EarlyProbes {
         let wire = mpsc::unbounded_channel();
         let monitor = Monitor::start(Some(address), service_manager, wire.0.clone())?;
         let monitor = monitor.expect("there is an address");
-        monitor.signs().vitals().loads(true);
+        monitor.signs().vitals().load_begins();
         Ok(Self { monitor, wire })
     }
 }
@@ -41,7 +41,7 @@ pub(crate) fn go_on(early: Option<EarlyProbes>, options: &Options) -> Result<(Op
     if let Some(EarlyProbes { monitor, wire }) =
         early.filter(|early| early.monitor.address == options.metrics_address)
     {
-        monitor.signs().vitals().loads(false);
+        monitor.signs().vitals().loaded();
         return Ok((Some(monitor), wire));
     }
     let wire = mpsc::unbounded_channel();

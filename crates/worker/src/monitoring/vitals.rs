@@ -22,6 +22,9 @@ const FAILING_AFTER: Duration = Duration::from_secs(1);
 /// A fetch that waits for this long, or a little longer than the last one that failed, has not failed.
 const LEAST_WAIT: Duration = Duration::from_millis(1500);
 
+/// Why a worker is not ready whose application is being loaded.
+const LOADING: &str = "the application is loading";
+
 /// What the loop says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -88,9 +91,24 @@ impl Vitals {
         }
     }
 
-    /// The application is being loaded, or has been: the loop is still to come.
-    pub(crate) fn loads(&mut self, loads: bool) {
-        self.standing = if loads { Standing::Loading } else { Standing::Starting };
+    /// The application is being loaded.
+    pub(crate) fn load_begins(&mut self) {
+        self.standing = Standing::Loading;
+    }
+
+    /// The application has been loaded: the loop is still to come.
+    pub(crate) fn loaded(&mut self) {
+        self.standing = Standing::Starting;
+    }
+
+    /// Whether there is a loop that tells how the worker fares.
+    pub(crate) fn has_loop(&self) -> Verdict {
+        match self.standing {
+            _ if self.turns => Ok(()),
+            Standing::Loading => Err(LOADING.to_owned()),
+            Standing::Stopping => Err("the worker is stopping".to_owned()),
+            _ => Err("the worker is starting".to_owned()),
+        }
     }
 
     /// The loop is asked how it stands. False while it has not answered the last question.
@@ -181,7 +199,7 @@ impl Vitals {
         let for_seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
         match self.standing {
             Standing::Stopping => return Err("the worker is stopping".to_owned()),
-            Standing::Loading => return Err("the application is loading".to_owned()),
+            Standing::Loading => return Err(LOADING.to_owned()),
             Standing::Starting => return Err("the worker is starting".to_owned()),
             Standing::Paused => return Err("the worker takes from no queue".to_owned()),
             Standing::Unable => return Err("no task can run: its pool or a resource is not there".to_owned()),
@@ -352,13 +370,13 @@ mod tests {
     fn a_worker_whose_application_is_loaded_lives_and_says_what_it_waits_for() {
         let now = Instant::now();
         let mut vitals = Vitals::new(now);
-        vitals.loads(true);
+        vitals.load_begins();
         vitals.ask(now);
         let later = now + seconds(3600.0);
         assert_eq!(vitals.live(later), Ok(()));
         assert_eq!(vitals.ready(later).unwrap_err(), "the application is loading");
         assert_eq!(vitals.started(later).unwrap_err(), "the application is loading");
-        vitals.loads(false);
+        vitals.loaded();
         assert_eq!(
             (vitals.live(later), vitals.ready(later)),
             (Ok(()), Err("the worker is starting".to_owned()))
