@@ -1,5 +1,6 @@
 //! What a worker with a Celery application says and does when a signal reaches it, as stock Celery does.
 
+use celeriac_faults::free_port;
 use rustix::process::Signal;
 
 use super::command_line::Place;
@@ -86,12 +87,15 @@ async fn a_soft_shutdown_lets_running_tasks_end() {
 #[tokio::test]
 async fn a_hangup_starts_it_anew_in_the_format_of_its_application() {
     let place = Place::new();
-    let line = "-A options worker -c 1 -l INFO -n anew@here -q --pidfile w.pid worker.log_format=%(levelname)s|%(message)s";
-    let worker = place.start_as(line, &[], &["env", "--default-signal=HUP"]);
-    place.ready().await;
-    assert!(place.log().contains("\nINFO|anew@here ready.\n"), "{}", place.log());
+    // Its address too is had again at once.
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let line = format!(
+        "-A options worker -c 1 -l INFO -n anew@here -q --pidfile w.pid --metrics {metrics} worker.log_format=%(levelname)s|%(message)s"
+    );
+    let worker = place.start_as(&line, &[], &["env", "--default-signal=HUP"]);
+    let ready = || place.log().matches("\nINFO|anew@here ready.\n").count();
+    place.until("it is ready", || (ready() == 1).then_some(())).await;
     worker.signal(Signal::HUP);
-    let ready = || place.log().matches("INFO|anew@here ready.").count();
     place.until("it is ready again", || (ready() == 2).then_some(())).await;
     assert!(place.log().contains("Restarting celery worker"), "{}", place.log());
     worker.signal(Signal::TERM);
