@@ -273,8 +273,8 @@ mod tests {
             client.write_all(b"x").unwrap();
             let (mut server, _) = listener.accept().unwrap();
             server.read_exact(&mut [0]).unwrap();
-            client.set_nonblocking(true).unwrap();
             proxy.end(ending);
+            assert!(proxy.ledger.0.lock().unwrap().open.is_empty(), "{ending:?}");
             match client.read(&mut [0]) {
                 Ok(read) => assert!(read == 0 && ending != Ending::Reset, "{ending:?}"),
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{ending:?}"),
