@@ -75,8 +75,8 @@ def add(x, y):
 
 
 @app.task(name="held.nap")
-def nap():
-    time.sleep(0.001)
+def nap(seconds=0.001):
+    time.sleep(seconds)
     return "napped"
 
 
