@@ -273,6 +273,7 @@ mod tests {
             client.write_all(b"x").unwrap();
             let (mut server, _) = listener.accept().unwrap();
             server.read_exact(&mut [0]).unwrap();
+            client.set_read_timeout(Some(SOON)).unwrap();
             proxy.end(ending);
             assert!(proxy.ledger.0.lock().unwrap().open.is_empty(), "{ending:?}");
             match client.read(&mut [0]) {

@@ -75,7 +75,7 @@ def add(x, y):
 
 
 @app.task(name="held.nap")
-def nap(seconds=0.001):
+def nap(seconds):
     time.sleep(seconds)
     return "napped"
 

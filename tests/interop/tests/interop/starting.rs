@@ -24,6 +24,7 @@ impl Probes {
     /// The status and the text of the answer at this path; none while nobody listens.
     fn ask(&self, path: &str) -> Option<(String, String)> {
         let mut stream = TcpStream::connect(self.address()).ok()?;
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(stream, "GET /{path} HTTP/1.1\r\nHost: worker\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
